@@ -1,0 +1,7 @@
+//! DBC files: what they say (`model`), reading them with every mistake placed (`parse`), bits to engineering values and back (`codec`).
+
+pub mod codec;
+pub mod model;
+
+pub use codec::{Codec, EncodeError, Raw};
+pub use model::{Attribute, Condition, Database, Group, Message, Node, SendType, Signal};

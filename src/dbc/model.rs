@@ -1,0 +1,132 @@
+//! What a DBC file says, in the field's words: database, message, signal, multiplexing, value tables.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::codec::{Codec, Raw};
+use crate::can::FrameId;
+
+/// The checked content of one DBC file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Database {
+    /// The file's name as it was given, for messages to people.
+    pub file: String,
+    /// `VERSION`.
+    pub version: String,
+    /// `CM_` of the network itself.
+    pub comment: Option<String>,
+    pub nodes: Vec<Node>,
+    /// In the order of the file.
+    pub messages: Vec<Message>,
+    /// `BA_` of the network, defaults included.
+    pub attributes: BTreeMap<String, Attribute>,
+}
+
+/// A network node, `BU_`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Node {
+    pub name: String,
+    pub comment: Option<String>,
+    pub attributes: BTreeMap<String, Attribute>,
+}
+
+/// The value of an attribute, enumerations already resolved to their word.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attribute {
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    Enum { index: usize, word: String },
+}
+
+/// What a DBC describes for one identifier (or one J1939 parameter group), `BO_`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub id: FrameId,
+    /// Set when the message is matched by parameter group number (VFrameFormat or ProtocolType say J1939).
+    pub pgn: Option<u32>,
+    /// The long name where the file has one, else the name in `BO_`.
+    pub name: String,
+    /// The name in `BO_`.
+    pub dbc_name: String,
+    /// Payload length in bytes as the DBC gives it (J1939 transport: above 64).
+    pub length: u16,
+    /// CAN FD format (VFrameFormat, or BusType of the network).
+    pub fd: bool,
+    /// `BO_` sender and `BO_TX_BU_`; empty for `Vector__XXX`.
+    pub senders: Vec<String>,
+    pub comment: Option<String>,
+    pub signals: Vec<Signal>,
+    /// Which signals are present together; group 0 is "always".
+    pub groups: Vec<Group>,
+    pub send_type: SendType,
+    /// `GenMsgCycleTime`, defaults included; `None` for 0 or absent.
+    pub cycle_time: Option<Duration>,
+    /// `GenMsgStartDelayTime`.
+    pub start_delay: Duration,
+    /// All `BA_` of the message, defaults included.
+    pub attributes: BTreeMap<String, Attribute>,
+}
+
+/// A group of signals that are present under the same selector values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    /// All must hold, outermost selector first. Empty: always present.
+    pub conditions: Vec<Condition>,
+}
+
+/// A selector signal must have a raw value inside one of the ranges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// Index of the selector in [`Message::signals`].
+    pub selector: usize,
+    /// Inclusive, of the raw value of the selector.
+    pub ranges: Vec<(i128, i128)>,
+}
+
+/// How `GenMsgSendType` (message) or `GenSigSendType` (signal) says that something is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SendType {
+    /// Nothing said.
+    #[default]
+    Unspecified,
+    Cyclic,
+    /// On each write (`OnWrite`, `spontaneous`, `Event`).
+    OnWrite,
+    /// On a write that changes the value.
+    OnChange,
+    /// `IfActive`: cyclic while a signal differs from its inactive value.
+    IfActive,
+    /// `cyclicAndSpontaneous`, `CyclicAndEvent`.
+    CyclicAndOnWrite,
+    /// `NoMsgSendType` and words that no convention knows.
+    None,
+}
+
+/// One value inside a message, `SG_`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// The long name where the file has one, else the name in `SG_`.
+    pub name: String,
+    /// The name in `SG_`.
+    pub dbc_name: String,
+    /// Bits and scaling, compiled.
+    pub codec: Codec,
+    /// Physical range; `None` where the file gives none (`[0|0]` or minimum not below maximum).
+    pub range: Option<(f64, f64)>,
+    /// As the file writes it, spaces trimmed; empty for none.
+    pub unit: String,
+    pub comment: Option<String>,
+    pub receivers: Vec<String>,
+    /// `VAL_`: raw value to word, sorted by value.
+    pub value_table: Vec<(i64, String)>,
+    /// Whether this signal selects others (`M`).
+    pub multiplexor: bool,
+    /// Index into [`Message::groups`].
+    pub group: usize,
+    /// `GenSigStartValue`, a raw value.
+    pub start_value: Option<Raw>,
+    /// `GenSigSendType`.
+    pub send_type: SendType,
+    pub attributes: BTreeMap<String, Attribute>,
+}

@@ -1,0 +1,5 @@
+//! Canvoy: CAN on the machine, OPC UA and Prometheus to the plant.
+
+pub mod can;
+pub mod dbc;
+pub mod diagnostic;
