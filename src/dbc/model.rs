@@ -118,8 +118,9 @@ pub struct Signal {
     pub unit: String,
     pub comment: Option<String>,
     pub receivers: Vec<String>,
-    /// `VAL_`: raw value to word, sorted by value.
-    pub value_table: Vec<(i64, String)>,
+    /// `VAL_`: raw value to word, sorted by value, each value once. Wider than any signal, so that the all-ones value of
+    /// an unsigned 64-bit signal has its word too.
+    pub value_table: Vec<(i128, String)>,
     /// Whether this signal selects others (`M`).
     pub multiplexor: bool,
     /// Index into [`Message::groups`].
@@ -129,4 +130,23 @@ pub struct Signal {
     /// `GenSigSendType`.
     pub send_type: SendType,
     pub attributes: BTreeMap<String, Attribute>,
+}
+
+impl Signal {
+    /// The word that the value table gives to this raw value. On a float signal a word belongs to a whole number.
+    pub fn label(&self, raw: Raw) -> Option<&str> {
+        if self.value_table.is_empty() {
+            return None;
+        }
+        let key = match raw.as_i128() {
+            Some(key) => key,
+            None => {
+                let number = raw.as_f64();
+                // a table's numbers are far below the limits of i128, so a saturated conversion finds nothing
+                if number.trunc() == number { number as i128 } else { return None }
+            }
+        };
+        let at = self.value_table.binary_search_by_key(&key, |(value, _)| *value).ok()?;
+        self.value_table.get(at).map(|(_, word)| word.as_str())
+    }
 }
