@@ -3,3 +3,6 @@
 pub mod can;
 pub mod dbc;
 pub mod diagnostic;
+pub mod plan;
+pub mod quality;
+pub mod store;

@@ -1,0 +1,8 @@
+//! The network process: it reads the store, sends commands, and speaks the plant's protocols. It can't open a CAN socket.
+//!
+//! One folder or file per protocol, none knows another; each is two mappings (sample to protocol, protocol to command)
+//! and a server.
+
+pub mod view;
+
+pub use view::Plant;

@@ -1,0 +1,67 @@
+//! From a record to what a reader may believe: the raw value of a signal, its quality and its time. Both processes use this.
+
+use crate::dbc::{self, Raw};
+use crate::plan::{Interface, Plan, TagIndex};
+use crate::quality::{Cause, Causes};
+use crate::store::layout::{FLAG_SIMULATED, Word};
+use crate::store::{Reader, Record};
+
+/// What one tag is at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// The raw value; held while late, `None` where there never was one.
+    pub raw: Option<Raw>,
+    /// Engineering value of `raw`.
+    pub value: Option<f64>,
+    pub causes: Causes,
+    /// CLOCK_REALTIME nanoseconds since 1970 of the frame; 0 for none.
+    pub source_time: u64,
+    /// CLOCK_MONOTONIC nanoseconds of the receiving; 0 for none.
+    pub received: u64,
+    /// Frames so far.
+    pub count: u64,
+}
+
+/// Decodes one signal out of its record. `outer`: the causes that hold for the whole bus ([`bus_causes`]).
+pub fn decode(message: &dbc::Message, signal: usize, record: &Record, outer: Causes) -> Sample {
+    let signal = &message.signals[signal];
+    let mut causes = record.causes.and(outer);
+    let raw = if record.count == 0 { None } else { signal.codec.raw(record.bytes()) };
+    if record.count > 0 && raw.is_none() {
+        // the frame was shorter than the signal needs
+        causes = causes.with(Cause::NeverReceived);
+    }
+    let value = raw.map(|raw| signal.codec.engineering(raw));
+    if let (Some(raw), Some(value)) = (raw, value) {
+        if signal.not_available(message, raw) {
+            causes = causes.with(Cause::NotAvailable);
+        } else if !value.is_finite() || signal.range.is_some_and(|(min, max)| value < min || value > max) {
+            causes = causes.with(Cause::OutOfRange);
+        }
+    }
+    Sample { raw, value, causes, source_time: record.source_time, received: record.received, count: record.count }
+}
+
+/// Reads and decodes one tag. `source`: the J1939 slot, 0 for all others; `now`: CLOCK_MONOTONIC nanoseconds.
+pub fn read(plan: &Plan, reader: &Reader, tag: TagIndex, source: usize, now: u64) -> Sample {
+    let tag = &plan.tags[tag];
+    let message = &plan.messages[tag.message];
+    let group = message.message.signals[tag.signal].group;
+    let outer = bus_causes(plan, reader, message.bus, now);
+    match reader.record(message.record(source, group)) {
+        Some(record) => decode(&message.message, tag.signal, &record, outer),
+        // the writer stopped in the middle of this record
+        None => decode(&message.message, tag.signal, &Record::EMPTY, outer.with(Cause::ControllerGone)),
+    }
+}
+
+/// The causes that hold for everything on a bus: state of the bus, heartbeat of the controller, simulation.
+pub fn bus_causes(plan: &Plan, reader: &Reader, bus: usize, now: u64) -> Causes {
+    let causes = reader.bus_causes(bus, now);
+    // only what is on a virtual bus is made up
+    if plan.buses[bus].interface == Interface::Virtual || reader.get(Word::Flags) & FLAG_SIMULATED != 0 {
+        causes.with(Cause::Simulated)
+    } else {
+        causes
+    }
+}
