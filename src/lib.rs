@@ -1,8 +1,11 @@
 //! Canvoy: CAN on the machine, OPC UA and Prometheus to the plant.
 
 pub mod can;
+pub mod command;
 pub mod dbc;
 pub mod diagnostic;
 pub mod plan;
+pub mod plant;
 pub mod quality;
+pub mod sample;
 pub mod store;

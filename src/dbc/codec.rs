@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// A raw value, before factor and offset: exactly what the bits say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Raw {
     Unsigned(u64),
     Signed(i64),

@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod model;
+pub mod validity;
 
 pub use codec::{Codec, EncodeError, Raw};
 pub use model::{Attribute, Condition, Database, Group, Message, Node, SendType, Signal};
