@@ -4,6 +4,7 @@ pub mod can;
 pub mod command;
 pub mod dbc;
 pub mod diagnostic;
+pub mod notify;
 pub mod plan;
 pub mod plant;
 pub mod quality;
