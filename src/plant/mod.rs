@@ -3,6 +3,8 @@
 //! One folder or file per protocol, none knows another; each is two mappings (sample to protocol, protocol to command)
 //! and a server.
 
+pub mod http;
+pub mod opcua;
 pub mod view;
 
 pub use view::Plant;
