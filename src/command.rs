@@ -3,6 +3,8 @@
 //! One datagram of a SOCK_SEQPACKET socket is one JSON document. The controller trusts nobody: what may be written, its
 //! type, range and representation are checked here, on its side.
 
+pub mod socket;
+
 use serde::{Deserialize, Serialize};
 
 use crate::can::MAX_LEN;
