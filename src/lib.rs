@@ -2,6 +2,7 @@
 
 pub mod can;
 pub mod command;
+pub mod control;
 pub mod dbc;
 pub mod diagnostic;
 pub mod notify;

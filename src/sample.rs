@@ -26,8 +26,9 @@ pub struct Sample {
 pub fn decode(message: &dbc::Message, signal: usize, record: &Record, outer: Causes) -> Sample {
     let signal = &message.signals[signal];
     let mut causes = record.causes.and(outer);
-    let raw = if record.count == 0 { None } else { signal.codec.raw(record.bytes()) };
-    if record.count > 0 && raw.is_none() {
+    let empty = record.causes.contains(Cause::NeverReceived) || record.causes.contains(Cause::BranchNotSeen);
+    let raw = if empty { None } else { signal.codec.raw(record.bytes()) };
+    if !empty && raw.is_none() {
         // the frame was shorter than the signal needs
         causes = causes.with(Cause::NeverReceived);
     }

@@ -150,3 +150,13 @@ impl Signal {
         self.value_table.get(at).map(|(_, word)| word.as_str())
     }
 }
+
+impl Message {
+    /// Whether the signals of a group are present in this payload: every selector is wholly inside it and chooses the group.
+    pub fn group_active(&self, group: usize, payload: &[u8]) -> bool {
+        self.groups[group].conditions.iter().all(|condition| {
+            let selector = self.signals[condition.selector].codec.raw(payload).and_then(Raw::as_i128);
+            selector.is_some_and(|value| condition.ranges.iter().any(|(from, to)| (*from..=*to).contains(&value)))
+        })
+    }
+}

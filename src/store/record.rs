@@ -50,7 +50,7 @@ impl Record {
     }
 }
 
-// Words of a record: 0 sequence, 1 causes | length << 32 | id << ..., then times, count, payload.
+// Words of a record; STATE is causes | length << 32.
 const SEQUENCE: usize = 0;
 const STATE: usize = 1;
 const SOURCE_TIME: usize = 2;
@@ -81,7 +81,7 @@ pub(super) fn store(words: &[AtomicU64], record: &Record) {
 
 /// Reads a record; `None` when the writer was in the middle of it each time.
 ///
-/// `checks` is how often the sequence is looked at again; a test passes a reader that does not check.
+/// `check` is false only in the test that shows what the sequence is for.
 pub(super) fn load(words: &[AtomicU64], attempts: u32, check: bool) -> Option<Record> {
     let words = &words[..RECORD_WORDS];
     for _ in 0..attempts {

@@ -1,0 +1,147 @@
+//! The machine's behaviour as a pure state machine: events in, records and frames out. No clock, no socket, no log.
+//!
+//! Everything is allocated by [`Control::new`]; [`Control::step`] allocates nothing, takes no lock and runs for a time
+//! that the plan bounds.
+
+mod receive;
+mod transmit;
+
+use crate::can::Frame;
+use crate::command::Patch;
+use crate::dbc::Lookup;
+use crate::plan::{Direction, Plan};
+use crate::store::Writer;
+use crate::store::layout::{BusState, BusWord};
+use receive::Inputs;
+use transmit::Outputs;
+
+/// The time of an event, as the loop read it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// CLOCK_MONOTONIC, nanoseconds: deadlines.
+    pub monotonic: u64,
+    /// CLOCK_REALTIME, nanoseconds since 1970: stamps only.
+    pub realtime: u64,
+}
+
+/// What can happen to the machine side.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A frame of another node. `source_time`: CLOCK_REALTIME nanoseconds when the kernel received it.
+    Received { bus: usize, frame: &'a Frame, source_time: u64 },
+    /// The state of a bus has changed.
+    Bus { bus: usize, state: BusState },
+    /// A write of the plant, already checked.
+    Patch(&'a Patch),
+    /// A deadline may have come.
+    Timer,
+}
+
+/// The frames that a step wants to send, in order.
+pub struct Transmit {
+    frames: Vec<(usize, Frame)>,
+}
+
+impl Transmit {
+    /// Room for `capacity` frames; a step that wants to send more loses the rest, counted.
+    pub fn with_capacity(capacity: usize) -> Transmit {
+        Transmit { frames: Vec::with_capacity(capacity) }
+    }
+
+    /// Whether there was room.
+    fn push(&mut self, bus: usize, frame: &Frame) -> bool {
+        let room = self.frames.len() < self.frames.capacity();
+        if room {
+            self.frames.push((bus, *frame));
+        }
+        room
+    }
+
+    /// Takes all frames out, in order; the room stays.
+    pub fn drain(&mut self) -> impl Iterator<Item = (usize, Frame)> + '_ {
+        self.frames.drain(..)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+/// All state of the machine side.
+pub struct Control {
+    /// By bus: identifier to position among the messages of the bus.
+    lookups: Vec<Lookup>,
+    /// By bus: index of its first message.
+    first_message: Vec<usize>,
+    inputs: Inputs,
+    outputs: Outputs,
+    states: Vec<BusState>,
+}
+
+impl Control {
+    /// Resolves the plan. The cycles start at `start`.
+    pub fn new(plan: &Plan, start: Now) -> Control {
+        Control {
+            lookups: plan
+                .buses
+                .iter()
+                .map(|bus| Lookup::new(plan.messages[bus.messages.clone()].iter().map(|m| &*m.message)))
+                .collect(),
+            first_message: plan.buses.iter().map(|bus| bus.messages.start).collect(),
+            inputs: Inputs::new(plan),
+            outputs: Outputs::new(plan, start),
+            states: vec![BusState::Gone; plan.buses.len()],
+        }
+    }
+
+    /// How many frames one step can send at most: the room that [`Transmit`] needs.
+    pub fn most_frames(plan: &Plan) -> usize {
+        plan.messages.iter().filter(|m| matches!(m.direction, Direction::Output(_))).count() + 1
+    }
+
+    /// Shows the outputs' start values in the store. Once, before the first step.
+    pub fn start(&mut self, now: Now, store: &mut Writer) {
+        self.outputs.show_all(now, store);
+    }
+
+    /// One event.
+    pub fn step(&mut self, now: Now, event: Event<'_>, store: &mut Writer, transmit: &mut Transmit) {
+        match event {
+            Event::Received { bus, frame, source_time } => self.receive(now, bus, frame, source_time, store),
+            Event::Bus { bus, state } => {
+                self.states[bus] = state;
+                store.set_bus_state(bus, state, now.realtime);
+            }
+            Event::Patch(patch) => self.outputs.patch(now, patch, &self.states, store, transmit),
+            Event::Timer => {
+                self.outputs.timer(now, &self.states, store, transmit);
+                self.inputs.timer(now, store);
+            }
+        }
+    }
+
+    /// When [`Event::Timer`] is wanted next, CLOCK_MONOTONIC nanoseconds; `u64::MAX` for never.
+    pub fn next_due(&self) -> u64 {
+        self.outputs.next_due().min(self.inputs.next_due())
+    }
+
+    fn receive(&mut self, now: Now, bus: usize, frame: &Frame, source_time: u64, store: &mut Writer) {
+        if frame.remote {
+            // a request carries no data; nobody answers it (message transmission is by cycle and write)
+            return;
+        }
+        let message = self.lookups[bus].get(frame.id).map(|at| self.first_message[bus] + at);
+        let known = message.is_some_and(|message| self.inputs.receive(now, message, frame, source_time, bus, store));
+        if !known {
+            store.add_bus(bus, BusWord::UnknownFrames, 1);
+        }
+    }
+}
+
+/// Whether frames can leave by a bus in this state.
+fn can_send(state: BusState) -> bool {
+    match state {
+        BusState::Active | BusState::Warning | BusState::Passive => true,
+        BusState::Gone | BusState::Down | BusState::BusOff => false,
+    }
+}

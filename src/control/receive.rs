@@ -1,0 +1,164 @@
+//! Received messages: their records, J1939 sources, multiplexor branches and receive deadlines.
+
+use std::sync::Arc;
+
+use super::Now;
+use crate::can::{Frame, MAX_LEN};
+use crate::dbc;
+use crate::plan::{Direction, Plan};
+use crate::quality::{Cause, Causes};
+use crate::store::layout::{BusWord, Word};
+use crate::store::{Record, Writer};
+
+pub(super) struct Inputs {
+    /// By message of the plan; `None` for those we send.
+    messages: Vec<Option<Input>>,
+    /// What the store shows, by record: the source for causes that change without a frame.
+    records: Box<[Record]>,
+    deadlines: Vec<Deadline>,
+    /// Not later than the earliest of `deadlines`: frames only move deadlines away, so it is looked at when it passes.
+    next_due: u64,
+}
+
+struct Input {
+    message: Arc<dbc::Message>,
+    first_record: usize,
+    /// J1939: the source address of each slot, in order of appearance. One slot without address for all others.
+    sources: Box<[Option<u8>]>,
+    used: usize,
+    /// Nanoseconds, and the index of the first slot's deadline in `Inputs::deadlines`.
+    deadline: Option<(u64, usize)>,
+}
+
+struct Deadline {
+    message: usize,
+    slot: usize,
+    /// CLOCK_MONOTONIC; `u64::MAX` while late or never received.
+    due: u64,
+}
+
+impl Inputs {
+    pub fn new(plan: &Plan) -> Inputs {
+        let mut deadlines = Vec::new();
+        let mut messages = Vec::with_capacity(plan.messages.len());
+        for (index, message) in plan.messages.iter().enumerate() {
+            let Direction::Input { deadline } = message.direction else {
+                messages.push(None);
+                continue;
+            };
+            let first = deadlines.len();
+            if deadline.is_some() {
+                deadlines.extend((0..message.sources).map(|slot| Deadline { message: index, slot, due: u64::MAX }));
+            }
+            messages.push(Some(Input {
+                message: message.message.clone(),
+                first_record: message.first_record,
+                sources: vec![None; message.sources].into_boxed_slice(),
+                used: if message.message.pgn.is_some() { 0 } else { 1 },
+                deadline: deadline.map(|after| (after, first)),
+            }));
+        }
+        Inputs {
+            messages,
+            records: vec![Record::EMPTY; plan.records].into_boxed_slice(),
+            deadlines,
+            next_due: u64::MAX,
+        }
+    }
+
+    /// A frame of a message; false where it is one that we send ourselves.
+    pub fn receive(
+        &mut self,
+        now: Now,
+        message: usize,
+        frame: &Frame,
+        source_time: u64,
+        bus: usize,
+        store: &mut Writer,
+    ) -> bool {
+        let Some(input) = &mut self.messages[message] else { return false };
+        let Some(slot) = input.slot(frame) else {
+            store.add(Word::SourcesDropped, 1);
+            return true;
+        };
+        let payload = frame.payload();
+        if payload.len() < usize::from(input.message.length).min(MAX_LEN) {
+            store.add_bus(bus, BusWord::ShortFrames, 1);
+        }
+        let groups = input.message.groups.len();
+        let first = input.first_record + slot * groups;
+        let first_frame = self.records[first].count == 0;
+        for group in 0..groups {
+            let record = &mut self.records[first + group];
+            if input.message.group_active(group, payload) {
+                record.causes = Causes::NONE;
+                record.id_bits = frame.id.bits();
+                record.source_time = source_time;
+                record.received = now.monotonic;
+                record.count += 1;
+                record.length = payload.len();
+                record.payload = [0; MAX_LEN];
+                record.payload[..payload.len()].copy_from_slice(payload);
+            } else if first_frame {
+                record.causes = Causes::of(Cause::BranchNotSeen);
+                record.id_bits = frame.id.bits();
+            } else {
+                continue;
+            }
+            store.record(first + group, record);
+        }
+        if let Some((after, first)) = input.deadline {
+            let due = now.monotonic.saturating_add(after);
+            self.deadlines[first + slot].due = due;
+            self.next_due = self.next_due.min(due);
+        }
+        true
+    }
+
+    /// Marks as late what is.
+    pub fn timer(&mut self, now: Now, store: &mut Writer) {
+        if now.monotonic < self.next_due {
+            return;
+        }
+        let mut next = u64::MAX;
+        for deadline in &mut self.deadlines {
+            if deadline.due > now.monotonic {
+                next = next.min(deadline.due);
+                continue;
+            }
+            deadline.due = u64::MAX;
+            let Some(input) = &self.messages[deadline.message] else { continue };
+            let groups = input.message.groups.len();
+            let first = input.first_record + deadline.slot * groups;
+            for index in first..first + groups {
+                let record = &mut self.records[index];
+                if record.count > 0 {
+                    record.causes = record.causes.with(Cause::Late);
+                    store.record(index, record);
+                }
+            }
+        }
+        self.next_due = next;
+    }
+
+    pub fn next_due(&self) -> u64 {
+        self.next_due
+    }
+}
+
+impl Input {
+    /// The slot of a frame's source; `None` when the table is full.
+    fn slot(&mut self, frame: &Frame) -> Option<usize> {
+        if self.message.pgn.is_none() {
+            return Some(0);
+        }
+        let address = Some(frame.id.source_address());
+        if let Some(slot) = self.sources[..self.used].iter().position(|known| *known == address) {
+            return Some(slot);
+        }
+        let slot = self.used;
+        *self.sources.get_mut(slot)? = address;
+        self.used += 1;
+        Some(slot)
+    }
+}
