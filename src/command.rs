@@ -207,7 +207,7 @@ fn raw_of(plan: &Plan, tag: TagIndex, value: Value) -> Result<Raw, Refusal> {
         return Err(Refusal::NotFinite { tag: name() });
     }
     // A value that the DBC names in its value table is meant, even outside the range (SNA codes).
-    let named = signal.value_table.iter().any(|(key, _)| raw.as_i128() == Some(i128::from(*key)));
+    let named = signal.value_table.iter().any(|(key, _)| raw.as_i128() == Some(*key));
     let written = match value {
         Value::Engineering(value) => value,
         Value::Raw(_) => engineering,

@@ -542,7 +542,7 @@ mod tests {
             1.8446744073709552e19,
             Err(OutOfRaw { value: 1.8446744073709552e19, min: 0, max: u64::MAX as i128 }),
         );
-        check(s, 64, 1.0, 0.0, -9.223372036854775808e18, Ok(Raw::Signed(i64::MIN)));
+        check(s, 64, 1.0, 0.0, i64::MIN as f64, Ok(Raw::Signed(i64::MIN)));
         check(u, 8, 1.0, 0.0, f64::NAN, Err(NotFinite));
         check(u, 8, 1e-300, 0.0, 1e300, Err(OutOfRaw { value: 1e300, min: 0, max: 255 }));
         check(u, 8, 0.0, 3.0, 3.0, Err(ConstantFactor));

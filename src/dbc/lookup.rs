@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_identifier_is_found_and_no_other() {
-        let ids: Vec<u32> = (0..3000u32).map(|i| i.wrapping_mul(0x9E37) & 0x1FFF_FFFF | i % 2).collect();
+        let ids: Vec<u32> = (0..3000u32).map(|i| i.wrapping_mul(0x9E37) & 0x1FFF_FFFF | (i % 2)).collect();
         let messages: Vec<Message> = ids.iter().map(|i| message(extended(*i), None)).collect();
         let lookup = Lookup::new(&messages);
         for (i, id) in ids.iter().enumerate() {

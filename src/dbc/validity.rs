@@ -48,7 +48,7 @@ impl Signal {
             return matches!(j1939_validity(self.codec.size, bits), Validity::Error | Validity::NotAvailable);
         }
         let Some(key) = raw.as_i128() else { return false };
-        self.value_table.iter().any(|(k, word)| i128::from(*k) == key && says_not_available(word))
+        self.value_table.iter().any(|(k, word)| *k == key && says_not_available(word))
     }
 }
 
