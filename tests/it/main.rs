@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests of the library that need nothing installed; `canvoy` as a process is tests/e2e.
+
+mod tidy;

@@ -1,0 +1,160 @@
+//! Child processes, temporary folders, free ports and polling with a limit: what every test here is made of.
+
+use std::fs::File;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The repository.
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// Time for anything to happen on a busy machine of two cores or in a guest; nothing waits this long that goes well.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// A folder for the files of this run, kept under target/ (a guest shares it with the host, unlike /tmp).
+pub fn target_folder() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&folder).expect("create the folder for test files");
+    folder
+}
+
+/// A folder of its own, removed at the end.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> TempDir {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("canvoy-test-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("create a temporary folder");
+        TempDir(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Asks again and again until there is an answer; panics, saying what it waited for, after `limit`.
+pub fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < limit, "waited {} s for: {what}", limit.as_secs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A program in a process group of its own, its output in a file; killed with all its children at the end of the test,
+/// which shows the output when it fails.
+pub struct Process {
+    name: String,
+    child: Child,
+    output: PathBuf,
+    ended: Option<ExitStatus>,
+    _folder: TempDir,
+}
+
+impl Process {
+    /// Starts `program` with arguments; standard input is empty, output and errors go to one file.
+    pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Process {
+        let mut command = Command::new(program.as_ref());
+        command.args(arguments).stdin(Stdio::null());
+        Process::spawn(command)
+    }
+
+    pub fn spawn(mut command: Command) -> Process {
+        let folder = TempDir::new();
+        let output = folder.path().join("output");
+        let file = File::create(&output).expect("create the output file");
+        command.stdout(file.try_clone().expect("a second descriptor")).stderr(file);
+        own_group(&mut command, libc::SIGKILL);
+        let name = format!("{command:?}");
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        Process { name, child, output, ended: None, _folder: folder }
+    }
+
+    pub fn id(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a process id")
+    }
+
+    /// All it has written so far.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.output).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until its output satisfies `found`; a process that ends before is a failure.
+    pub fn wait_output<T>(&mut self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
+        poll(what, LIMIT, || {
+            let ended = self.ended().is_some();
+            let answer = found(&self.output());
+            assert!(answer.is_some() || !ended, "{} ended before: {what}", self.name);
+            answer
+        })
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("wait for a child");
+        }
+        self.ended
+    }
+
+    /// Sends a signal to this process alone.
+    pub fn signal(&mut self, signal: i32) {
+        if self.ended().is_none() {
+            // SAFETY: a system call on numbers; the child is not yet waited for, so its id is still its own.
+            unsafe { libc::kill(self.id(), signal) };
+        }
+    }
+
+    /// Waits for the end: exit code, or minus the signal that ended it.
+    pub fn wait_end(&mut self) -> i32 {
+        let status = poll(&format!("the end of {}", self.name), LIMIT, || self.ended());
+        status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The group is named after the child, which is only waited for below; other members may outlive it.
+        // SAFETY: a system call on numbers.
+        unsafe { libc::kill(-self.id(), libc::SIGKILL) };
+        if self.ended.is_none() {
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- output of {}\n{}", self.name, self.output());
+        }
+    }
+}
+
+/// The child in a process group of its own, so that all of it can be killed; and when this test run is killed, with `signal`.
+pub fn own_group(command: &mut Command, signal: i32) {
+    command.process_group(0);
+    // SAFETY: between fork and exec only a system call on numbers is made.
+    unsafe {
+        command.pre_exec(move || match libc::prctl(libc::PR_SET_PDEATHSIG, signal) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+}
+
+/// Runs a program to its end: standard output; panics when it fails or takes longer than `LIMIT`.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let mut process = Process::start(program, arguments);
+    let code = process.wait_end();
+    assert_eq!(code, 0, "{program} {arguments:?}");
+    process.output()
+}

@@ -1,0 +1,79 @@
+//! `canvoy` as a process among other programs: its command line, real CAN tools, OPC UA clients, Prometheus.
+//!
+//! `cargo test` runs what needs nothing installed and says in one line what it left out; `./tests/run` (CANVOY_TESTS=full)
+//! installs the tools and runs all, and then a missing tool is a failure, never a skip.
+
+mod harness;
+mod place;
+mod smoke;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// What a test needs besides the `canvoy` binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: runs with plain `cargo test`.
+    Nothing,
+    /// Programs that tests/setup installs.
+    Tools,
+    /// Programs, and the interfaces vcan0, vcan1, vcan2 to itself: runs in the place `place` finds for it.
+    Vcan,
+}
+
+/// A test: it fails by panicking.
+#[derive(Clone, Copy)]
+pub struct Test {
+    pub name: &'static str,
+    pub needs: Needs,
+    pub run: fn(),
+}
+
+/// `tests![Needs: function, ...]` makes the table of a module's tests; a function left out is dead code, which clippy refuses.
+#[macro_export]
+macro_rules! tests {
+    ($($needs:ident: $($function:ident),+;)+) => {
+        pub const TESTS: &[$crate::Test] = &[$($($crate::Test {
+            name: concat!(module_path!(), "::", stringify!($function)), needs: $crate::Needs::$needs, run: $function,
+        }),+),+];
+    };
+}
+
+fn main() {
+    let all: Vec<Test> = [smoke::TESTS].concat();
+    if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
+        return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
+    }
+    let arguments = Arguments::from_args();
+    let full = std::env::var("CANVOY_TESTS").is_ok_and(|value| value == "full");
+    let (run, left): (Vec<Test>, Vec<Test>) = all.into_iter().partition(|test| full || test.needs == Needs::Nothing);
+    if !left.is_empty() {
+        println!(
+            "not run here: {} tests that need CAN tools, OPC UA clients or Prometheus; ./tests/run installs these and runs all",
+            left.len()
+        );
+    }
+    let (vcan, plain): (Vec<Test>, Vec<Test>) = run.into_iter().partition(|test| test.needs == Needs::Vcan);
+    let vcan: Vec<Test> = vcan.into_iter().filter(|test| selected(&arguments, test.name)).collect();
+    let place = place::Place::start(if arguments.list { &[] } else { &vcan });
+    let mut trials: Vec<Trial> = plain.into_iter().map(|test| trial(test.name, test.run)).collect();
+    // Last, so that the others run while the place is busy.
+    trials.extend(vcan.iter().map(|test| {
+        let (place, name) = (place.clone(), test.name);
+        trial(name, move || place.report(name))
+    }));
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name.trim_start_matches("e2e::"), move || {
+        run();
+        Ok(())
+    })
+}
+
+/// Whether the command line asks for this test: the rule of libtest-mimic, needed before the place is started.
+fn selected(arguments: &Arguments, name: &str) -> bool {
+    let name = name.trim_start_matches("e2e::");
+    let hit = |filter: &String| if arguments.exact { name == filter } else { name.contains(filter.as_str()) };
+    arguments.filter.as_ref().is_none_or(hit) && !arguments.skip.iter().any(hit)
+}
