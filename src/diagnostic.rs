@@ -80,7 +80,8 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
 
 /// Line and column (from 1, in characters) of a byte offset.
 pub fn position(text: &str, offset: usize) -> (u32, u32) {
-    let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
+    let end = (0..=offset.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let before = &text[..end];
     let line = before.matches('\n').count() as u32 + 1;
     let start = before.rfind('\n').map_or(0, |i| i + 1);
     (line, before[start..].chars().count() as u32 + 1)
