@@ -35,6 +35,8 @@ pub enum Word {
     Writes,
     /// J1939 frames of a source address for which no record was left.
     SourcesDropped,
+    /// Nanoseconds: the sum of what [`Word::Lateness`] counts.
+    LatenessSum,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
     Lateness,
 }

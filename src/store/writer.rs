@@ -55,6 +55,7 @@ impl Writer {
 
     /// Counts how late a deadline was served.
     pub fn lateness(&mut self, nanoseconds: u64) {
+        self.add(Word::LatenessSum, nanoseconds);
         let bucket = ((nanoseconds / 1000).max(1).ilog2() as usize).min(LATENESS_BUCKETS - 1);
         let word = self.word(Word::Lateness as usize + bucket);
         word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
