@@ -116,3 +116,72 @@ impl Drop for Mapping {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::quality::{Cause, Causes};
+    use crate::store::layout::{BusState, BusWord, Word};
+    use crate::store::reader::{HEARTBEAT_LIMIT, OpenError};
+    use crate::store::{Layout, Reader, Record, Writer};
+
+    const LAYOUT: Layout = Layout { buses: 2, records: 3 };
+
+    #[test]
+    fn a_reader_in_another_mapping_sees_what_the_writer_writes() {
+        let (memory, descriptor) = Memory::shared(c"store", LAYOUT.words()).unwrap();
+        let mut writer = Writer::new(Arc::new(memory), LAYOUT, 42);
+        let reader = Reader::open(Arc::new(Memory::read_only(descriptor).unwrap()), LAYOUT, 42).unwrap();
+        assert_eq!(reader.record(2), Some(Record::EMPTY));
+        assert_eq!(reader.bus_causes(1, 0), Causes::of(Cause::InterfaceGone));
+        let record = Record { count: 1, length: 3, causes: Causes::NONE, ..Record::EMPTY };
+        writer.record(2, &record);
+        writer.set_bus_state(1, BusState::Passive, 5);
+        writer.add_bus(1, BusWord::LostFrames, 7);
+        writer.set(Word::Heartbeat, 1_000);
+        writer.lateness(3_000);
+        assert_eq!(reader.record(2), Some(record));
+        assert_eq!((reader.bus_state(1), reader.bus(1, BusWord::LostFrames)), (BusState::Passive, 7));
+        assert_eq!(reader.bus_causes(1, 1_000 + HEARTBEAT_LIMIT), Causes::NONE);
+        assert_eq!(reader.bus_causes(1, 1_001 + HEARTBEAT_LIMIT), Causes::of(Cause::ControllerGone));
+        assert_eq!(reader.lateness()[1], 1);
+    }
+
+    #[test]
+    fn another_layout_or_plan_is_refused() {
+        let memory = Arc::new(Memory::heap(LAYOUT.words()));
+        assert_eq!(Reader::open(memory.clone(), LAYOUT, 42).err(), Some(OpenError::Layout));
+        Writer::new(memory.clone(), LAYOUT, 42);
+        assert_eq!(Reader::open(memory.clone(), LAYOUT, 43).err(), Some(OpenError::Plan));
+        assert_eq!(Reader::open(memory, Layout { buses: 2, records: 900 }, 42).err(), Some(OpenError::Layout));
+    }
+
+    #[test]
+    fn the_seals_hold() {
+        let (memory, descriptor) = Memory::shared(c"store", 512).unwrap();
+        let file = File::from(descriptor);
+        // SAFETY: a new mapping that is not used; each call is expected to be refused.
+        let map = |protection| unsafe {
+            libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_SHARED, file.as_raw_fd(), 0)
+        };
+        assert_eq!(map(libc::PROT_READ | libc::PROT_WRITE), libc::MAP_FAILED);
+        assert_ne!(map(libc::PROT_READ), libc::MAP_FAILED);
+        use std::os::unix::fs::FileExt;
+        for refused in
+            [file.set_len(8), file.set_len(1 << 20), file.write_at(b"x", 0).map(drop), seal(&file, libc::F_SEAL_WRITE)]
+        {
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EPERM));
+        }
+        memory.words()[0].store(9, Ordering::Relaxed);
+        assert_eq!(Memory::read_only(file.into()).unwrap().words()[0].load(Ordering::Relaxed), 9);
+    }
+
+    #[test]
+    fn an_unsealed_file_is_no_store() {
+        assert!(Memory::read_only(memfd(c"x").unwrap().into()).is_err());
+        assert!(Memory::read_only(sealed(c"x", b"12345678").unwrap()).is_ok());
+    }
+}

@@ -118,3 +118,85 @@ pub(super) fn load(words: &[AtomicU64], attempts: u32, check: bool) -> Option<Re
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::quality::Cause;
+
+    fn words() -> Vec<AtomicU64> {
+        (0..RECORD_WORDS).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    /// A record in which every part says `n`.
+    fn of(n: u64) -> Record {
+        let length = (n % 65) as usize;
+        let mut record = Record {
+            causes: Causes::from_bits(n as u32),
+            id_bits: n as u32,
+            source_time: n,
+            received: n,
+            count: n,
+            length,
+            payload: [0; MAX_LEN],
+        };
+        record.payload[..length].fill(n as u8);
+        record
+    }
+
+    #[test]
+    fn what_is_stored_is_loaded() {
+        let words = words();
+        for n in [1, 64, 65, 8, 0, 129, 3] {
+            store(&words, &of(n));
+            assert_eq!(load(&words, 1, true), Some(of(n)), "{n}");
+        }
+        store(&words, &Record { causes: Causes::of(Cause::Late), ..Record::EMPTY });
+        assert_eq!(load(&words, 1, true).unwrap().causes, Causes::of(Cause::Late));
+    }
+
+    #[test]
+    fn a_writer_that_died_inside_is_not_read() {
+        let words = words();
+        store(&words, &of(7));
+        words[SEQUENCE].fetch_or(1, Ordering::Relaxed);
+        assert_eq!(load(&words, 1000, true), None);
+    }
+
+    /// How many torn records a reader sees beside a busy writer: stops at the first, or after `limit`.
+    fn torn(check: bool, limit: Duration) -> (u64, u64) {
+        let words = words();
+        let stop = AtomicBool::new(false);
+        let (mut torn, mut read) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut n = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    n += 1;
+                    store(&words, &of(n));
+                }
+            });
+            let start = Instant::now();
+            while torn == 0 && start.elapsed() < limit {
+                if let Some(record) = load(&words, 100, check) {
+                    read += 1;
+                    torn += u64::from(record != of(record.count));
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        (torn, read)
+    }
+
+    #[test]
+    fn the_sequence_is_what_keeps_records_whole() {
+        let (seen, read) = torn(true, Duration::from_secs(1));
+        assert_eq!(seen, 0, "of {read}");
+        assert!(read > 0);
+        let (seen, read) = torn(false, Duration::from_secs(60));
+        assert_eq!(seen, 1, "without the check {read} reads saw no torn record: the test above shows nothing");
+    }
+}
