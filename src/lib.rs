@@ -1,4 +1,34 @@
 //! Canvoy: CAN on the machine, OPC UA and Prometheus to the plant.
+//!
+//! ```text
+//!    controller process: the machine                         |  plant process: the network
+//!    one real-time thread, no TCP, no heap after start        |  tokio, no CAN socket, can be killed at any time
+//!                                                             |
+//!  can0 ─┐                                                    |      ┌─> opcua
+//!  can1 ─┼─> bus ──> control.step(now, event) ──> store ══════|═read═┼─> http (metrics, page)
+//!  sim  ─┘              │       ▲                (memfd)      |
+//!   ▲                   │       └────── command ◀═════════════|═write══ opcua
+//!   └──── transmit ◀────┘              (unix socket)          |
+//! ```
+//!
+//! Each module uses only those above it in this list; `tests/it/tidy.rs` holds that.
+//!
+//! | module | responsibility |
+//! | --- | --- |
+//! | [`can`], [`quality`], [`diagnostic`] | vocabulary: frame and identifier, why a value is not good, mistakes with their place |
+//! | [`dbc`] | what a DBC file says; compiled codecs: bits ↔ raw ↔ engineering values |
+//! | [`plan`] | configuration and DBC resolved to dense indices: the one description both processes work from |
+//! | [`store`] | the down door: shared memory of records under sequence locks, written by the real-time thread |
+//! | [`sample`] | from a record to a value with its quality and time |
+//! | [`command`] | the up door: the wire form of commands and the checks of the controller |
+//! | [`control`] | the machine's behaviour as a pure state machine |
+//! | [`notify`] | what systemd is told |
+//! | [`plant`] | the network process: a view of the store, and a folder per protocol |
+//!
+//! What is absent on purpose:
+//! - the real-time plane (`can` to `control`, `sim`, `bus`, `rt`) knows no tokio, no tracing, no configuration and no network;
+//! - `plant` can neither name nor open a bus; what it wants changed goes through `command`, and the controller checks it;
+//! - nothing but `rt` and `controller` reads a clock on the machine side, so everything that matters is tested as data.
 
 pub mod can;
 pub mod command;
