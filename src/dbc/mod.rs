@@ -3,8 +3,22 @@
 pub mod codec;
 pub mod lookup;
 pub mod model;
+pub mod parse;
 pub mod validity;
+
+mod assemble;
+mod attribute;
+mod gather;
+mod grammar;
+mod item;
+mod multiplex;
+mod repair;
+mod signals;
+mod statement;
+mod text;
+mod token;
 
 pub use codec::{Codec, EncodeError, Raw};
 pub use lookup::Lookup;
 pub use model::{Attribute, Condition, Database, Group, Message, Node, SendType, Signal};
+pub use parse::parse;

@@ -1,0 +1,275 @@
+//! The signals of one message: codec, multiplexing, range, words, and the checks of their layout.
+
+use std::collections::HashMap;
+
+use super::assemble::{Context, long_name, resolved};
+use super::attribute;
+use super::codec::{Codec, Kind};
+use super::gather::Notes;
+use super::item::{MessageLine, SignalLine, ValueType};
+use super::model::{Condition, Group, Signal};
+use super::multiplex::{self, Link, Member};
+use super::text::Report;
+
+/// A signal with a codec, not yet placed among the branches.
+struct Candidate {
+    at: usize,
+    line: SignalLine,
+    codec: Codec,
+}
+
+pub(super) fn build(
+    message: &MessageLine,
+    lines: Vec<(usize, SignalLine)>,
+    notes: &mut HashMap<String, Notes>,
+    context: &Context,
+    report: &mut Report,
+) -> (Vec<Signal>, Vec<Group>) {
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for (at, line) in lines {
+        let value_type = notes.get(&line.name).and_then(|notes| notes.value_type);
+        match codec(&line, value_type, message.size) {
+            Ok((codec, note)) => {
+                if let Some(note) = note {
+                    report.warn(at, format!("signal {}: {note}", line.name));
+                }
+                candidates.push(Candidate { at, line, codec });
+            }
+            Err(reason) => report.warn(at, format!("signal {} left out: {reason}", line.name)),
+        }
+    }
+    let placed = place(candidates, notes, report);
+    let (signals, groups) = finish(placed, notes, context, report);
+    overlaps(message, &signals, &groups, report);
+    (signals.into_iter().map(|(_, signal)| signal).collect(), groups)
+}
+
+/// The codec of a signal and what looks wrong with it, or why there is none.
+fn codec(
+    line: &SignalLine,
+    value_type: Option<ValueType>,
+    message_len: u64,
+) -> Result<(Codec, Option<String>), String> {
+    let SignalLine { start, size, order, factor, offset, .. } = *line;
+    if size == 0 || size > 64 {
+        return Err(format!("it has {size} bits, 1 to 64 are possible"));
+    }
+    if !factor.is_finite() || !offset.is_finite() {
+        return Err("factor or offset is not a finite number".into());
+    }
+    let mut note = None;
+    let integer = if line.signed { Kind::Signed } else { Kind::Unsigned };
+    let kind = match (value_type, size) {
+        (None | Some(ValueType::Integer), _) => integer,
+        (Some(ValueType::F32), 32) => Kind::F32,
+        (Some(ValueType::F64), 64) => Kind::F64,
+        // no other reading of the bits is a float
+        (Some(_), 32 | 64) => {
+            note = Some(format!("SIG_VALTYPE_ names a float of another size: read as a {size}-bit float"));
+            if size == 32 { Kind::F32 } else { Kind::F64 }
+        }
+        (Some(_), _) => return Err(format!("SIG_VALTYPE_ says float, but {size} bits are none (32 or 64 are)")),
+    };
+    let outside = || format!("it does not lie inside the {message_len} bytes of its message");
+    let (Ok(start), Ok(bits)) = (u16::try_from(start), u8::try_from(size)) else { return Err(outside()) };
+    let codec = Codec::new(start, bits, order, kind, factor, offset);
+    let Some(codec) = codec.filter(|codec| codec.fits(message_len as usize)) else { return Err(outside()) };
+    if factor == 0.0 {
+        note = Some(format!("factor 0 makes it the constant {offset}"));
+    }
+    Ok((codec, note))
+}
+
+/// The conditions of every signal that can be placed; the links are indices into the result.
+fn place(
+    candidates: Vec<Candidate>,
+    notes: &HashMap<String, Notes>,
+    report: &mut Report,
+) -> Vec<(Candidate, Vec<Link>)> {
+    let members: Vec<Member> = candidates
+        .iter()
+        .map(|candidate| Member {
+            name: &candidate.line.name,
+            mark: candidate.line.multiplex,
+            is_float: candidate.codec.raw_limits().is_none(),
+            limits: candidate.codec.raw_limits().unwrap_or((0, 0)),
+        })
+        .collect();
+    let extended = notes.iter().filter_map(|(name, notes)| Some((name.as_str(), notes.extended.as_ref()?))).collect();
+    let places = multiplex::resolve(&members, &extended);
+    let mut kept: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut places: Vec<Option<Vec<Link>>> = places
+        .into_iter()
+        .zip(&candidates)
+        .map(|(place, candidate)| {
+            let name = &candidate.line.name;
+            if let Some(note) = place.note {
+                report.warn(candidate.at, format!("signal {name}: {note}"));
+            }
+            match place.links {
+                Ok(links) => Some(links),
+                Err(reason) => {
+                    report.warn(candidate.at, format!("signal {name} left out: {reason}"));
+                    None
+                }
+            }
+        })
+        .collect();
+    // of signals with one name the first counts, unless no frame carries both
+    for index in 0..candidates.len() {
+        let Some(candidate) = candidates.get(index) else { continue };
+        let Some(Some(links)) = places.get(index) else { continue };
+        let same = kept.entry(candidate.line.name.as_str()).or_default();
+        let clash = same.iter().any(|other| !matches!(places.get(*other), Some(Some(o)) if exclusive(o, links)));
+        if clash {
+            let name = &candidate.line.name;
+            report.warn(candidate.at, format!("signal {name} left out: the message has another signal of this name"));
+            if let Some(place) = places.get_mut(index) {
+                *place = None;
+            }
+        } else {
+            same.push(index);
+        }
+    }
+    drop(kept);
+    let mut next = 0;
+    let moved: Vec<usize> = places
+        .iter()
+        .map(|place| {
+            let index = next;
+            next += usize::from(place.is_some());
+            index
+        })
+        .collect();
+    let selects = |links: Vec<Link>| {
+        links.into_iter().map(|(selector, ranges)| (moved.get(selector).copied().unwrap_or(0), ranges)).collect()
+    };
+    candidates.into_iter().zip(places).filter_map(|(candidate, place)| Some((candidate, selects(place?)))).collect()
+}
+
+/// Whether no payload satisfies both: some selector would need two values.
+fn exclusive(a: &[Link], b: &[Link]) -> bool {
+    a.iter().any(|(selector, ranges)| {
+        b.iter().any(|(other, others)| {
+            selector == other
+                && !ranges.iter().any(|(low, high)| others.iter().any(|(from, to)| low <= to && from <= high))
+        })
+    })
+}
+
+fn finish(
+    placed: Vec<(Candidate, Vec<Link>)>,
+    notes: &mut HashMap<String, Notes>,
+    context: &Context,
+    report: &mut Report,
+) -> (Vec<(usize, Signal)>, Vec<Group>) {
+    let mut groups = vec![Group::default()];
+    let mut group_of: HashMap<Vec<Link>, usize> = HashMap::from([(Vec::new(), 0)]);
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let selectors: Vec<usize> =
+        placed.iter().flat_map(|(_, links)| links.iter().map(|(selector, _)| *selector)).collect();
+    let mut signals = Vec::new();
+    for (Candidate { at, line, codec }, links) in placed {
+        let group = *group_of.entry(links).or_insert_with_key(|links| {
+            let condition = |(selector, ranges): &Link| Condition { selector: *selector, ranges: ranges.clone() };
+            groups.push(Group { conditions: links.iter().map(condition).collect() });
+            groups.len() - 1
+        });
+        let nothing = Notes::default();
+        let said = notes.get(&line.name).unwrap_or(&nothing);
+        let attributes = resolved(said, Default::default(), context.definitions, report);
+        let attribute = |name: &str| attributes.get(name).or_else(|| context.signal_defaults.get(name));
+        let start_value = attribute("GenSigStartValue").and_then(|value| attribute::start_value(&codec, value));
+        if start_value.is_none() && attributes.contains_key("GenSigStartValue") {
+            report.warn(at, format!("signal {}: GenSigStartValue is no raw value that it can hold", line.name));
+        }
+        let mut name = long_name(&attributes, "SystemSignalLongSymbol").unwrap_or(&line.name).to_string();
+        let count = names.entry(name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            let unique = format!("{name}_{count}");
+            report.warn(at, format!("another signal named {name} in the message: this one is called {unique} here"));
+            name = unique;
+        }
+        let signal = Signal {
+            name,
+            codec,
+            range: (line.min < line.max && line.min.is_finite() && line.max.is_finite())
+                .then_some((line.min, line.max)),
+            unit: line.unit.trim().into(),
+            comment: said.comment.clone(),
+            receivers: line.receivers.iter().map(|node| context.node(node)).collect(),
+            value_table: table(said.labels.as_deref().unwrap_or(&[])),
+            multiplexor: false,
+            group,
+            start_value,
+            send_type: attribute::send_type(attribute("GenSigSendType")),
+            attributes,
+            dbc_name: line.name,
+        };
+        signals.push((at, signal));
+    }
+    for selector in selectors {
+        if let Some((_, signal)) = signals.get_mut(selector) {
+            signal.multiplexor = true;
+        }
+    }
+    (signals, groups)
+}
+
+/// Sorted; of two words for one value the last, as other tools do.
+fn table(entries: &[(i128, String)]) -> Vec<(i128, String)> {
+    let by_value: std::collections::BTreeMap<i128, &String> =
+        entries.iter().map(|(value, word)| (*value, word)).collect();
+    by_value.into_iter().map(|(value, word)| (value, word.clone())).collect()
+}
+
+/// Pairs of signals compared per message; garbage could have millions.
+const MOST_PAIRS: usize = 1 << 20;
+
+/// Signals that share bits in one frame. Each decodes as the file says; only encoding can't have both.
+fn overlaps(message: &MessageLine, signals: &[(usize, Signal)], groups: &[Group], report: &mut Report) {
+    let masks: Vec<(u16, Vec<u8>)> = signals.iter().map(|(_, signal)| mask(&signal.codec)).collect();
+    let links: Vec<Vec<Link>> = groups
+        .iter()
+        .map(|group| group.conditions.iter().map(|by| (by.selector, by.ranges.clone())).collect())
+        .collect();
+    let excluded = |a: usize, b: usize| match (links.get(a), links.get(b)) {
+        (Some(a), Some(b)) => exclusive(a, b),
+        _ => false,
+    };
+    let mut pairs = 0;
+    let mut found: Option<(usize, String)> = None;
+    let mut count = 0;
+    'all: for (i, ((at, a), mask_a)) in signals.iter().zip(&masks).enumerate() {
+        for ((_, b), mask_b) in signals.iter().zip(&masks).take(i) {
+            pairs += 1;
+            if pairs > MOST_PAIRS {
+                break 'all;
+            }
+            if share_bits(mask_a, mask_b) && !excluded(a.group, b.group) {
+                count += 1;
+                found.get_or_insert_with(|| (*at, format!("signals {} and {} share bits", b.name, a.name)));
+            }
+        }
+    }
+    if let Some((at, text)) = found {
+        let more =
+            if count > 1 { format!(" (and {} more pairs of {})", count - 1, message.name) } else { String::new() };
+        report.warn(at, format!("{text}{more}: both are decoded, encoding refuses to write both"));
+    }
+}
+
+/// The bytes a signal touches: the first one's number, and in each the bits that belong to it.
+pub(super) fn mask(codec: &Codec) -> (u16, Vec<u8>) {
+    let first = codec.start / 8;
+    let near = Codec::new(codec.start % 8, codec.size, codec.order, codec.kind, 1.0, 0.0).unwrap_or(*codec);
+    let mut bytes = vec![0; near.needed_len()];
+    near.mask(&mut bytes);
+    (first, bytes)
+}
+
+pub(super) fn share_bits((first_a, a): &(u16, Vec<u8>), (first_b, b): &(u16, Vec<u8>)) -> bool {
+    let (low, high, skip) = if first_a <= first_b { (a, b, first_b - first_a) } else { (b, a, first_a - first_b) };
+    low.iter().skip(skip.into()).zip(high).any(|(x, y)| x & y != 0)
+}

@@ -1,0 +1,193 @@
+//! Splits the text of a DBC file into statements, so that a broken one costs nothing but itself.
+
+/// What begins a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keyword {
+    Version,
+    /// Lists without meaning for us that end where the next statement begins: NS_, BS_.
+    Section,
+    Nodes,
+    Message,
+    Signal,
+    /// Ends with a semicolon and says something about messages, signals, nodes or attributes.
+    Semicolon,
+    /// Ends with a semicolon and has no meaning for us: environment variables, signal groups, relations.
+    Unused,
+    /// As `Unused`, and obsolete: its presence is reported.
+    Obsolete,
+}
+
+pub(super) fn keyword(word: &str) -> Option<Keyword> {
+    Some(match word {
+        "VERSION" => Keyword::Version,
+        "NS_" | "BS_" => Keyword::Section,
+        "BU_" => Keyword::Nodes,
+        "BO_" => Keyword::Message,
+        "SG_" => Keyword::Signal,
+        "CM_" | "BA_DEF_" | "BA_DEF_DEF_" | "BA_" | "VAL_" | "SIG_VALTYPE_" | "SG_MUL_VAL_" | "BO_TX_BU_" => {
+            Keyword::Semicolon
+        }
+        "VAL_TABLE_" | "SIG_GROUP_" | "EV_" | "ENVVAR_DATA_" | "EV_DATA_" | "BA_REL_" | "BA_DEF_REL_"
+        | "BA_DEF_DEF_REL_" | "BU_SG_REL_" | "BU_BO_REL_" | "BU_EV_REL_" | "NS_DESC_" => Keyword::Unused,
+        "CAT_DEF_" | "CAT_" | "FILTER" | "SGTYPE_" | "SGTYPE_VAL_" | "SIG_TYPE_REF_" | "SIGTYPE_VALTYPE_"
+        | "BA_DEF_SGTYPE_" | "BA_SGTYPE_" => Keyword::Obsolete,
+        _ => return None,
+    })
+}
+
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    /// Where lines begin that look like a statement: a keyword and something behind it.
+    starts: Vec<usize>,
+    /// Where the last `*/` is; an unclosed `/*` behind it is not searched for again and again.
+    last_comment_end: usize,
+    /// Bytes that may still be looked at, so that garbage can't cost more than a few passes over the file.
+    budget: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(text: &'a str) -> Scanner<'a> {
+        let mut starts = Vec::new();
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            let begin = at + (line.len() - line.trim_start().len());
+            let word = word_at(text, begin);
+            let rest = line.trim_start().get(word.len()..).unwrap_or("");
+            if keyword(word).is_some() && !rest.trim().is_empty() {
+                starts.push(begin);
+            }
+            at += line.len();
+        }
+        let last_comment_end = text.rfind("*/").unwrap_or(0);
+        Scanner { text, starts, last_comment_end, budget: text.len() * 16 + (1 << 20) }
+    }
+
+    /// Takes `bytes` of work out of the budget; false when it is used up.
+    pub fn spend(&mut self, bytes: usize) -> bool {
+        let enough = self.budget >= bytes;
+        self.budget = self.budget.saturating_sub(bytes);
+        enough
+    }
+
+    /// The next line after `at` that looks like a statement; the end of the text where there is none.
+    pub fn next_start(&self, at: usize) -> usize {
+        let index = self.starts.partition_point(|start| *start <= at);
+        self.starts.get(index).copied().unwrap_or(self.text.len())
+    }
+
+    /// Past white space, comments and stray semicolons.
+    pub fn skip_blank(&self, mut at: usize) -> usize {
+        loop {
+            let rest = self.text.get(at..).unwrap_or("");
+            let Some(c) = rest.chars().next() else { return self.text.len() };
+            match comment(rest, at < self.last_comment_end) {
+                Some(len) => at += len,
+                None if is_blank(c) || c == ';' => at += c.len_utf8(),
+                None => return at,
+            }
+        }
+    }
+
+    /// The word at `at`; empty where none begins there.
+    pub fn word(&self, at: usize) -> &'a str {
+        word_at(self.text, at)
+    }
+
+    /// Behind the first semicolon outside of strings and comments.
+    pub fn semicolon(&mut self, at: usize) -> Option<usize> {
+        self.find(at, |rest| rest.starts_with(';').then_some(1))
+    }
+
+    /// The end of the line outside of strings, or an `SG_` or `BO_` before it on the same line.
+    pub fn line_end(&mut self, at: usize) -> usize {
+        let begin = at;
+        let end = self.find(at, |rest| {
+            let next = rest.strip_prefix([' ', '\t']).unwrap_or("");
+            let ends = rest.starts_with('\n') || next.starts_with("SG_ ") || next.starts_with("BO_ ");
+            ends.then_some(1)
+        });
+        end.filter(|end| *end > begin).unwrap_or(self.text.len())
+    }
+
+    /// The first place from `at`, outside of strings and comments, where `test` says how long its match is; the end of
+    /// that match. Bytes looked at are taken out of the budget.
+    fn find(&mut self, mut at: usize, test: impl Fn(&str) -> Option<usize>) -> Option<usize> {
+        let begin = at;
+        let mut found = None;
+        while let Some(rest) = self.text.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.budget < at - begin {
+                break;
+            }
+            if let Some(len) = test(rest) {
+                found = Some(at + len);
+                break;
+            }
+            at += match comment(rest, at < self.last_comment_end) {
+                Some(len) => len,
+                None if rest.starts_with('"') => string(rest),
+                None => rest.chars().next().map_or(1, char::len_utf8),
+            };
+        }
+        self.spend(at - begin);
+        found
+    }
+}
+
+/// A statement on one line: line breaks, comments and unusual blanks outside of strings become spaces. Each byte keeps
+/// its place.
+pub(super) fn flatten(statement: &str) -> String {
+    let mut flat = String::with_capacity(statement.len() + 1);
+    let mut rest = statement;
+    while let Some(c) = rest.chars().next() {
+        let (len, keep) = match comment(rest, true) {
+            Some(len) => (len, false),
+            None if c == '"' => (string(rest), true),
+            None => (c.len_utf8(), !is_blank(c)),
+        };
+        let (part, behind) = rest.split_at_checked(len).unwrap_or((rest, ""));
+        if keep {
+            flat.push_str(part);
+        } else {
+            flat.extend(std::iter::repeat_n(' ', part.len()));
+        }
+        rest = behind;
+    }
+    flat
+}
+
+/// Length of a comment at the beginning: `//` to the end of the line, `/* */` (to the end of the line where it is not
+/// closed). `closed`: whether a `*/` may follow.
+fn comment(rest: &str, closed: bool) -> Option<usize> {
+    let line = || rest.find('\n').unwrap_or(rest.len());
+    if rest.starts_with("//") {
+        Some(line())
+    } else if rest.starts_with("/*") {
+        let end = if closed { rest.find("*/") } else { None };
+        Some(end.map_or_else(line, |at| at + 2))
+    } else {
+        None
+    }
+}
+
+/// Length of the string at the beginning, quotes included; all of the rest where it is not closed. A backslash before a
+/// quote keeps the string open, whatever stands before the backslash: so do `can-dbc` and cantools.
+fn string(rest: &str) -> usize {
+    let mut before = 0;
+    for (i, byte) in rest.bytes().enumerate().skip(1) {
+        if byte == b'"' && before != b'\\' {
+            return i + 1;
+        }
+        before = byte;
+    }
+    rest.len()
+}
+
+fn word_at(text: &str, at: usize) -> &str {
+    let rest = text.get(at..).unwrap_or("");
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    rest.get(..end).unwrap_or("")
+}
+
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c == '\u{FEFF}'
+}
