@@ -184,7 +184,7 @@ mod tests {
         assert!(Frame::classic(id, &[0; 9]).is_none());
         assert!(Frame::fd(id, &[0; 9]).is_none());
         assert_eq!(Frame::fd(id, &[7; 12]).unwrap().payload(), [7; 12]);
-        assert_eq!(Frame::remote(id, 4).unwrap().payload(), []);
+        assert_eq!(Frame::remote(id, 4).unwrap().payload(), [0u8; 0]);
         assert_eq!(fd_len(33), Some(48));
         assert_eq!(fd_len(65), None);
     }

@@ -4,6 +4,7 @@
 //! and a server.
 
 pub mod http;
+pub mod link;
 pub mod opcua;
 pub mod view;
 

@@ -26,6 +26,8 @@ pub enum WriteError {
     Refused(#[from] Refusal),
     #[error("the controller is gone; nothing was written")]
     ControllerGone,
+    #[error("the controller did not answer; whether the value was written is not known")]
+    Unanswered,
 }
 
 /// The machine, seen from the network process. One plan for the life of the process: a controller with another plan
@@ -113,6 +115,6 @@ impl Plant {
             mpsc::error::TrySendError::Full(_) => WriteError::Refused(Refusal::Busy),
             mpsc::error::TrySendError::Closed(_) => WriteError::ControllerGone,
         })?;
-        done.await.map_err(|_| WriteError::ControllerGone)?.map_err(WriteError::Refused)
+        done.await.map_err(|_| WriteError::Unanswered)?.map_err(WriteError::Refused)
     }
 }

@@ -11,7 +11,6 @@ use crate::dbc::codec::{ByteOrder, Kind};
 use crate::dbc::{self, Codec, SendType};
 use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, Tag, Transmission};
 use crate::plant::Plant;
-use crate::plant::view::Request;
 use crate::quality::Causes;
 use crate::store::layout::{BusState, Word};
 use crate::store::{Layout, Memory, Reader, Record, Writer};
@@ -25,8 +24,6 @@ pub struct Example {
     pub plan: Arc<Plan>,
     pub plant: Arc<Plant>,
     pub writer: Writer,
-    /// Where writes arrive.
-    pub requests: mpsc::Receiver<Request>,
 }
 
 impl Example {
@@ -79,9 +76,9 @@ impl Example {
             writer.set_bus_state(bus, BusState::Active, STAMP);
         }
         let plan = Arc::new(plan);
-        let (sender, requests) = mpsc::channel(4);
+        let (sender, _) = mpsc::channel(4);
         let plant = Plant::new(plan.clone(), Reader::open(memory, layout, 7).unwrap(), sender);
-        Example { plan, plant: Arc::new(plant), writer, requests }
+        Example { plan, plant: Arc::new(plant), writer }
     }
 
     fn record_of(&self, name: &str, source: usize, group: usize) -> usize {
