@@ -30,6 +30,7 @@
 //! - `plant` can neither name nor open a bus; what it wants changed goes through `command`, and the controller checks it;
 //! - nothing but `rt` and `controller` reads a clock on the machine side, so everything that matters is tested as data.
 
+pub mod bus;
 pub mod can;
 pub mod command;
 pub mod control;
