@@ -142,6 +142,11 @@ impl Plan {
         }
     }
 
+    /// The first 8 bytes of the hash, as the store's header has them.
+    pub fn hash_word(&self) -> u64 {
+        self.hash[..8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    }
+
     /// First 12 hexadecimal digits of the hash, for people.
     pub fn short_hash(&self) -> String {
         self.hash[..6].iter().map(|b| format!("{b:02x}")).collect()
