@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
@@ -187,11 +188,11 @@ impl Link {
 }
 
 fn read_bundle(descriptor: OwnedFd) -> io::Result<Vec<u8>> {
-    let mut file = File::from(descriptor);
-    let mut bytes = Vec::new();
-    // both processes share the file's position
-    file.seek(SeekFrom::Start(0))?;
-    file.take(MAX_BUNDLE).read_to_end(&mut bytes)?;
+    let file = File::from(descriptor);
+    let length = file.metadata()?.len().min(MAX_BUNDLE);
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    // every process that has the descriptor shares its position: read without one
+    file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
 
