@@ -24,6 +24,8 @@
 //! | [`control`] | the machine's behaviour as a pure state machine |
 //! | [`notify`] | what systemd is told |
 //! | [`plant`] | the network process: a view of the store, and a folder per protocol |
+//! | [`config`] | TOML and DBC files checked together → [`plan::Plan`]; every mistake at once, with its place |
+//! | [`cli`] | the subcommands |
 //!
 //! What is absent on purpose:
 //! - the real-time plane (`can` to `control`, `sim`, `bus`, `rt`) knows no tokio, no tracing, no configuration and no network;
@@ -32,7 +34,9 @@
 
 pub mod bus;
 pub mod can;
+pub mod cli;
 pub mod command;
+pub mod config;
 pub mod control;
 pub mod dbc;
 pub mod diagnostic;

@@ -20,8 +20,8 @@ const MODULES: &[&str] = &[
     "notify",
     "controller",
     "stats",
-    "config",
     "plant",
+    "config",
     "service",
     "cli",
 ];

@@ -1,0 +1,161 @@
+//! `canvoy check FILE`: every mistake of a configuration, or what it will do.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{EXIT_CONFIG, print, print_diagnostics};
+use crate::config::{self, LoadOptions, Loaded};
+use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, Transmission};
+
+/// Check a configuration and its DBC files, and show what it will do
+///
+/// Prints every mistake at once, each with file, line and column. Opens no bus and no port.
+/// Exit code: 0 when the configuration can be used (there may be warnings), 78 when it can't.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:\n  canvoy check /etc/canvoy/canvoy.toml && sudo systemctl reload canvoy")]
+pub struct Args {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match config::read(&args.file).and_then(|sources| config::load(&sources, LoadOptions::default())) {
+        Ok(loaded) => {
+            print_diagnostics(&loaded.diagnostics);
+            print(&summary(&loaded))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(mistakes) => {
+            print_diagnostics(&mistakes);
+            Ok(ExitCode::from(EXIT_CONFIG))
+        }
+    }
+}
+
+/// What the plan does, for people.
+pub fn summary(loaded: &Loaded) -> String {
+    let plan = &loaded.plan;
+    let mut text = String::new();
+    for bus in &plan.buses {
+        // writing to a string can't fail
+        let _ = describe(plan, bus, &mut text);
+    }
+    let warnings = loaded.diagnostics.len();
+    let _ = writeln!(
+        text,
+        "OK: {}, {}, {}; {}. Plan {}.",
+        count(plan.buses.len(), "bus", "buses"),
+        count(plan.messages.len(), "message", "messages"),
+        count(plan.tags.len(), "signal", "signals"),
+        if warnings == 0 { "no warnings".to_owned() } else { count(warnings, "warning", "warnings") },
+        plan.short_hash(),
+    );
+    text
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
+    let interface = match &bus.interface {
+        Interface::SocketCan(name) => format!("interface {name}"),
+        Interface::Virtual => "virtual (simulated devices)".to_owned(),
+    };
+    let format = if bus.fd { "CAN FD" } else { "classic CAN" };
+    let node = bus.node.as_deref().map(|node| format!(", node {node}")).unwrap_or_default();
+    writeln!(text, "bus {}: {interface}, {format}{node}", bus.name)?;
+
+    let messages = &plan.messages[bus.messages.clone()];
+    let sent: Vec<(&Message, &Transmission)> = messages
+        .iter()
+        .filter_map(|message| match &message.direction {
+            Direction::Output(transmission) => Some((message, transmission)),
+            Direction::Input { .. } => None,
+        })
+        .collect();
+    if sent.is_empty() {
+        writeln!(text, "  listens: transmits nothing")?;
+    } else {
+        writeln!(text, "  sends {}:", count(sent.len(), "message", "messages"))?;
+        let (ids, names): (Vec<String>, Vec<&str>) =
+            sent.iter().map(|(message, _)| (message.message.id.to_string(), message.message.name.as_str())).unzip();
+        let (id_width, name_width) = (width(&ids), width(&names));
+        for ((message, transmission), (id, name)) in sent.iter().zip(ids.iter().zip(names)) {
+            writeln!(text, "    {id:id_width$}  {name:name_width$}  {}", how(plan, message, transmission))?;
+        }
+        let tags = sent.iter().flat_map(|(message, _)| message.tags.clone());
+        let writable: Vec<usize> = tags.filter(|tag| plan.tags[*tag].writable).collect();
+        if writable.is_empty() {
+            writeln!(text, "  nothing may be written from the plant")?;
+        } else {
+            writeln!(text, "  may be written from the plant, {}:", count(writable.len(), "signal", "signals"))?;
+            let names: Vec<String> = writable.iter().map(|tag| plan.tag_name(*tag, None)).collect();
+            let name_width = width(&names);
+            for (tag, name) in writable.into_iter().zip(names) {
+                let line = format!("{name:name_width$}  {}", range(plan, tag));
+                writeln!(text, "    {}", line.trim_end())?;
+            }
+        }
+    }
+
+    let received: Vec<&Message> =
+        messages.iter().filter(|message| matches!(message.direction, Direction::Input { .. })).collect();
+    let with_deadline =
+        received.iter().filter(|message| matches!(message.direction, Direction::Input { deadline: Some(_) })).count();
+    writeln!(
+        text,
+        "  receives {} with {}; {with_deadline} of them late when they stop coming",
+        count(received.len(), "message", "messages"),
+        count(received.iter().map(|message| message.tags.len()).sum(), "signal", "signals"),
+    )
+}
+
+fn width(texts: &[impl AsRef<str>]) -> usize {
+    texts.iter().map(|text| text.as_ref().chars().count()).max().unwrap_or_default()
+}
+
+/// When a message is sent.
+fn how(plan: &Plan, message: &Message, transmission: &Transmission) -> String {
+    let mut how = Vec::new();
+    if let Some(period) = transmission.period {
+        how.push(format!("every {} ms", milliseconds(period)));
+    }
+    if transmission.start_delay > 0 {
+        how.push(format!("first after {} ms", milliseconds(transmission.start_delay)));
+    }
+    let tags = &plan.tags[message.tags.clone()];
+    let immediate = tags.iter().filter(|tag| tag.writable).map(|tag| tag.immediate).max().unwrap_or_default();
+    match immediate {
+        Immediate::OnWrite => how.push("at once when written".to_owned()),
+        Immediate::OnChange => how.push("at once when a write changes it".to_owned()),
+        Immediate::No => {}
+    }
+    if transmission.period.is_some() || immediate != Immediate::No {
+        how.join(", ")
+    } else if tags.iter().any(|tag| tag.immediate != Immediate::No) {
+        "when written; but nothing may write it".to_owned()
+    } else {
+        "never: neither cycle time nor send type".to_owned()
+    }
+}
+
+/// The values that a write to the tag may have: the DBC's range, else what the bits can hold.
+fn range(plan: &Plan, tag: usize) -> String {
+    let signal = plan.signal(tag);
+    let (min, max) = signal.range.unwrap_or_else(|| signal.codec.engineering_limits());
+    format!("{} to {} {}", decimal(min), decimal(max), signal.unit)
+}
+
+/// Nanoseconds as milliseconds, exactly.
+pub(super) fn milliseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e6
+}
+
+/// Short where a number has many digits (the limits of a float signal).
+pub(super) fn decimal(number: f64) -> String {
+    if number.abs() >= 1e15 { format!("{number:e}") } else { number.to_string() }
+}

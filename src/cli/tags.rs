@@ -1,0 +1,198 @@
+//! `canvoy tags FILE`: all tags of a plant as a table, JSON or CSV.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::check::{decimal, milliseconds};
+use super::{EXIT_CONFIG, print, print_diagnostics};
+use crate::config::{self, LoadOptions};
+use crate::dbc::codec::Kind;
+use crate::diagnostic::Severity;
+use crate::plan::{Direction, Plan};
+
+/// List all tags of a configuration
+///
+/// A tag is one signal of one message on one bus, BUS.MESSAGE.SIGNAL. Sorted by bus and message; the signals of a
+/// message in the order of the DBC file.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  canvoy tags canvoy.toml | less -S
+  canvoy tags --csv canvoy.toml > tags.csv
+  canvoy tags --json canvoy.toml | jq -r '.[] | select(.writable) | .tag'")]
+pub struct Args {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// A JSON array, one object for each tag, with value tables
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Comma-separated values with a header line (RFC 4180)
+    #[arg(long)]
+    pub csv: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let loaded = match config::read(&args.file).and_then(|sources| config::load(&sources, LoadOptions::default())) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            // warnings are the business of `check`
+            let errors: Vec<_> = mistakes.into_iter().filter(|mistake| mistake.severity == Severity::Error).collect();
+            print_diagnostics(&errors);
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let rows: Vec<Row> = (0..loaded.plan.tags.len()).map(|tag| row(&loaded.plan, tag)).collect();
+    let text = if args.json {
+        let mut text = serde_json::to_string_pretty(&rows)?;
+        text.push('\n');
+        text
+    } else if args.csv {
+        csv(&rows)
+    } else {
+        table(&rows)
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One tag as it is listed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    pub tag: String,
+    pub bus: String,
+    pub message: String,
+    pub signal: String,
+    /// Hexadecimal, as candump writes it.
+    pub id: String,
+    pub extended: bool,
+    /// J1939 parameter group number.
+    pub pgn: Option<u32>,
+    /// `received` or `sent`.
+    pub direction: &'static str,
+    pub unit: String,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    /// `u`, `i` or `f` and the number of bits.
+    pub r#type: String,
+    /// Sent: what is in force; received: what the DBC file says.
+    pub cycle_ms: Option<f64>,
+    /// Received: after so long it is late.
+    pub deadline_ms: Option<f64>,
+    pub writable: bool,
+    pub comment: Option<String>,
+    /// The value table.
+    pub values: Vec<NamedValue>,
+}
+
+/// One entry of a value table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NamedValue {
+    /// Decimal: JSON numbers are too small for 64 bits.
+    pub raw: String,
+    pub label: String,
+}
+
+/// What is to be said about a tag.
+pub fn row(plan: &Plan, tag: usize) -> Row {
+    let signal = plan.signal(tag);
+    let planned = &plan.messages[plan.tags[tag].message];
+    let message = &planned.message;
+    let (direction, cycle, deadline) = match &planned.direction {
+        Direction::Input { deadline } => {
+            ("received", message.cycle_time.map(|cycle| cycle.as_nanos() as u64), *deadline)
+        }
+        Direction::Output(transmission) => ("sent", transmission.period, None),
+    };
+    let letter = match signal.codec.kind {
+        Kind::Unsigned => 'u',
+        Kind::Signed => 'i',
+        Kind::F32 | Kind::F64 => 'f',
+    };
+    Row {
+        tag: plan.tag_name(tag, None),
+        bus: plan.buses[planned.bus].name.clone(),
+        message: message.name.clone(),
+        signal: signal.name.clone(),
+        id: message.id.to_string(),
+        extended: message.id.is_extended(),
+        pgn: message.pgn,
+        direction,
+        unit: signal.unit.clone(),
+        min: signal.range.map(|(min, _)| min),
+        max: signal.range.map(|(_, max)| max),
+        r#type: format!("{letter}{}", signal.codec.size),
+        cycle_ms: cycle.map(milliseconds),
+        deadline_ms: deadline.map(milliseconds),
+        writable: plan.tags[tag].writable,
+        comment: signal.comment.clone(),
+        values: signal
+            .value_table
+            .iter()
+            .map(|(raw, label)| NamedValue { raw: raw.to_string(), label: label.clone() })
+            .collect(),
+    }
+}
+
+const HEADER: [&str; 11] =
+    ["tag", "id", "direction", "type", "min", "max", "unit", "cycle_ms", "deadline_ms", "writable", "comment"];
+
+/// The cells under [`HEADER`].
+fn cells(row: &Row) -> [String; 11] {
+    let number = |number: Option<f64>| number.map(decimal).unwrap_or_default();
+    [
+        row.tag.clone(),
+        row.id.clone(),
+        row.direction.to_owned(),
+        row.r#type.clone(),
+        number(row.min),
+        number(row.max),
+        row.unit.clone(),
+        number(row.cycle_ms),
+        number(row.deadline_ms),
+        if row.writable { "yes" } else { "no" }.to_owned(),
+        row.comment.clone().unwrap_or_default(),
+    ]
+}
+
+/// RFC 4180: CRLF, and quotes where a cell needs them.
+pub fn csv(rows: &[Row]) -> String {
+    let mut text = format!("{}\r\n", HEADER.join(","));
+    for row in rows {
+        let quoted = cells(row).map(|cell| {
+            if cell.contains([',', '"', '\r', '\n']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+        });
+        text.push_str(&quoted.join(","));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// Columns of equal width; comments on one line, and shortened.
+pub fn table(rows: &[Row]) -> String {
+    const COMMENT: usize = 60;
+    let mut lines = vec![HEADER.map(|name| name.to_uppercase())];
+    lines.extend(rows.iter().map(|row| {
+        let mut cells = cells(row);
+        for cell in &mut cells {
+            let words = cell.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+            *cell = words.collect::<Vec<_>>().join(" ");
+        }
+        if let Some(comment) = cells.last_mut().filter(|comment| comment.chars().count() > COMMENT) {
+            *comment = comment.chars().take(COMMENT - 1).chain(['…']).collect();
+        }
+        cells
+    }));
+    let mut text = String::new();
+    let widths: Vec<usize> = (0..HEADER.len())
+        .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or_default())
+        .collect();
+    for line in &lines {
+        let padded: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(padded.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

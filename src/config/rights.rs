@@ -1,0 +1,287 @@
+//! What of a bus is sent and what the plant may write: `transmit`, `writable` and the overrides of single messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bus::{Bus, BusMessage, Section};
+use super::report::Report;
+use super::suggest::{did_you_mean, list};
+use super::transmission::{Sending, deadline, sending};
+use super::written::{Names, Override};
+use crate::dbc;
+use crate::diagnostic::Severity;
+use crate::plan::{Direction, Immediate};
+
+/// A day: nothing on a machine waits longer for a frame.
+const MAX_MS: i64 = 86_400_000;
+
+/// A message with all that is decided about it.
+pub struct Decided {
+    pub direction: Direction,
+    /// For each signal: may be written, and what that does.
+    pub tags: Vec<(bool, Immediate)>,
+}
+
+/// Decides every message of the bus; the order is that of `bus.messages`.
+pub fn decide(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> Vec<Decided> {
+    let overrides = check_overrides(section, bus, report);
+    let transmitted = check_transmit(section, bus, report);
+    let writable = check_writable(section, bus, &transmitted, report);
+    let mut decided = Vec::with_capacity(bus.messages.len());
+    for (index, entry) in bus.messages.iter().enumerate() {
+        let message = &entry.message;
+        let over = overrides.get(&index).cloned().unwrap_or_default();
+        let received = || Decided {
+            // what is ours and not sent by us is nobody's to be late with
+            direction: Direction::Input {
+                deadline: if bus.ours(message) { None } else { deadline(message, &over, bus.late_factor) },
+            },
+            tags: vec![(false, Immediate::No); message.signals.len()],
+        };
+        let place = transmitted.get(&index);
+        warn_useless(section, message, &over, place.is_some(), report);
+        decided.push(match place {
+            None => received(),
+            Some(place) => match sending(message, &over) {
+                Ok(sending) => {
+                    check_sending(section, entry, &sending, *place, &writable, index, report);
+                    let tags = sending.immediate.iter().enumerate();
+                    let tags = tags.map(|(signal, how)| (writable.contains_key(&(index, signal)), *how)).collect();
+                    Decided { direction: Direction::Output(sending.transmission), tags }
+                }
+                Err(reason) => {
+                    let text = format!("{} can't be sent: {reason}", message.name);
+                    report.element(Severity::Error, &["bus", section.name, "transmit"], *place, text);
+                    received()
+                }
+            },
+        });
+    }
+    decided
+}
+
+/// The overrides by message.
+fn check_overrides(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> BTreeMap<usize, Override> {
+    let mut found = BTreeMap::new();
+    for (name, over) in &section.written.message {
+        let path = ["bus", section.name, "message", name.as_str()];
+        for (key, value) in [("cycle_ms", over.cycle_ms), ("timeout_ms", over.timeout_ms)] {
+            if value.is_some_and(|ms| !(0..=MAX_MS).contains(&ms)) {
+                let [a, b, c, d] = path;
+                report.error(&[a, b, c, d, key], format!("{key} goes from 0 to {MAX_MS} (a day)"));
+            }
+        }
+        let Some(index) = bus.find(name) else {
+            if section.complete {
+                report.error(&path, unknown_message(bus, name));
+            }
+            continue;
+        };
+        if found.insert(index, over.clone()).is_some() {
+            let long = &bus.messages[index].message.name;
+            report.error(&path, format!("{long} has two sections, by its long name and by its DBC name"));
+        }
+    }
+    found
+}
+
+/// Keys of an override that do nothing.
+fn warn_useless(section: &Section<'_>, message: &dbc::Message, over: &Override, sent: bool, report: &mut Report<'_>) {
+    let keys: &[(&str, bool)] = if sent {
+        &[("timeout_ms", over.timeout_ms.is_some())]
+    } else {
+        &[("cycle_ms", over.cycle_ms.is_some()), ("send", over.send.is_some())]
+    };
+    let what = if sent { "sent; this key is about receiving" } else { "not in transmit; this key is about sending" };
+    for (key, _) in keys.iter().filter(|(_, written)| *written) {
+        let name = if section.written.message.contains_key(&message.name) { &message.name } else { &message.dbc_name };
+        let path = ["bus", section.name, "message", name, key];
+        report.warning(&path, format!("{key} does nothing: {} is {what}", message.name));
+    }
+}
+
+/// The messages to send, each with its place in the list (none for "all").
+fn check_transmit(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> BTreeMap<usize, Option<usize>> {
+    let path = ["bus", section.name, "transmit"];
+    let mut transmitted = BTreeMap::new();
+    if section.written.transmit.is_empty() {
+        return transmitted;
+    }
+    if section.written.node.is_none() {
+        if !report.is_dropped(&["bus", section.name, "node"]) {
+            report.error(&path, "transmit needs node: the name that the DBC file has for this controller (BU_)");
+        }
+        return transmitted;
+    }
+    // without a known node nothing more can be said
+    let Some(node) = &bus.node else { return transmitted };
+    let ours = || bus.messages.iter().filter(|entry| bus.ours(&entry.message)).map(|entry| entry.message.name.as_str());
+    match &section.written.transmit {
+        Names::All => {
+            let indices = bus.messages.iter().enumerate().filter(|(_, entry)| bus.ours(&entry.message));
+            transmitted.extend(indices.map(|(index, _)| (index, None)));
+            if transmitted.is_empty() && section.complete {
+                report.warning(&path, format!("nothing is sent: the DBC files have no message that {node} sends"));
+            }
+        }
+        Names::List(names) => {
+            for (place, name) in names.iter().enumerate() {
+                let mistake = match bus.find(name) {
+                    None if !section.complete => continue,
+                    None if name == "all" || name == "*" => "to send all messages write transmit = \"all\"".to_owned(),
+                    None => unknown_message(bus, name),
+                    Some(index) if !bus.ours(&bus.messages[index].message) => {
+                        let senders = &bus.messages[index].message.senders;
+                        let theirs = match senders.is_empty() {
+                            true => format!("{name} has no sender in the DBC file"),
+                            false => format!("{name} is sent by {}", list(senders.iter().map(String::as_str))),
+                        };
+                        format!("{theirs}, not by {node}; {node} sends: {}", or_nothing(list(ours())))
+                    }
+                    Some(index) => {
+                        if transmitted.insert(index, Some(place)).is_some() {
+                            report.element(Severity::Warning, &path, Some(place), format!("{name} is listed twice"));
+                        }
+                        continue;
+                    }
+                };
+                report.element(Severity::Error, &path, Some(place), mistake);
+            }
+        }
+    }
+    transmitted
+}
+
+fn or_nothing(list: String) -> String {
+    if list.is_empty() { "nothing".into() } else { list }
+}
+
+fn unknown_message(bus: &Bus<'_>, name: &str) -> String {
+    let names = bus.messages.iter().map(|entry| entry.message.name.as_str());
+    format!("no message \"{name}\" in the DBC files of this bus{}", did_you_mean(name, names))
+}
+
+/// What the plant may write: (message, signal) with the place in the list (none for "all").
+type Writable = BTreeMap<(usize, usize), Option<usize>>;
+
+fn check_writable(
+    section: &Section<'_>,
+    bus: &Bus<'_>,
+    transmitted: &BTreeMap<usize, Option<usize>>,
+    report: &mut Report<'_>,
+) -> Writable {
+    let path = ["bus", section.name, "writable"];
+    let mut writable = Writable::new();
+    let all = |index: usize| (0..bus.messages[index].message.signals.len()).map(move |signal| (index, signal));
+    let names = match &section.written.writable {
+        Names::All => {
+            writable.extend(transmitted.keys().flat_map(|index| all(*index)).map(|at| (at, None)));
+            let unclear = !section.complete || report.is_dropped(&["bus", section.name, "transmit"]);
+            if writable.is_empty() && !unclear && section.written.transmit.is_empty() {
+                report.warning(&path, "nothing can be written, because nothing is in transmit");
+            }
+            return writable;
+        }
+        Names::List(names) => names,
+    };
+    for (place, name) in names.iter().enumerate() {
+        match find_signals(section, bus, transmitted, name, report) {
+            Ok((index, signals)) => {
+                let before = writable.len();
+                writable.extend(signals.iter().map(|signal| ((index, *signal), Some(place))));
+                if writable.len() == before && !signals.is_empty() {
+                    report.element(Severity::Warning, &path, Some(place), format!("{name} is listed twice"));
+                }
+            }
+            Err(Some(mistake)) => report.element(Severity::Error, &path, Some(place), mistake),
+            Err(None) => {}
+        }
+    }
+    writable
+}
+
+/// The message and the signals that an entry of `writable` means; the mistake in words, or none where it can't be told.
+fn find_signals(
+    section: &Section<'_>,
+    bus: &Bus<'_>,
+    transmitted: &BTreeMap<usize, Option<usize>>,
+    name: &str,
+    report: &Report<'_>,
+) -> Result<(usize, BTreeSet<usize>), Option<String>> {
+    let Some((message_name, signal_name)) = name.split_once('.') else {
+        return Err(Some(match bus.find(name) {
+            Some(_) => format!("\"{name}\" is a message; write \"{name}.SIGNAL\", or \"{name}.*\" for all its signals"),
+            None if name == "all" || name == "*" => "to make all writable write writable = \"all\"".to_owned(),
+            None => format!("\"{name}\" is not of the form Message.Signal"),
+        }));
+    };
+    let Some(index) = bus.find(message_name) else {
+        return Err(section.complete.then(|| unknown_message(bus, message_name)));
+    };
+    let message = &bus.messages[index].message;
+    let signals: BTreeSet<usize> = if signal_name == "*" {
+        (0..message.signals.len()).collect()
+    } else {
+        let long = message.signals.iter().position(|signal| signal.name == signal_name);
+        let found = long.or_else(|| message.signals.iter().position(|signal| signal.dbc_name == signal_name));
+        let Some(found) = found else {
+            let hint = did_you_mean(signal_name, message.signals.iter().map(|signal| signal.name.as_str()));
+            return Err(Some(format!("{message_name} has no signal \"{signal_name}\"{hint}")));
+        };
+        [found].into()
+    };
+    if transmitted.contains_key(&index) {
+        return Ok((index, signals));
+    }
+    if bus.node.is_none() && section.written.node.is_some() || report.is_dropped(&["bus", section.name, "transmit"]) {
+        return Err(None);
+    }
+    let reason = if bus.ours(message) {
+        format!("{} is not in transmit; add \"{}\" there", message.name, message.name)
+    } else {
+        let senders = list(message.senders.iter().map(String::as_str));
+        let from = if senders.is_empty() { String::new() } else { format!(" from {senders}") };
+        format!("{} is received{from}; only what this controller sends can be written", message.name)
+    };
+    Err(Some(format!("{name} can't be written: {reason}")))
+}
+
+/// A message that is sent, checked for what makes no sense.
+fn check_sending(
+    section: &Section<'_>,
+    entry: &BusMessage<'_>,
+    sending: &Sending,
+    place: Option<usize>,
+    writable: &Writable,
+    index: usize,
+    report: &mut Report<'_>,
+) {
+    let name = &entry.message.name;
+    for warning in &sending.warnings {
+        report.dbc(Severity::Warning, entry.file, &entry.message, warning);
+    }
+    if sending.never() {
+        let section_name = section.name;
+        let what = format!("{name} has neither a cycle time nor a send type in the DBC file");
+        let remedy =
+            format!("add [bus.{section_name}.message.{name}] with cycle_ms = 100, or with send = \"on-write\"");
+        let first = writable.range((index, 0)..(index + 1, 0)).next();
+        match first {
+            Some(((_, signal), written)) => {
+                let signal = &entry.message.signals[*signal].name;
+                let text = format!("{what}, so a write to {name}.{signal} would never be sent; {remedy}");
+                report.element(Severity::Error, &["bus", section_name, "writable"], *written, text);
+            }
+            None => {
+                let text = format!("{what}: it will never be sent; {remedy}");
+                report.element(Severity::Warning, &["bus", section_name, "transmit"], place, text);
+            }
+        }
+    } else if sending.transmission.period.is_none() && place.is_some() {
+        let written =
+            |(signal, how): (usize, &Immediate)| *how != Immediate::No && writable.contains_key(&(index, signal));
+        if !sending.immediate.iter().enumerate().any(written) {
+            let text = format!("{name} is sent only when it is written, and nothing that sends it is in writable");
+            report.element(Severity::Warning, &["bus", section.name, "transmit"], place, text);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The configuration file as written: its keys and their types, before anything is checked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+
+use crate::plant;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    pub bus: BTreeMap<String, Bus>,
+    pub opcua: plant::opcua::Config,
+    pub http: plant::http::Config,
+}
+
+/// `[bus.NAME]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bus {
+    pub interface: Option<String>,
+    pub r#virtual: Option<bool>,
+    pub dbc: Vec<String>,
+    pub node: Option<String>,
+    pub fd: Option<bool>,
+    pub transmit: Names,
+    pub writable: Names,
+    pub late_factor: Option<f64>,
+    pub j1939_sources: Option<i64>,
+    pub message: BTreeMap<String, Override>,
+}
+
+/// `[bus.NAME.message.NAME]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Override {
+    pub cycle_ms: Option<i64>,
+    pub timeout_ms: Option<i64>,
+    pub send: Option<Send>,
+}
+
+/// When one of our messages is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Send {
+    Cyclic,
+    OnWrite,
+    OnChange,
+    CyclicAndOnWrite,
+}
+
+/// A list of names, or `"all"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    List(Vec<String>),
+    All,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names::List(Vec::new())
+    }
+}
+
+impl Names {
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Names::List(names) if names.is_empty())
+    }
+}
+
+/// What each key takes, for the message about a value of another type. Keys are unique over the sections, except
+/// `listen` and `enabled`, which mean the same in both.
+pub const TAKES: &[(&str, &str)] = &[
+    ("bus", "sections [bus.NAME], one for each bus"),
+    ("opcua", "a section [opcua]"),
+    ("http", "a section [http]"),
+    ("interface", "the name of a Linux network interface in quotes, like \"can0\""),
+    ("virtual", "true or false"),
+    ("dbc", "a list of file names, like [\"line.dbc\"]"),
+    ("node", "the name in quotes that the DBC file has for this controller (BU_)"),
+    ("fd", "true or false"),
+    ("transmit", "a list of message names, like [\"DriveCommand\"], or \"all\""),
+    ("writable", "a list, like [\"DriveCommand.SpeedSetpoint\", \"OvenCommand.*\"], or \"all\""),
+    ("late_factor", "a number, like 2.5"),
+    ("j1939_sources", "a whole number from 1 to 64"),
+    ("message", "sections [bus.BUS.message.NAME]"),
+    ("cycle_ms", "a whole number of milliseconds"),
+    ("timeout_ms", "a whole number of milliseconds"),
+    ("send", "\"cyclic\", \"on-write\", \"on-change\" or \"cyclic-and-on-write\""),
+    ("enabled", "true or false"),
+    ("listen", "an address and a port in quotes, like \"127.0.0.1:4840\""),
+    ("users", "a file name in quotes"),
+    ("anonymous_read", "true or false"),
+    ("security_policy_none", "true or false"),
+    ("trust_any_client_certificate", "true or false"),
+    ("max_connections", "a whole number"),
+    ("certificate_hosts", "a list of host names or addresses, like [\"plc.example\", \"192.0.2.7\"]"),
+];
+
+// By hand: an untagged enum would lose the place of a wrong element.
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+        struct NamesVisitor;
+        impl<'de> Visitor<'de> for NamesVisitor {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of names or \"all\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Names, E> {
+                match text {
+                    "all" => Ok(Names::All),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names::List(names))
+            }
+        }
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
