@@ -45,4 +45,5 @@ pub mod plan;
 pub mod plant;
 pub mod quality;
 pub mod sample;
+pub mod sim;
 pub mod store;
