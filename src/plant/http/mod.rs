@@ -2,7 +2,8 @@
 
 pub mod config;
 mod metrics;
+mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(in crate::plant) mod tests;
 
 pub use config::Config;
