@@ -67,8 +67,6 @@ pub struct Message<'a> {
     /// Of the last frame, else as the DBC has it.
     pub id: FrameId,
     pub direction: &'a Direction,
-    /// Frames so far.
-    pub count: u64,
     /// Its tags in [`Snapshot::tags`].
     pub tags: std::ops::Range<usize>,
 }
@@ -274,7 +272,6 @@ impl<'a> Snapshot<'a> {
                 dbc: &message.message,
                 id,
                 direction: &message.direction,
-                count: records.first().map_or(0, |(record, _)| record.count),
                 tags: first..self.tags.len(),
             });
         }
