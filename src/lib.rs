@@ -19,6 +19,7 @@
 //! | [`dbc`] | what a DBC file says; compiled codecs: bits ↔ raw ↔ engineering values |
 //! | [`plan`] | configuration and DBC resolved to dense indices: the one description both processes work from |
 //! | [`store`] | the down door: shared memory of records under sequence locks, written by the real-time thread |
+//! | [`bus`] | frames in and out: SocketCAN, virtual; bus state, losses |
 //! | [`sample`] | from a record to a value with its quality and time |
 //! | [`command`] | the up door: the wire form of commands and the checks of the controller |
 //! | [`control`] | the machine's behaviour as a pure state machine |

@@ -1,4 +1,5 @@
 //! Tests of the library that need nothing installed; `canvoy` as a process is tests/e2e.
 
 mod control;
+mod store;
 mod tidy;

@@ -2,29 +2,6 @@
 
 use std::path::Path;
 
-/// The modules from top to bottom: each uses only those above it.
-const MODULES: &[&str] = &[
-    "can",
-    "quality",
-    "tag",
-    "diagnostic",
-    "dbc",
-    "plan",
-    "store",
-    "bus",
-    "sample",
-    "command",
-    "control",
-    "sim",
-    "rt",
-    "notify",
-    "controller",
-    "stats",
-    "plant",
-    "config",
-    "service",
-    "cli",
-];
 /// The machine's side: no async runtime, no configuration text. `controller`'s main thread may log, what it drives may not.
 const REAL_TIME: &[&str] =
     &["can", "quality", "tag", "dbc", "plan", "bus", "store", "sample", "command", "control", "sim", "rt", "stats"];
@@ -139,19 +116,30 @@ fn contains_word(line: &str, word: &str) -> bool {
         .any(|(at, _)| !inside(line[..at].chars().next_back()) && !inside(line[at + word.len()..].chars().next()))
 }
 
+/// The modules from top to bottom, as the table in the documentation of src/lib.rs lists them.
+fn table() -> Vec<String> {
+    let map = include_str!("../../src/lib.rs");
+    let rows = map.lines().filter_map(|line| line.strip_prefix("//! | ")?.split(" | ").next());
+    rows.flat_map(|row| row.split("[`").skip(1).map(name_at)).collect()
+}
+
 fn uses_only_modules_above(source: &Source) -> Vec<String> {
+    let modules = table();
     let module = source.module();
     if module.is_empty() {
         return Vec::new();
     }
-    let Some(own) = MODULES.iter().position(|name| *name == module) else {
-        return vec![format!("src/{}: module {module} is not in the table of tests/it/tidy.rs", source.path)];
+    let Some(own) = modules.iter().position(|name| name == module) else {
+        return vec![format!("src/{}: module {module} is not in the table of src/lib.rs", source.path)];
     };
     let mut found: Vec<String> = uses(source)
         .into_iter()
-        .filter(|(_, name)| MODULES.iter().position(|module| module == name).is_none_or(|used| used > own))
+        .filter(|(_, name)| modules.iter().position(|module| module == name).is_none_or(|used| used > own))
         .map(|(number, name)| {
-            format!("src/{}:{number}: {module} is above {name} in the table and must not use it", source.path)
+            format!(
+                "src/{}:{number}: {module} stands above {name} in the table of src/lib.rs and must not use it",
+                source.path
+            )
         })
         .collect();
     // `super` from the top of a module is another way to name the crate.
