@@ -23,6 +23,7 @@
 //! | [`sample`] | from a record to a value with its quality and time |
 //! | [`command`] | the up door: the wire form of commands and the checks of the controller |
 //! | [`control`] | the machine's behaviour as a pure state machine |
+//! | [`sim`] | simulated devices: the demo plant, and playback of any plant |
 //! | [`notify`] | what systemd is told |
 //! | [`plant`] | the network process: a view of the store, and a folder per protocol |
 //! | [`config`] | TOML and DBC files checked together → [`plan::Plan`]; every mistake at once, with its place |
