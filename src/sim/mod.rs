@@ -5,8 +5,6 @@
 pub mod demo;
 pub mod playback;
 mod schedule;
-#[cfg(test)]
-mod testing;
 
 use crate::can::{Frame, FrameId, MAX_CLASSIC_LEN, MAX_LEN, fd_len};
 use crate::dbc;
@@ -68,3 +66,6 @@ fn empty_frame(message: &dbc::Message, source_address: Option<u8>) -> Option<Fra
         Frame::classic(id, [0; MAX_CLASSIC_LEN].get(..length)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -391,7 +391,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::sim::testing;
+    use crate::sim::tests::{demo_databases, present};
 
     /// Plays messages for a time and hands out every frame.
     fn play(messages: &[dbc::Message], seconds: u64, mut seen: impl FnMut(u64, usize, &Frame)) {
@@ -406,13 +406,13 @@ mod tests {
 
     #[test]
     fn every_message_of_the_demo_plant_decodes_into_its_ranges() {
-        for database in testing::demo_databases() {
+        for database in demo_databases() {
             let mut values: BTreeMap<(usize, String), BTreeSet<u64>> = BTreeMap::new();
             let messages = &database.messages;
             play(messages, 60, |_, message, frame| {
                 let message_of = &messages[message];
                 assert_eq!(frame.len(), message_of.length as usize);
-                for signal in testing::present(message_of, frame.payload()) {
+                for signal in present(message_of, frame.payload()) {
                     let raw = signal.codec.raw(frame.payload()).unwrap();
                     let value = signal.codec.engineering(raw);
                     let name = format!("{}.{} = {value}", message_of.name, signal.name);
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn cycles_are_exact_and_events_get_one() {
-        let [line, _] = testing::demo_databases();
+        let [line, _] = demo_databases();
         let mut times: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         play(&line.messages, 600, |now, message, _| times.entry(message).or_default().push(now));
         for (n, message) in line.messages.iter().enumerate() {
@@ -497,7 +497,7 @@ mod tests {
 
     #[test]
     fn what_fits_into_no_frame_is_left_out() {
-        let [_, cell] = testing::demo_databases();
+        let [_, cell] = demo_databases();
         let mut long = cell.messages[0].clone();
         long.length = 1785;
         let player = Player::play([(9, 0, &cell.messages[1]), (4, 0, &long)].into_iter());

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::*;
 use crate::can::FrameId;
 use crate::dbc::{Database, Lookup, Message, Raw, Signal};
-use crate::sim::testing;
+use crate::sim::tests::{demo_databases, present};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
@@ -26,7 +26,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let databases = testing::demo_databases();
+        let databases = demo_databases();
         let plant = Plant::bind(|bus, name| {
             let bus = [LINE, CELL].iter().position(|b| *b == bus)?;
             Some((bus, databases[bus].messages.iter().find(|m| m.name == name)?))
@@ -160,7 +160,7 @@ fn every_message_of_the_others_is_sent_and_every_signal_moves() {
     for (path, value, seconds) in commands.into_iter().chain(faults).chain(end) {
         bench.command(path, value);
         bench.run(seconds, |_, _, message, frame| {
-            for signal in testing::present(message, frame.payload()) {
+            for signal in present(message, frame.payload()) {
                 let bits = signal.codec.bits(frame.payload()).unwrap();
                 let (first, moved) = values.entry(signal).or_insert((bits, false));
                 *moved |= *first != bits;
@@ -189,7 +189,7 @@ fn all_values_stay_in_their_ranges_for_an_hour() {
         bench.run(1200.0, |now, _, message, frame| {
             assert_eq!(frame.len(), message.length as usize, "{}", message.name);
             assert_eq!(frame.fd, message.fd, "{}", message.name);
-            for signal in testing::present(message, frame.payload()) {
+            for signal in present(message, frame.payload()) {
                 let raw = signal.codec.raw(frame.payload()).unwrap();
                 let value = signal.codec.engineering(raw);
                 let place = || format!("{}.{} = {value} at {} s", message.name, signal.name, (now - START) / SECOND);
@@ -541,7 +541,7 @@ fn the_same_start_gives_the_same_plant() {
 
 #[test]
 fn a_missing_name_is_named() {
-    let databases = testing::demo_databases();
+    let databases = demo_databases();
     let mut broken = databases[0].messages.clone();
     broken.retain(|m| m.name != "OvenZones");
     let bind = |line: &[Message]| {
