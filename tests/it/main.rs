@@ -1,5 +1,7 @@
 //! Tests of the library that need nothing installed; `canvoy` as a process is tests/e2e.
 
+mod allocations;
 mod control;
+mod machine;
 mod store;
 mod tidy;
