@@ -271,7 +271,9 @@ impl Controller {
             match notice {
                 Notice::Done { ticket } => {
                     // in order: the rings are
-                    while let Some(pending) = self.pending.pop_front_if(|pending| pending.ticket <= ticket) {
+                    while self.pending.front().is_some_and(|pending| pending.ticket <= ticket)
+                        && let Some(pending) = self.pending.pop_front()
+                    {
                         pending.entry.close(Ok(()));
                         self.door.answer(pending.client, pending.id, None);
                     }

@@ -60,6 +60,11 @@ pub enum Notice {
     Bus { bus: usize, before: BusState, state: BusState, error: Option<ErrorFrame> },
 }
 
+/// Too many orders wait; the one that was to be handed over is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many orders wait for the real-time thread")]
+pub struct Full;
+
 /// The main thread's end.
 pub struct Handle {
     orders: Producer<Order>,
@@ -101,9 +106,9 @@ pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>) -> io
 }
 
 impl Handle {
-    /// Hands over an order; gives it back when too many wait.
-    pub fn order(&mut self, order: Order) -> Result<(), Order> {
-        self.orders.push(order).map_err(|rtrb::PushError::Full(order)| order)?;
+    /// Hands over an order.
+    pub fn order(&mut self, order: Order) -> Result<(), Full> {
+        self.orders.push(order).map_err(|_| Full)?;
         // Fails only when the counter is full: then the thread is being woken anyway.
         let _ = self.wake.write(1);
         Ok(())
