@@ -6,7 +6,7 @@ use super::table::{Sent, Source, Timing};
 use super::world::{Device, Fault, TICK_S, bit};
 
 /// Seconds from the start to the first opening of a door: time enough to look around.
-const FIRST_OPENING: f64 = 150.0;
+const FIRST_OPENING: f64 = 300.0;
 /// A door stays open for this long, seconds.
 const OPEN: f64 = 6.0;
 
