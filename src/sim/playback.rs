@@ -3,7 +3,7 @@
 use crate::can::{Frame, MAX_LEN};
 use crate::dbc::codec::Kind;
 use crate::dbc::{self, Codec, Raw, SendType, Signal};
-use crate::plan::{Direction, Plan};
+use crate::plan::{Direction, Interface, Plan};
 
 use super::empty_frame;
 use super::schedule::Schedule;
@@ -84,13 +84,15 @@ struct Wave {
 }
 
 impl Player {
-    /// Everything on the plan's buses that others send.
+    /// Everything that others send on the plan's virtual buses; on a real bus they do it themselves.
     pub fn new(plan: &Plan) -> Player {
         let others = plan.messages.iter().enumerate().filter(|(_, message)| {
-            let node = plan.buses.get(message.bus).and_then(|bus| bus.node.as_ref());
+            let bus = plan.buses.get(message.bus);
+            let real = bus.is_none_or(|bus| bus.interface != Interface::Virtual);
+            let node = bus.and_then(|bus| bus.node.as_ref());
             // what only we would send stays away too, when the configuration keeps us from sending it
             let ours = node.is_some_and(|node| message.message.senders == std::slice::from_ref(node));
-            matches!(message.direction, Direction::Input { .. }) && !ours
+            matches!(message.direction, Direction::Input { .. }) && !ours && !real
         });
         Player::play(others.map(|(index, message)| (index, message.bus, &*message.message)))
     }
@@ -428,6 +430,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn nobody_is_played_on_a_real_bus() {
+        let toml = "[bus.a]\ninterface = \"can0\"\ndbc = [\"t.dbc\"]\n[bus.b]\nvirtual = true\ndbc = [\"t.dbc\"]\n";
+        let dbc = "BU_: A\nBO_ 256 M: 8 A\n SG_ S : 0|8@1+ (1,0) [0|0] \"\" A\n";
+        let sources = crate::config::Sources::embedded("t.toml", toml, &[("t.dbc", dbc.as_bytes())]);
+        let played = |simulate| {
+            let loaded = crate::config::load(&sources, crate::config::LoadOptions { simulate }).unwrap();
+            let (mut player, mut buses) = (Player::new(&loaded.plan), BTreeSet::new());
+            for now in [5, 5 + SPREAD] {
+                player.step(now, &mut |bus, _| _ = buses.insert(bus));
+            }
+            buses.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(played(false), [1]);
+        assert_eq!(played(true), [0, 1]);
     }
 
     #[test]
