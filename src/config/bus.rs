@@ -28,7 +28,7 @@ pub struct Parsed<'a> {
 }
 
 pub struct Content {
-    pub nodes: Vec<String>,
+    pub nodes: Vec<dbc::Node>,
     pub messages: Vec<Arc<dbc::Message>>,
 }
 
@@ -231,19 +231,15 @@ fn check_fd(section: &Section<'_>, messages: &[BusMessage<'_>], report: &mut Rep
     }
 }
 
-/// Our name on the bus, where the DBC files know it.
+/// Our name on the bus, where the DBC files know it: the long name where there is one.
 fn check_node(section: &Section<'_>, report: &mut Report<'_>) -> Option<String> {
     let node = section.written.node.as_ref()?;
-    let known: BTreeSet<&str> = section
-        .files
-        .iter()
-        .filter_map(|file| file.content.as_ref())
-        .flat_map(|c| &c.nodes)
-        .map(String::as_str)
-        .collect();
-    if known.contains(node.as_str()) {
-        return Some(node.clone());
+    let nodes = || section.files.iter().filter_map(|file| file.content.as_ref()).flat_map(|content| &content.nodes);
+    let long = nodes().find(|known| known.name == *node);
+    if let Some(found) = long.or_else(|| nodes().find(|known| known.dbc_name == *node)) {
+        return Some(found.name.clone());
     }
+    let known: BTreeSet<&str> = nodes().map(|node| node.name.as_str()).collect();
     if section.complete {
         let hint = did_you_mean(node, known.iter().copied());
         let known = if known.is_empty() { "they have none".to_owned() } else { format!("they have: {}", list(known)) };

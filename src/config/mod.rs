@@ -119,7 +119,7 @@ fn parse<'a>(file: &'a SourceFile, report: &mut Report<'_>) -> Parsed<'a> {
     let (database, found) = dbc::parse(&file.name, &file.bytes);
     report.found.extend(found);
     let content = database.map(|database| Content {
-        nodes: database.nodes.into_iter().map(|node| node.name).collect(),
+        nodes: database.nodes,
         messages: database.messages.into_iter().map(Arc::new).collect(),
     });
     Parsed { file, places: Places::of(&file.bytes), content }

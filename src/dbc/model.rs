@@ -25,7 +25,10 @@ pub struct Database {
 /// A network node, `BU_`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
+    /// The long name where the file has one, else the name in `BU_`. Senders and receivers are given by it.
     pub name: String,
+    /// The name in `BU_`.
+    pub dbc_name: String,
     pub comment: Option<String>,
     pub attributes: BTreeMap<String, Attribute>,
 }

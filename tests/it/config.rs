@@ -416,3 +416,19 @@ a.DriveStatus.State           200  received   u4    0     15          20        
     });
     assert_eq!(serde_json::to_value(&rows[5]).unwrap(), json);
 }
+
+#[test]
+fn a_node_goes_by_its_long_name_and_by_its_dbc_name() {
+    let dbc = "BU_: Panel\nBO_ 1 Keys: 1 Panel\n SG_ Pressed : 0|8@1+ (1,0) [0|0] \"\" Vector__XXX\n\
+               BA_DEF_ BU_ \"SystemNodeLongSymbol\" STRING ;\nBA_DEF_DEF_ \"SystemNodeLongSymbol\" \"\";\n\
+               BA_ \"SystemNodeLongSymbol\" BU_ Panel \"PanelOfTheOperatorAtTheEndOfTheLine\";\n";
+    for node in ["Panel", "PanelOfTheOperatorAtTheEndOfTheLine"] {
+        let toml = format!(
+            "[bus.a]\nvirtual = true\ndbc = [\"x.dbc\"]\nnode = \"{node}\"\ntransmit = [\"Keys\"]\nmessage.Keys.cycle_ms = 5\n"
+        );
+        let sources = Sources::embedded("p.toml", &toml, &[("x.dbc", dbc.as_bytes())]);
+        let plan = load(&sources, LoadOptions::default()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan;
+        assert_eq!(plan.buses[0].node.as_deref(), Some("PanelOfTheOperatorAtTheEndOfTheLine"));
+        assert_eq!(described(&plan), ["Keys: out 00, every 5, first after 0; Pressed; records 0..1"]);
+    }
+}
