@@ -22,6 +22,7 @@ BU_: Us Drive
 BO_ 256 Status: 8 Drive
  SG_ Speed : 0|16@1+ (0.5,0) [0|6000] "rpm" Us
  SG_ Mode : 16|8@1+ (1,0) [0|0] "" Us
+ SG_ Pressure : 24|8@1+ (0.1,0) [0|25.4] "bar" Us
 BO_ 512 Pages: 8 Drive
  SG_ Page M : 0|8@1+ (1,0) [0|0] "" Us
  SG_ Common : 8|8@1+ (1,0) [0|0] "" Us
@@ -154,6 +155,10 @@ fn a_value_is_never_received_then_good_then_late_then_good() {
     b.check("b.Status.Speed", "6000 good");
     b.receive(256, &[0xE1, 0x2E, 3, 0, 0, 0, 0, 0]);
     b.check("b.Status.Speed", "6000.5 out_of_range");
+    b.receive(256, &[0, 0, 0, 254, 0, 0, 0, 0]);
+    b.check("b.Status.Pressure", "25.400000000000002 good"); // on the limit, but for the rounding
+    b.receive(256, &[0, 0, 0, 255, 0, 0, 0, 0]);
+    b.check("b.Status.Pressure", "25.5 out_of_range");
 }
 
 #[test]
