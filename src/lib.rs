@@ -16,17 +16,14 @@
 //! | module | responsibility |
 //! | --- | --- |
 //! | [`can`], [`quality`], [`diagnostic`] | vocabulary: frame and identifier, why a value is not good, mistakes with their place |
+//! | [`candump`] | lines of candump logs |
 //! | [`dbc`] | what a DBC file says; compiled codecs: bits ↔ raw ↔ engineering values |
 //! | [`plan`] | configuration and DBC resolved to dense indices: the one description both processes work from |
 //! | [`store`] | the down door: shared memory of records under sequence locks, written by the real-time thread |
-//! | [`bus`] | frames in and out: SocketCAN, virtual; bus state, losses |
 //! | [`sample`] | from a record to a value with its quality and time |
 //! | [`command`] | the up door: the wire form of commands and the checks of the controller |
 //! | [`control`] | the machine's behaviour as a pure state machine |
-//! | [`sim`] | simulated devices: the demo plant, and playback of any plant |
-//! | [`rt`] | the real-time thread: the only clock, scheduling class, memory locking |
 //! | [`notify`] | what systemd is told |
-//! | [`controller`] | the machine process: real-time thread, command socket, bus supervision, watchdog |
 //! | [`plant`] | the network process: a view of the store, and a folder per protocol |
 //! | [`config`] | TOML and DBC files checked together → [`plan::Plan`]; every mistake at once, with its place |
 //! | [`cli`] | the subcommands |
@@ -38,18 +35,16 @@
 
 pub mod bus;
 pub mod can;
+pub mod candump;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod control;
-pub mod controller;
 pub mod dbc;
 pub mod diagnostic;
 pub mod notify;
 pub mod plan;
 pub mod plant;
 pub mod quality;
-pub mod rt;
 pub mod sample;
-pub mod sim;
 pub mod store;

@@ -1,7 +1,12 @@
 //! The command line: one file per subcommand.
 
 pub mod check;
+pub mod decode;
+pub mod encode;
 pub mod tags;
+
+mod database;
+mod lines;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -24,6 +29,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Decode(decode::Args),
+    Encode(encode::Args),
     Tags(tags::Args),
 }
 
@@ -31,6 +38,8 @@ enum Command {
 pub fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Check(args) => check::run(args),
+        Command::Decode(args) => decode::run(args),
+        Command::Encode(args) => encode::run(args),
         Command::Tags(args) => tags::run(args),
     }
 }

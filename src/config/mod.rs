@@ -13,7 +13,7 @@ mod suggest;
 mod transmission;
 mod written;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::plan::{Bus, Direction, Message, Plan, Tag};
 use crate::plant;
 use bus::{Content, Parsed, Section};
 use document::Document;
-use report::{Places, Report, sort};
+use report::{Report, sort};
 use rights::Decided;
 
 /// Most buses of one plant.
@@ -72,13 +72,9 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
     let (file, dropped) = document.read::<written::File>(written::TAKES, &mut found);
     let mut report = Report { document: &document, found, dropped };
 
-    let named: BTreeSet<String> =
-        file.bus.values().flat_map(|bus| &bus.dbc).map(|name| sources::dbc_name(&sources.config.name, name)).collect();
-    let used = sources.dbc.iter().filter(|file| named.contains(&file.name));
-    let parsed: Vec<Parsed<'_>> = used.map(|file| parse(file, &mut report)).collect();
-    let mut sections = sections(&file, sources, &parsed, complete, &mut report);
+    let parsed: Vec<Parsed<'_>> = sources.dbc.iter().map(|file| parse(file, &mut report)).collect();
+    let sections = sections(&file, sources, &parsed, complete, &mut report);
     check_buses(&sections, &mut report);
-    sections.truncate(MAX_BUSES);
     let mut plan = Plan {
         hash: [0; 32],
         simulated: options.simulate,
@@ -119,10 +115,10 @@ fn parse<'a>(file: &'a SourceFile, report: &mut Report<'_>) -> Parsed<'a> {
     let (database, found) = dbc::parse(&file.name, &file.bytes);
     report.found.extend(found);
     let content = database.map(|database| Content {
-        nodes: database.nodes,
+        nodes: database.nodes.into_iter().map(|node| node.name).collect(),
         messages: database.messages.into_iter().map(Arc::new).collect(),
     });
-    Parsed { file, places: Places::of(&file.bytes), content }
+    Parsed { file, content }
 }
 
 /// The bus sections, sorted by name, with their DBC files.

@@ -31,8 +31,8 @@ pub(super) fn database(file: &str, items: Vec<(usize, Item)>, report: &mut Repor
         }
         let notes = gathered.of_node.remove(&name).unwrap_or_default();
         let attributes = resolved(&notes, node_defaults.clone(), &definitions, report);
-        let long = long_name(&attributes, "SystemNodeLongSymbol").unwrap_or(&name).to_string();
-        nodes.push(Node { name: long.clone(), dbc_name: name.clone(), comment: notes.comment, attributes });
+        let long = shown(long_name(&attributes, "SystemNodeLongSymbol").unwrap_or(&name));
+        nodes.push(Node { name: long.clone(), comment: notes.comment, attributes });
         long_names.insert(name, long);
     }
     let context = Context {
@@ -190,7 +190,7 @@ fn message(draft: Draft, id: FrameId, gathered: &mut Gathered, context: &Context
     }
     let mut signal_notes = gathered.of_signal.remove(&line.id).unwrap_or_default();
     let (signals, groups) = signals::build(&line, signals, &mut signal_notes, context, report);
-    let name = long_name(&attributes, "SystemMessageLongSymbol").unwrap_or(&line.name).to_string();
+    let name = shown(long_name(&attributes, "SystemMessageLongSymbol").unwrap_or(&line.name));
     Message {
         id,
         pgn: is_j1939.then(|| id.pgn()),
@@ -240,10 +240,17 @@ pub(super) fn resolved(
     attributes
 }
 
-/// A `System…LongSymbol`, where it is a name.
+/// A `System…LongSymbol`, where there is one. Some tools put any text there.
 pub(super) fn long_name<'a>(attributes: &'a BTreeMap<String, Attribute>, attribute: &str) -> Option<&'a str> {
-    let name = attributes.get(attribute).and_then(attribute::text)?;
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_').then_some(name)
+    match attributes.get(attribute)? {
+        Attribute::Text(name) if !name.trim().is_empty() => Some(name),
+        _ => None,
+    }
+}
+
+/// A name as part of `bus.Message@SA.Signal`: without the signs that separate its parts.
+pub(super) fn shown(name: &str) -> String {
+    name.trim().replace(|c: char| matches!(c, '.' | '@') || c.is_control(), "_")
 }
 
 /// Statements about messages and signals that the file does not have.

@@ -223,6 +223,32 @@ impl Codec {
         raw.as_f64() * self.factor + self.offset
     }
 
+    /// Factor and offset where both are whole numbers.
+    fn whole_scaling(&self) -> Option<(i128, i128)> {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let whole = |v: f64| (v.trunc() == v && v.abs() <= EXACT).then_some(v as i128);
+        whole(self.factor).zip(whole(self.offset))
+    }
+
+    /// The engineering value of an integer signal with whole factor and offset, exact also above 2^53; `None` for any
+    /// other.
+    pub fn exact(&self, raw: Raw) -> Option<i128> {
+        let (factor, offset) = self.whole_scaling()?;
+        Some(raw.as_i128()? * factor + offset)
+    }
+
+    /// The reverse of [`Codec::exact`]: `None` where the scaling is not whole, no raw value gives exactly this value, or
+    /// the signal can't hold it.
+    pub fn to_raw_exact(&self, value: i128) -> Option<Raw> {
+        let (factor, offset) = self.whole_scaling()?;
+        let unscaled = value.checked_sub(offset)?;
+        if factor == 0 || unscaled % factor != 0 {
+            return None;
+        }
+        let raw = Raw::from_i128(self.kind, unscaled / factor)?;
+        self.check_raw(raw).ok().map(|()| raw)
+    }
+
     /// The raw value nearest to `(value - offset) / factor`, ties to even; refused, never clipped, where the signal's
     /// bits can't hold it. NaN and infinities are refused for every kind: who means them writes raw bits.
     pub fn to_raw(&self, value: f64) -> Result<Raw, EncodeError> {

@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod lookup;
+pub mod message;
 pub mod model;
 pub mod parse;
 pub mod validity;
@@ -20,5 +21,6 @@ mod token;
 
 pub use codec::{Codec, EncodeError, Raw};
 pub use lookup::Lookup;
+pub use message::MessageError;
 pub use model::{Attribute, Condition, Database, Group, Message, Node, SendType, Signal};
 pub use parse::parse;

@@ -173,7 +173,10 @@ mod tests {
     use super::*;
     use Multiplex::*;
 
-    fn check(marks: &[(&str, Multiplex)], extended: &[(&str, &str, &[(u64, u64)])], want: &[Result<Vec<Link>, &str>]) {
+    /// Signal, multiplexor, ranges.
+    type Line<'a> = (&'a str, &'a str, &'a [(u64, u64)]);
+
+    fn check(marks: &[(&str, Multiplex)], extended: &[Line], want: &[Result<Vec<Link>, &str>]) {
         let members: Vec<_> =
             marks.iter().map(|(name, mark)| Member { name, mark: *mark, is_float: false, limits: (0, 255) }).collect();
         let extended: Vec<_> = extended

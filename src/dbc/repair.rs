@@ -207,6 +207,10 @@ impl<'a, I: Iterator<Item = Token<'a>>> Reader<'a, I> {
         let mut entries = Vec::new();
         while let Some(key) = self.tokens.next() {
             let key = key.number()?;
+            if self.tokens.peek().is_none() {
+                self.note(format!("no word behind the last value {key}"));
+                break;
+            }
             let word = self.text()?;
             let number = parse_number(key).filter(|number| number.trunc() == *number && number.abs() < 1e30);
             match (key.parse::<i128>(), number) {
@@ -295,6 +299,10 @@ impl<'a, I: Iterator<Item = Token<'a>>> Reader<'a, I> {
                 self.note("BOOL is no attribute type: taken as INT");
                 AttributeKind::Integer
             }
+            "STR" => {
+                self.note("STR taken as STRING");
+                AttributeKind::Text
+            }
             "ENU" => {
                 self.note("ENU taken as ENUM");
                 AttributeKind::Enum(Vec::new())
@@ -309,8 +317,8 @@ impl<'a, I: Iterator<Item = Token<'a>>> Reader<'a, I> {
                 Token::Number(_) | Token::Sign(',') => {
                     self.tokens.next();
                 }
-                // limits in hexadecimal; any other word belongs to the next statement
-                Token::Word(word) if word.starts_with("0x") => {
+                // limits in hexadecimal or of a BOOL; any other word belongs to the next statement
+                Token::Word(word) if word.starts_with("0x") || matches!(*word, "False" | "True" | "false" | "true") => {
                     self.tokens.next();
                 }
                 Token::Word(_) | Token::Sign(_) => return None,

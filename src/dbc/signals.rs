@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::assemble::{Context, long_name, resolved};
+use super::assemble::{Context, long_name, resolved, shown};
 use super::attribute;
 use super::codec::{Codec, Kind};
 use super::gather::Notes;
@@ -97,7 +97,6 @@ fn place(
         .collect();
     let extended = notes.iter().filter_map(|(name, notes)| Some((name.as_str(), notes.extended.as_ref()?))).collect();
     let places = multiplex::resolve(&members, &extended);
-    let mut kept: HashMap<&str, Vec<usize>> = HashMap::new();
     let mut places: Vec<Option<Vec<Link>>> = places
         .into_iter()
         .zip(&candidates)
@@ -115,23 +114,7 @@ fn place(
             }
         })
         .collect();
-    // of signals with one name the first counts, unless no frame carries both
-    for index in 0..candidates.len() {
-        let Some(candidate) = candidates.get(index) else { continue };
-        let Some(Some(links)) = places.get(index) else { continue };
-        let same = kept.entry(candidate.line.name.as_str()).or_default();
-        let clash = same.iter().any(|other| !matches!(places.get(*other), Some(Some(o)) if exclusive(o, links)));
-        if clash {
-            let name = &candidate.line.name;
-            report.warn(candidate.at, format!("signal {name} left out: the message has another signal of this name"));
-            if let Some(place) = places.get_mut(index) {
-                *place = None;
-            }
-        } else {
-            same.push(index);
-        }
-    }
-    drop(kept);
+    leave_out_duplicates(&candidates, &mut places, report);
     let mut next = 0;
     let moved: Vec<usize> = places
         .iter()
@@ -145,6 +128,39 @@ fn place(
         links.into_iter().map(|(selector, ranges)| (moved.get(selector).copied().unwrap_or(0), ranges)).collect()
     };
     candidates.into_iter().zip(places).filter_map(|(candidate, place)| Some((candidate, selects(place?)))).collect()
+}
+
+/// Of signals with one name the last counts, as in other tools, unless no frame carries both.
+fn leave_out_duplicates(candidates: &[Candidate], places: &mut [Option<Vec<Link>>], report: &mut Report) {
+    /// Signals with one name that are compared; garbage could have thousands.
+    const MOST: usize = 64;
+    let mut later: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, candidate) in candidates.iter().enumerate().rev() {
+        let Some(Some(links)) = places.get(index) else { continue };
+        let name = candidate.line.name.as_str();
+        let same = later.entry(name).or_default();
+        let clash = same.iter().find(|other| match places.get(**other) {
+            Some(Some(others)) => same.len() >= MOST || !exclusive(others, links),
+            _ => false,
+        });
+        let Some(clash) = clash.and_then(|other| candidates.get(*other)) else {
+            same.push(index);
+            continue;
+        };
+        let line = report.line(clash.at);
+        report.warn(candidate.at, format!("signal {name} left out: line {line} has another signal of this name"));
+        // what it selects can't be chosen by the other signal either
+        if let Some(place) = places.get_mut(index) {
+            *place = None;
+        }
+        for (place, candidate) in places.iter_mut().zip(candidates) {
+            if place.as_ref().is_some_and(|links| links.iter().any(|(selector, _)| *selector == index)) {
+                let reason = format!("its multiplexor {name} is left out");
+                report.warn(candidate.at, format!("signal {} left out: {reason}", candidate.line.name));
+                *place = None;
+            }
+        }
+    }
 }
 
 /// Whether no payload satisfies both: some selector would need two values.
@@ -183,7 +199,7 @@ fn finish(
         if start_value.is_none() && attributes.contains_key("GenSigStartValue") {
             report.warn(at, format!("signal {}: GenSigStartValue is no raw value that it can hold", line.name));
         }
-        let mut name = long_name(&attributes, "SystemSignalLongSymbol").unwrap_or(&line.name).to_string();
+        let mut name = shown(long_name(&attributes, "SystemSignalLongSymbol").unwrap_or(&line.name));
         let count = names.entry(name.clone()).or_default();
         *count += 1;
         if *count > 1 {

@@ -1,0 +1,78 @@
+//! The DBC files named on a command line: their messages, found by identifier and by name.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::can::FrameId;
+use crate::dbc::{self, Lookup, Message};
+
+/// The messages of all files together.
+pub struct Databases {
+    pub messages: Vec<Message>,
+    lookup: Lookup,
+    /// By the name shown, then by the name in the BO_ line; `None` where that names several messages.
+    by_name: HashMap<String, usize>,
+    by_dbc_name: HashMap<String, Option<usize>>,
+}
+
+impl Databases {
+    /// Reads the files; every mistake in them goes to standard error (only errors with `quiet`). `None` where one of
+    /// them holds nothing usable.
+    pub fn load(files: &[PathBuf], quiet: bool) -> anyhow::Result<Option<Databases>> {
+        let mut messages: Vec<Message> = Vec::new();
+        let mut usable = true;
+        let mut seen: HashMap<FrameId, String> = HashMap::new();
+        for path in files {
+            let bytes = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+            let name = path.display().to_string();
+            let (database, diagnostics) = dbc::parse(&name, &bytes);
+            for diagnostic in &diagnostics {
+                if !quiet || diagnostic.severity == crate::diagnostic::Severity::Error {
+                    eprintln!("{diagnostic}");
+                }
+            }
+            let Some(database) = database else {
+                usable = false;
+                continue;
+            };
+            for message in database.messages {
+                match seen.get(&message.id) {
+                    Some(before) if !quiet => {
+                        let (id, other) = (message.id, &message.name);
+                        eprintln!("{name}: warning: {other} left out: {before} has the same identifier {id}");
+                    }
+                    Some(_) => {}
+                    None => {
+                        seen.insert(message.id, format!("{} of {name}", message.name));
+                        messages.push(message);
+                    }
+                }
+            }
+        }
+        Ok(usable.then(|| Databases::new(messages)))
+    }
+
+    pub fn new(messages: Vec<Message>) -> Databases {
+        let mut by_name = HashMap::new();
+        let mut by_dbc_name: HashMap<String, Option<usize>> = HashMap::new();
+        for (index, message) in messages.iter().enumerate() {
+            by_name.entry(message.name.clone()).or_insert(index);
+            by_dbc_name.entry(message.dbc_name.clone()).and_modify(|found| *found = None).or_insert(Some(index));
+        }
+        Databases { lookup: Lookup::new(&messages), messages, by_name, by_dbc_name }
+    }
+
+    /// The message of a frame, and its place in `messages`.
+    pub fn of_frame(&self, id: FrameId) -> Option<(usize, &Message)> {
+        let index = self.lookup.get(id)?;
+        self.messages.get(index).map(|message| (index, message))
+    }
+
+    /// By either name.
+    pub fn by_name(&self, name: &str) -> Option<&Message> {
+        let index = self.by_name.get(name).copied().or_else(|| self.by_dbc_name.get(name).copied().flatten())?;
+        self.messages.get(index)
+    }
+}

@@ -1,0 +1,312 @@
+//! `canvoy decode`: a candump log with the names and values of its signals.
+
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::database::Databases;
+use super::lines::{Line, Lines};
+use crate::can::FrameId;
+use crate::candump::{self, Content};
+use crate::dbc::codec::ByteOrder;
+use crate::dbc::{Codec, Message, Raw, Signal};
+
+/// Some of the input was wrong (EX_DATAERR of sysexits.h).
+pub(super) const EXIT_DATA: u8 = 65;
+/// Longer than any candump line.
+const LONGEST_LINE: usize = 4096;
+
+/// Decode a candump log with DBC files
+///
+/// Reads lines of candump, in its default form or its log form (candump -L), and prints each with the signals of its
+/// message. Only signals that are in the frame are shown: a short frame has fewer, a multiplexed one those of its
+/// branch. J1939 messages are found by their parameter group whatever the source address.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  candump can0 | canvoy decode --dbc plant.dbc
+  canvoy decode --dbc plant.dbc --single-line candump.log
+  canvoy decode --dbc line.dbc --dbc cell.dbc --json candump.log > values.jsonl
+
+With --json, one object a line:
+  {\"time\":1790000000.123456,\"bus\":\"can0\",\"id\":\"1F4\",\"extended\":false,\"message\":\"Motor\",
+   \"signals\":{\"Torque\":{\"raw\":\"-3\",\"value\":-1.5,\"label\":null,\"unit\":\"Nm\"}}}
+\"raw\" is what the bits say, as a decimal string (the IEEE bits of a float); \"value\" is raw * factor + offset, null
+where it is not a finite number; \"label\" is the word of the value table. \"message\" is null and \"signals\" is empty
+for an identifier that no DBC file has. \"time\" is null without a time stamp; dates (candump -tA) are read as UTC.
+
+A line that is not candump's is reported with its number on standard error, and the rest is decoded.
+Exit status: 0 all lines decoded, 65 some lines or a DBC file could not be read.")]
+pub struct Args {
+    /// DBC file; may be given several times
+    #[arg(long, required = true, value_name = "FILE")]
+    pub dbc: Vec<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Message and signals behind the frame, on its line
+    #[arg(long, conflicts_with = "json")]
+    pub single_line: bool,
+    /// Do not print the warnings about the DBC files
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The log; `-` or nothing: standard input
+    #[arg(value_name = "LOG")]
+    pub log: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Some(databases) = Databases::load(&args.dbc, args.quiet)? else { return Ok(ExitCode::from(EXIT_DATA)) };
+    let mut lines = Lines::open(args.log.as_deref(), LONGEST_LINE)?;
+    let form = match (args.json, args.single_line) {
+        (true, _) => Form::Json,
+        (false, true) => Form::SingleLine,
+        (false, false) => Form::Text,
+    };
+    let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    match decode(&databases, form, &mut lines, &mut output) {
+        Ok(0) => Ok(ExitCode::SUCCESS),
+        Ok(malformed) => {
+            let lines = if malformed == 1 { "line" } else { "lines" };
+            eprintln!("{malformed} {lines} could not be read");
+            Ok(ExitCode::from(EXIT_DATA))
+        }
+        // the reader has seen enough
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            discard(output);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Drops a writer without trying again to write what it holds.
+pub(super) fn discard<W: Write>(output: BufWriter<W>) {
+    drop(output.into_parts());
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Text,
+    SingleLine,
+    Json,
+}
+
+/// Decodes all lines; how many were malformed.
+fn decode(databases: &Databases, form: Form, lines: &mut Lines, output: &mut impl Write) -> io::Result<u64> {
+    let orders: Vec<Vec<usize>> = databases.messages.iter().map(order).collect();
+    let mut printer = Printer { databases, orders, values: Vec::new(), text: String::new() };
+    let mut malformed = 0;
+    loop {
+        let (name, number) = (lines.name.clone(), lines.number + 1);
+        let Some(line) = lines.next(|| output.flush())? else { break };
+        let parsed = match line {
+            Line::Text(text) => candump::parse(text).map(|line| (text, line)).map_err(|error| error.to_string()),
+            Line::NotUtf8 => Err("not text".into()),
+            Line::TooLong => Err("too long for a line of candump".into()),
+        };
+        match parsed {
+            Ok((_, None)) => {}
+            Ok((text, Some(line))) => {
+                printer.text.clear();
+                match form {
+                    Form::Json => printer.json(&line),
+                    Form::Text | Form::SingleLine => printer.line(text, &line.content, form == Form::SingleLine),
+                }
+                output.write_all(printer.text.as_bytes())?;
+            }
+            Err(reason) => {
+                malformed += 1;
+                eprintln!("{name}:{number}: {reason}");
+            }
+        }
+    }
+    output.flush()?;
+    Ok(malformed)
+}
+
+/// Signals by their first bit on the wire, as cantools shows them.
+fn order(message: &Message) -> Vec<usize> {
+    let first_bit = |codec: &Codec| match codec.order {
+        ByteOrder::LittleEndian => codec.start,
+        ByteOrder::BigEndian => codec.start / 8 * 8 + 7 - codec.start % 8,
+    };
+    let mut order: Vec<usize> = (0..message.signals.len()).collect();
+    order.sort_by_key(|index| message.signals.get(*index).map(|signal| first_bit(&signal.codec)));
+    order
+}
+
+struct Printer<'a> {
+    databases: &'a Databases,
+    /// By message: its signals in the order they are shown.
+    orders: Vec<Vec<usize>>,
+    /// Of the present frame, by signal.
+    values: Vec<Option<Raw>>,
+    /// The output of the present line.
+    text: String,
+}
+
+impl Printer<'_> {
+    /// The message of a frame and its present signals in the order to show them.
+    fn signals(&mut self, id: FrameId, payload: &[u8]) -> Option<(&Message, Vec<(&Signal, Raw)>)> {
+        let (index, message) = self.databases.of_frame(id)?;
+        self.values.clear();
+        self.values.resize(message.signals.len(), None);
+        for (signal, raw) in message.decode(payload) {
+            if let Some(value) = self.values.get_mut(signal) {
+                *value = Some(raw);
+            }
+        }
+        let order = self.orders.get(index).map(Vec::as_slice).unwrap_or(&[]);
+        let present = order.iter().filter_map(|signal| {
+            let raw = self.values.get(*signal).copied().flatten()?;
+            Some((message.signals.get(*signal)?, raw))
+        });
+        Some((message, present.collect()))
+    }
+
+    /// The line as it was, then the message as cantools writes it.
+    fn line(&mut self, line: &str, content: &Content, single: bool) {
+        let mut text = std::mem::take(&mut self.text);
+        text.push_str(line.trim_end_matches(['\r', '\n']));
+        if let Some((id, payload)) = frame(content) {
+            text.push_str(" ::");
+            match self.signals(id, payload) {
+                None => {
+                    let _ = write!(text, " Unknown frame id {0} (0x{0:x})", id.number());
+                }
+                Some((message, signals)) => {
+                    let (begin, before, between, end) =
+                        if single { (" ", "", ", ", ")") } else { ("\n", "    ", ",\n", "\n)") };
+                    let name = message.file_name();
+                    let _ = write!(text, "{begin}{name}({}", if single { "" } else { "\n" });
+                    for (position, (signal, raw)) in signals.into_iter().enumerate() {
+                        text.push_str(if position > 0 { between } else { "" });
+                        let _ = write!(text, "{before}{}: ", signal.file_name());
+                        match signal.label(raw) {
+                            Some(label) => text.push_str(label),
+                            None => {
+                                python_number(&mut text, signal, raw);
+                                if !signal.unit.is_empty() {
+                                    let _ = write!(text, " {}", signal.unit);
+                                }
+                            }
+                        }
+                    }
+                    text.push_str(end);
+                }
+            }
+        }
+        text.push('\n');
+        self.text = text;
+    }
+
+    /// One object; nothing for an error frame.
+    fn json(&mut self, line: &candump::Line) {
+        let Some((id, payload)) = frame(&line.content) else { return };
+        let mut text = std::mem::take(&mut self.text);
+        let time = line.time.and_then(candump::seconds).unwrap_or_else(|| "null".into());
+        let _ = write!(text, "{{\"time\":{time},\"bus\":");
+        json_string(&mut text, line.bus);
+        let _ = write!(text, ",\"id\":\"{id}\",\"extended\":{},\"message\":", id.is_extended());
+        match self.signals(id, payload) {
+            None => text.push_str("null,\"signals\":{"),
+            Some((message, signals)) => {
+                json_string(&mut text, message.file_name());
+                text.push_str(",\"signals\":{");
+                for (position, (signal, raw)) in signals.into_iter().enumerate() {
+                    text.push_str(if position > 0 { "," } else { "" });
+                    json_string(&mut text, signal.file_name());
+                    let _ = write!(text, ":{{\"raw\":\"{raw}\",\"value\":");
+                    match (signal.codec.exact(raw), signal.codec.engineering(raw)) {
+                        (Some(integer), _) => {
+                            let _ = write!(text, "{integer}");
+                        }
+                        (None, value) if value.is_finite() => {
+                            let _ = write!(text, "{value:?}");
+                        }
+                        (None, _) => text.push_str("null"),
+                    }
+                    text.push_str(",\"label\":");
+                    match signal.label(raw) {
+                        Some(label) => json_string(&mut text, label),
+                        None => text.push_str("null"),
+                    }
+                    text.push_str(",\"unit\":");
+                    match signal.unit.as_str() {
+                        "" => text.push_str("null"),
+                        unit => json_string(&mut text, unit),
+                    }
+                    text.push('}');
+                }
+            }
+        }
+        text.push_str("}}\n");
+        self.text = text;
+    }
+}
+
+/// Identifier and payload; a remote frame has none, an error frame is no frame.
+fn frame(content: &Content) -> Option<(FrameId, &[u8])> {
+    match content {
+        Content::Data { id, payload, .. } => Some((*id, payload.bytes())),
+        Content::Remote { id } => Some((*id, &[])),
+        Content::Error => None,
+    }
+}
+
+fn json_string(text: &mut String, value: &str) {
+    let _ = write!(text, "{}", serde_json::Value::from(value));
+}
+
+/// As Python prints it: a whole number where raw, factor and offset are whole, else the shortest form that reads back.
+fn python_number(text: &mut String, signal: &Signal, raw: Raw) {
+    if let Some(integer) = signal.codec.exact(raw) {
+        let _ = write!(text, "{integer}");
+        return;
+    }
+    let value = signal.codec.engineering(raw);
+    if value.is_nan() {
+        text.push_str("nan");
+        return;
+    }
+    let shortest = format!("{value:?}");
+    match shortest.split_once('e') {
+        // Rust writes 1e-7 and 1e16, Python 1e-07 and 1e+16
+        Some((digits, exponent)) => {
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+            let _ = write!(text, "{digits}e{sign}{exponent:0>2}");
+        }
+        None => text.push_str(&shortest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dbc::codec::Kind;
+
+    #[test]
+    fn numbers_as_python_prints_them() {
+        let check = |kind, factor, offset, raw: Raw, want: &str| {
+            let size = if kind == Kind::F32 { 32 } else { 64 };
+            let codec = Codec::new(0, size, ByteOrder::LittleEndian, kind, factor, offset).unwrap();
+            let (database, _) = crate::dbc::parse("t", b"BO_ 1 M: 8 X\n SG_ S : 0|8@1+ (1,0) [0|0] \"\" X\n");
+            let mut signal = database.unwrap().messages.remove(0).signals.remove(0);
+            signal.codec = codec;
+            let mut text = String::new();
+            python_number(&mut text, &signal, raw);
+            assert_eq!(text, want);
+        };
+        check(Kind::Unsigned, 1.0, 0.0, Raw::Unsigned(u64::MAX), "18446744073709551615");
+        check(Kind::Signed, 2.0, -1.0, Raw::Signed(-3), "-7");
+        check(Kind::Signed, 0.5, 0.0, Raw::Signed(4), "2.0");
+        check(Kind::Signed, 1e-7, 0.0, Raw::Signed(1), "1e-07");
+        check(Kind::Signed, 0.0001, 0.0, Raw::Signed(1), "0.0001");
+        check(Kind::Signed, 1e16, 0.5, Raw::Signed(1), "1e+16");
+        check(Kind::F32, 1.0, 0.0, Raw::F32(0.1f32.to_bits()), "0.10000000149011612");
+        check(Kind::F32, 1.0, 0.0, Raw::F32(f32::NAN.to_bits()), "nan");
+        check(Kind::F32, 1.0, 0.0, Raw::F32(f32::NEG_INFINITY.to_bits()), "-inf");
+    }
+}
