@@ -213,7 +213,7 @@ fn raw_of(plan: &Plan, tag: TagIndex, value: Value) -> Result<Raw, Refusal> {
         Value::Raw(_) => engineering,
     };
     match signal.range {
-        Some((min, max)) if !named && !(min..=max).contains(&written) => {
+        Some((min, max)) if !named && !signal.in_range(written) => {
             Err(Refusal::Range { tag: name(), value: written, min, max })
         }
         _ => Ok(raw),

@@ -20,10 +20,14 @@
 //! | [`dbc`] | what a DBC file says; compiled codecs: bits ↔ raw ↔ engineering values |
 //! | [`plan`] | configuration and DBC resolved to dense indices: the one description both processes work from |
 //! | [`store`] | the down door: shared memory of records under sequence locks, written by the real-time thread |
+//! | [`bus`] | frames in and out: SocketCAN, virtual; bus state, losses |
 //! | [`sample`] | from a record to a value with its quality and time |
 //! | [`command`] | the up door: the wire form of commands and the checks of the controller |
 //! | [`control`] | the machine's behaviour as a pure state machine |
+//! | [`sim`] | simulated devices: the demo plant, and playback of any plant |
+//! | [`rt`] | the real-time thread: the only clock, scheduling class, memory locking |
 //! | [`notify`] | what systemd is told |
+//! | [`controller`] | the machine process: real-time thread, command socket, bus supervision, watchdog |
 //! | [`plant`] | the network process: a view of the store, and a folder per protocol |
 //! | [`config`] | TOML and DBC files checked together → [`plan::Plan`]; every mistake at once, with its place |
 //! | [`cli`] | the subcommands |
@@ -40,11 +44,14 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod controller;
 pub mod dbc;
 pub mod diagnostic;
 pub mod notify;
 pub mod plan;
 pub mod plant;
 pub mod quality;
+pub mod rt;
 pub mod sample;
+pub mod sim;
 pub mod store;

@@ -36,7 +36,7 @@ pub fn decode(message: &dbc::Message, signal: usize, record: &Record, outer: Cau
     if let (Some(raw), Some(value)) = (raw, value) {
         if signal.not_available(message, raw) {
             causes = causes.with(Cause::NotAvailable);
-        } else if !value.is_finite() || signal.range.is_some_and(|(min, max)| value < min || value > max) {
+        } else if !value.is_finite() || !signal.in_range(value) {
             causes = causes.with(Cause::OutOfRange);
         }
     }

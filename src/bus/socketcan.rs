@@ -214,7 +214,7 @@ impl Batch {
         unsafe {
             let mut control = libc::CMSG_FIRSTHDR(header);
             while let Some(item) = control.as_ref() {
-                let length = (item.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                let length = item.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
                 let data = libc::CMSG_DATA(control);
                 match (item.cmsg_level, item.cmsg_type) {
                     (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) if length >= size_of::<libc::timespec>() => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::report::{Report, message_line};
+use super::report::{Places, Report};
 use super::sources::SourceFile;
 use super::suggest::{did_you_mean, list};
 use super::written;
@@ -22,12 +22,13 @@ const MAX_INTERFACE_NAME: usize = 15;
 /// A DBC file as read and as understood.
 pub struct Parsed<'a> {
     pub file: &'a SourceFile,
+    pub places: Places,
     /// Nothing where the file can't be used at all.
     pub content: Option<Content>,
 }
 
 pub struct Content {
-    pub nodes: Vec<String>,
+    pub nodes: Vec<dbc::Node>,
     pub messages: Vec<Arc<dbc::Message>>,
 }
 
@@ -44,7 +45,7 @@ pub struct Section<'a> {
 pub struct BusMessage<'a> {
     pub message: Arc<dbc::Message>,
     /// Where it is described.
-    pub file: &'a SourceFile,
+    pub parsed: &'a Parsed<'a>,
 }
 
 /// A bus, its own keys checked.
@@ -123,8 +124,10 @@ fn check_interface(section: &Section<'_>, report: &mut Report<'_>) -> Interface 
                 && !matches!(interface, "." | "..")
                 && interface.chars().all(|c| c.is_ascii_graphic() && c != '/' && c != ':');
             if !possible {
-                let rule = format!("has 1 to {MAX_INTERFACE_NAME} characters and none of space, / and :");
-                report.error(&path, format!("\"{interface}\" is no name of a Linux network interface: that {rule}"));
+                let message = format!(
+                    "\"{interface}\" is not possible as a Linux network interface: 1 to {MAX_INTERFACE_NAME} characters, without space, / and :"
+                );
+                report.error(&path, message);
             }
             return Interface::SocketCan(interface.to_owned());
         }
@@ -170,22 +173,22 @@ fn merge<'a>(section: &Section<'a>, report: &mut Report<'_>) -> Vec<BusMessage<'
                 } else {
                     format!("message {}", message.name)
                 };
-                let (line, _) = message_line(&other.file.bytes, &other.message);
-                let place = format!("{}:{line} ({})", other.file.name, other.message.name);
+                let line = other.parsed.places.get(&other.message).map_or(0, |place| place.line);
+                let place = format!("{}:{line} ({})", other.parsed.file.name, other.message.name);
                 let bus = section.name;
-                if std::ptr::eq(parsed.file, other.file) {
+                if std::ptr::eq(*parsed, other.parsed) {
                     let text = format!("{what} is already at {place}; this one is left out");
-                    report.dbc(Severity::Warning, parsed.file, message, text);
+                    report.dbc(Severity::Warning, parsed, message, text);
                 } else {
                     let remedy = "a bus has it once: remove it from one of the two files";
                     let text = format!("{what} is already at {place}, and both files are of bus \"{bus}\"; {remedy}");
-                    report.dbc(Severity::Error, parsed.file, message, text);
+                    report.dbc(Severity::Error, parsed, message, text);
                 }
                 continue;
             }
             by_name.insert(message.name.clone(), merged.len());
             by_id.insert(message.id, merged.len());
-            merged.push(BusMessage { message: Arc::clone(message), file: parsed.file });
+            merged.push(BusMessage { message: Arc::clone(message), parsed });
         }
     }
     merged.sort_by(|a, b| a.message.name.cmp(&b.message.name));
@@ -204,7 +207,7 @@ fn check_parameter_groups(messages: &[BusMessage<'_>], report: &mut Report<'_>) 
                 "{} and {} are both parameter group {pgn}: frames from addresses other than those in the DBC file are read as {}",
                 message.message.name, first.message.name, first.message.name
             );
-            report.dbc(Severity::Warning, message.file, &message.message, text);
+            report.dbc(Severity::Warning, message.parsed, &message.message, text);
         }
     }
 }
@@ -228,19 +231,15 @@ fn check_fd(section: &Section<'_>, messages: &[BusMessage<'_>], report: &mut Rep
     }
 }
 
-/// Our name on the bus, where the DBC files know it.
+/// Our name on the bus, where the DBC files know it: the long name where there is one.
 fn check_node(section: &Section<'_>, report: &mut Report<'_>) -> Option<String> {
     let node = section.written.node.as_ref()?;
-    let known: BTreeSet<&str> = section
-        .files
-        .iter()
-        .filter_map(|file| file.content.as_ref())
-        .flat_map(|c| &c.nodes)
-        .map(String::as_str)
-        .collect();
-    if known.contains(node.as_str()) {
-        return Some(node.clone());
+    let nodes = || section.files.iter().filter_map(|file| file.content.as_ref()).flat_map(|content| &content.nodes);
+    let long = nodes().find(|known| known.name == *node);
+    if let Some(found) = long.or_else(|| nodes().find(|known| known.dbc_name == *node)) {
+        return Some(found.name.clone());
     }
+    let known: BTreeSet<&str> = nodes().map(|node| node.name.as_str()).collect();
     if section.complete {
         let hint = did_you_mean(node, known.iter().copied());
         let known = if known.is_empty() { "they have none".to_owned() } else { format!("they have: {}", list(known)) };

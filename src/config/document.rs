@@ -34,6 +34,7 @@ impl<'a> Document<'a> {
             let message = "the file is not UTF-8 text; save it as UTF-8";
             vec![Diagnostic::new(Severity::Error, file, line, column, message)]
         })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (root, errors) = DeTable::parse_recoverable(text);
         let document = Document { file, text, root };
         if errors.is_empty() {
@@ -41,7 +42,11 @@ impl<'a> Document<'a> {
         }
         let mut mistakes: Vec<Diagnostic> = Vec::new();
         for error in errors.iter().take(MOST_MISTAKES) {
-            let mistake = document.at(Severity::Error, error.span(), format!("TOML syntax: {}", error.message()));
+            let mistake = document.at(
+                Severity::Error,
+                error.span(),
+                format!("TOML syntax: {}", error.message().trim_end_matches(", expected literal string")),
+            );
             // the parser's recovery often finds more to say about the same place
             if mistakes.iter().all(|other| other.line != mistake.line) {
                 mistakes.push(mistake);
@@ -179,7 +184,12 @@ fn explain(message: &str, path: &[String], takes: &[(&str, &str)]) -> (String, O
         };
         return (format!("unknown key \"{key}\"; {remedy}"), meant.map(str::to_owned));
     }
-    let takes = takes.iter().find(|(name, _)| *name == key);
-    let takes = takes.filter(|_| !message.starts_with("unexpected keys"));
-    (takes.map_or_else(|| message.to_owned(), |(_, takes)| format!("{key} takes {takes}")), None)
+    if let Some((_, takes)) = takes.iter().find(|(name, _)| *name == key) {
+        return (format!("{key} takes {takes}"), None);
+    }
+    // the names of buses and messages are the user's
+    if message.contains("expected struct") {
+        return (format!("\"{key}\" must be a section, [{}]", path.join(".")), None);
+    }
+    (message.to_owned(), None)
 }

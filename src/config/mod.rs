@@ -13,7 +13,7 @@ mod suggest;
 mod transmission;
 mod written;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::plan::{Bus, Direction, Message, Plan, Tag};
 use crate::plant;
 use bus::{Content, Parsed, Section};
 use document::Document;
-use report::{Report, sort};
+use report::{Places, Report, sort};
 use rights::Decided;
 
 /// Most buses of one plant.
@@ -72,9 +72,13 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
     let (file, dropped) = document.read::<written::File>(written::TAKES, &mut found);
     let mut report = Report { document: &document, found, dropped };
 
-    let parsed: Vec<Parsed<'_>> = sources.dbc.iter().map(|file| parse(file, &mut report)).collect();
-    let sections = sections(&file, sources, &parsed, complete, &mut report);
+    let named: BTreeSet<String> =
+        file.bus.values().flat_map(|bus| &bus.dbc).map(|name| sources::dbc_name(&sources.config.name, name)).collect();
+    let used = sources.dbc.iter().filter(|file| named.contains(&file.name));
+    let parsed: Vec<Parsed<'_>> = used.map(|file| parse(file, &mut report)).collect();
+    let mut sections = sections(&file, sources, &parsed, complete, &mut report);
     check_buses(&sections, &mut report);
+    sections.truncate(MAX_BUSES);
     let mut plan = Plan {
         hash: [0; 32],
         simulated: options.simulate,
@@ -115,10 +119,10 @@ fn parse<'a>(file: &'a SourceFile, report: &mut Report<'_>) -> Parsed<'a> {
     let (database, found) = dbc::parse(&file.name, &file.bytes);
     report.found.extend(found);
     let content = database.map(|database| Content {
-        nodes: database.nodes.into_iter().map(|node| node.name).collect(),
+        nodes: database.nodes,
         messages: database.messages.into_iter().map(Arc::new).collect(),
     });
-    Parsed { file, content }
+    Parsed { file, places: Places::of(&file.bytes), content }
 }
 
 /// The bus sections, sorted by name, with their DBC files.

@@ -1,11 +1,15 @@
 //! Collecting mistakes while a configuration is checked, each with its place.
 
 use super::document::{Document, Dropped};
-use super::sources::{SourceFile, Sources};
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::bus::Parsed;
+use super::sources::Sources;
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// So many are collected; who has more has another problem.
-const MOST: usize = 1000;
+const MOST: usize = 300;
 
 /// The mistakes found so far.
 pub struct Report<'a> {
@@ -38,15 +42,23 @@ impl Report<'_> {
     pub fn dbc(
         &mut self,
         severity: Severity,
-        file: &SourceFile,
+        parsed: &Parsed<'_>,
         message: &crate::dbc::Message,
         text: impl Into<String>,
     ) {
-        self.add(|_| {
-            let (line, excerpt) = message_line(&file.bytes, message);
-            let place = Diagnostic::new(severity, &file.name, line, u32::from(line > 0), text);
-            if line > 0 { place.excerpt(&excerpt) } else { place }
+        self.add(|_| match parsed.places.get(message) {
+            Some(place) => {
+                let line = parsed.file.bytes.get(place.text.clone()).unwrap_or_default();
+                Diagnostic::new(severity, &parsed.file.name, place.line, 1, text)
+                    .excerpt(&String::from_utf8_lossy(line))
+            }
+            None => Diagnostic::new(severity, &parsed.file.name, 0, 0, text),
         });
+    }
+
+    /// Whether so much is wrong that more would not help.
+    pub fn is_full(&self) -> bool {
+        self.found.len() > MOST
     }
 
     fn add(&mut self, make: impl FnOnce(&Document<'_>) -> Diagnostic) {
@@ -70,20 +82,39 @@ impl Report<'_> {
     }
 }
 
-/// The line of a message's `BO_`, from 1, and its text; 0 where it is not found.
-pub fn message_line(bytes: &[u8], message: &crate::dbc::Message) -> (u32, String) {
-    let wanted = message.id.bits();
-    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let Some(rest) = line.trim_ascii_start().strip_prefix(b"BO_") else { continue };
-        let line = String::from_utf8_lossy(line);
-        let rest = String::from_utf8_lossy(rest);
-        let mut words = rest.split(|c: char| c.is_whitespace() || c == ':').filter(|word| !word.is_empty());
-        let id = words.next().and_then(|word| word.parse::<u32>().ok());
-        if id == Some(wanted) && words.next() == Some(&message.dbc_name) {
-            return (number as u32 + 1, line.trim_end().to_owned());
+/// Where the messages of a DBC file are in its text.
+pub struct Places(HashMap<(u32, String), Place>);
+
+/// One line of a file.
+pub struct Place {
+    /// From 1.
+    pub line: u32,
+    /// Its bytes.
+    pub text: Range<usize>,
+}
+
+impl Places {
+    /// Finds the `BO_` lines.
+    pub fn of(bytes: &[u8]) -> Places {
+        let mut places = HashMap::new();
+        let mut start = 0;
+        for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            let text = start..start + line.len();
+            start = text.end + 1;
+            let Some(rest) = line.trim_ascii_start().strip_prefix(b"BO_") else { continue };
+            let rest = String::from_utf8_lossy(rest);
+            let mut words = rest.split(|c: char| c.is_whitespace() || c == ':').filter(|word| !word.is_empty());
+            let id = words.next().and_then(|word| word.parse::<u32>().ok());
+            if let (Some(id), Some(name)) = (id, words.next()) {
+                places.entry((id, name.to_owned())).or_insert(Place { line: number as u32 + 1, text });
+            }
         }
+        Places(places)
     }
-    (0, String::new())
+
+    pub fn get(&self, message: &crate::dbc::Message) -> Option<&Place> {
+        self.0.get(&(message.id.bits(), message.dbc_name.clone()))
+    }
 }
 
 /// By file (the configuration, then the DBC files), line and column.

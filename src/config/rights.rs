@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bus::{Bus, BusMessage, Section};
 use super::report::Report;
 use super::suggest::{did_you_mean, list};
-use super::transmission::{Sending, deadline, sending};
+use super::transmission::{CantSend, Sending, deadline, sending};
 use super::written::{Names, Override};
 use crate::dbc;
 use crate::diagnostic::Severity;
@@ -48,9 +48,13 @@ pub fn decide(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> 
                     let tags = tags.map(|(signal, how)| (writable.contains_key(&(index, signal)), *how)).collect();
                     Decided { direction: Direction::Output(sending.transmission), tags }
                 }
-                Err(reason) => {
+                Err(CantSend { reason, by_override }) => {
                     let text = format!("{} can't be sent: {reason}", message.name);
-                    report.element(Severity::Error, &["bus", section.name, "transmit"], *place, text);
+                    if by_override {
+                        report.error(&override_path(section, message), text);
+                    } else {
+                        report.element(Severity::Error, &["bus", section.name, "transmit"], *place, text);
+                    }
                     received()
                 }
             },
@@ -63,6 +67,9 @@ pub fn decide(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> 
 fn check_overrides(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> BTreeMap<usize, Override> {
     let mut found = BTreeMap::new();
     for (name, over) in &section.written.message {
+        if report.is_full() {
+            break;
+        }
         let path = ["bus", section.name, "message", name.as_str()];
         for (key, value) in [("cycle_ms", over.cycle_ms), ("timeout_ms", over.timeout_ms)] {
             if value.is_some_and(|ms| !(0..=MAX_MS).contains(&ms)) {
@@ -93,10 +100,16 @@ fn warn_useless(section: &Section<'_>, message: &dbc::Message, over: &Override, 
     };
     let what = if sent { "sent; this key is about receiving" } else { "not in transmit; this key is about sending" };
     for (key, _) in keys.iter().filter(|(_, written)| *written) {
-        let name = if section.written.message.contains_key(&message.name) { &message.name } else { &message.dbc_name };
-        let path = ["bus", section.name, "message", name, key];
+        let [bus, name, section, message_name] = override_path(section, message);
+        let path = [bus, name, section, message_name, key];
         report.warning(&path, format!("{key} does nothing: {} is {what}", message.name));
     }
+}
+
+/// Where the message's own section is: under its long name or its DBC name.
+fn override_path<'a>(section: &Section<'a>, message: &'a dbc::Message) -> [&'a str; 4] {
+    let long = section.written.message.contains_key(&message.name);
+    ["bus", section.name, "message", if long { &message.name } else { &message.dbc_name }]
 }
 
 /// The messages to send, each with its place in the list (none for "all").
@@ -125,6 +138,9 @@ fn check_transmit(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>)
         }
         Names::List(names) => {
             for (place, name) in names.iter().enumerate() {
+                if report.is_full() {
+                    break;
+                }
                 let mistake = match bus.find(name) {
                     None if !section.complete => continue,
                     None if name == "all" || name == "*" => "to send all messages write transmit = \"all\"".to_owned(),
@@ -184,6 +200,9 @@ fn check_writable(
         Names::List(names) => names,
     };
     for (place, name) in names.iter().enumerate() {
+        if report.is_full() {
+            break;
+        }
         match find_signals(section, bus, transmitted, name, report) {
             Ok((index, signals)) => {
                 let before = writable.len();
@@ -232,10 +251,13 @@ fn find_signals(
     if transmitted.contains_key(&index) {
         return Ok((index, signals));
     }
-    if bus.node.is_none() && section.written.node.is_some() || report.is_dropped(&["bus", section.name, "transmit"]) {
+    let node_unclear = bus.node.is_none() && (section.written.node.is_some() || !section.written.transmit.is_empty());
+    if node_unclear || report.is_dropped(&["bus", section.name, "transmit"]) {
         return Err(None);
     }
-    let reason = if bus.ours(message) {
+    let reason = if bus.node.is_none() {
+        "nothing is sent on this bus; that takes node and transmit".to_owned()
+    } else if bus.ours(message) {
         format!("{} is not in transmit; add \"{}\" there", message.name, message.name)
     } else {
         let senders = list(message.senders.iter().map(String::as_str));
@@ -257,11 +279,11 @@ fn check_sending(
 ) {
     let name = &entry.message.name;
     for warning in &sending.warnings {
-        report.dbc(Severity::Warning, entry.file, &entry.message, warning);
+        report.dbc(Severity::Warning, entry.parsed, &entry.message, warning);
     }
     if sending.never() {
         let section_name = section.name;
-        let what = format!("{name} has neither a cycle time nor a send type in the DBC file");
+        let what = format!("{name} has neither a cycle time nor a send type in force");
         let remedy =
             format!("add [bus.{section_name}.message.{name}] with cycle_ms = 100, or with send = \"on-write\"");
         let first = writable.range((index, 0)..(index + 1, 0)).next();

@@ -53,15 +53,23 @@ pub fn deadline(message: &dbc::Message, over: &Override, late_factor: f64) -> Op
     }
 }
 
-/// What the DBC and the override say about sending a message; an error in words where it can't be sent.
-pub fn sending(message: &dbc::Message, over: &Override) -> Result<Sending, String> {
+/// Why a message can't be sent.
+pub struct CantSend {
+    pub reason: String,
+    /// The override of the configuration is wrong, not the message.
+    pub by_override: bool,
+}
+
+/// What the DBC and the override say about sending a message.
+pub fn sending(message: &dbc::Message, over: &Override) -> Result<Sending, CantSend> {
     let mut warnings = Vec::new();
-    let period = period(message, over, &mut warnings)?;
+    let length = length(message).map_err(|reason| CantSend { reason, by_override: false })?;
+    let period = period(message, over, &mut warnings).map_err(|reason| CantSend { reason, by_override: true })?;
     if let Some(period) = period.filter(|period| *period < SHORTEST_PERIOD) {
         let ms = period as f64 / NS_PER_MS as f64;
-        return Err(format!("its cycle time of {ms} ms is too short for a CAN bus; set cycle_ms"));
+        let reason = format!("its cycle time of {ms} ms is too short for a CAN bus; set cycle_ms");
+        return Err(CantSend { reason, by_override: false });
     }
-    let length = length(message)?;
     let immediate = message.signals.iter().map(|signal| immediate(message, signal, over)).collect();
     let start = start_payload(message, length, &mut warnings);
     let start_delay = u64::try_from(message.start_delay.as_nanos()).unwrap_or(u64::MAX);

@@ -32,7 +32,7 @@ pub(super) fn database(file: &str, items: Vec<(usize, Item)>, report: &mut Repor
         let notes = gathered.of_node.remove(&name).unwrap_or_default();
         let attributes = resolved(&notes, node_defaults.clone(), &definitions, report);
         let long = shown(long_name(&attributes, "SystemNodeLongSymbol").unwrap_or(&name));
-        nodes.push(Node { name: long.clone(), comment: notes.comment, attributes });
+        nodes.push(Node { name: long.clone(), dbc_name: name.clone(), comment: notes.comment, attributes });
         long_names.insert(name, long);
     }
     let context = Context {

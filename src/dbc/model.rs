@@ -25,7 +25,10 @@ pub struct Database {
 /// A network node, `BU_`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Node {
+    /// The long name where the file has one, else the name in `BU_`. Senders and receivers are given by it.
     pub name: String,
+    /// The name in `BU_`.
+    pub dbc_name: String,
     pub comment: Option<String>,
     pub attributes: BTreeMap<String, Attribute>,
 }
@@ -133,6 +136,14 @@ pub struct Signal {
 }
 
 impl Signal {
+    /// Whether an engineering value lies in the DBC's range. The limits are inclusive, and so is what scaling in floating
+    /// point does to a value that lies on one (254 × 0.1 is a little more than 25.4).
+    pub fn in_range(&self, value: f64) -> bool {
+        let Some((min, max)) = self.range else { return true };
+        let rounding = 2.0 * f64::EPSILON * ((value - self.codec.offset).abs() + self.codec.offset.abs());
+        value >= min - rounding && value <= max + rounding
+    }
+
     /// The word that the value table gives to this raw value. On a float signal a word belongs to a whole number.
     pub fn label(&self, raw: Raw) -> Option<&str> {
         if self.value_table.is_empty() {

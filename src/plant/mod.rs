@@ -6,6 +6,8 @@
 pub mod http;
 pub mod link;
 pub mod opcua;
+pub mod status;
+pub mod text;
 pub mod view;
 
 pub use view::Plant;

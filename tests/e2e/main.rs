@@ -3,9 +3,12 @@
 //! `cargo test` runs what needs nothing installed and says in one line what it left out; `./tests/run` (CANVOY_TESTS=full)
 //! installs the tools and runs all, and then a missing tool is a failure, never a skip.
 
+#[path = "../it/allocations.rs"]
+mod allocations;
 mod harness;
 mod place;
 mod smoke;
+mod socketcan;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -39,7 +42,7 @@ macro_rules! tests {
 }
 
 fn main() {
-    let all: Vec<Test> = [smoke::TESTS].concat();
+    let all: Vec<Test> = [smoke::TESTS, socketcan::TESTS].concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }

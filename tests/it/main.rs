@@ -1,3 +1,8 @@
 //! Tests of the library that need nothing installed; `canvoy` as a process is tests/e2e.
 
+mod allocations;
+mod config;
+mod control;
+mod machine;
+mod store;
 mod tidy;

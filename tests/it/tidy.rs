@@ -2,30 +2,6 @@
 
 use std::path::Path;
 
-/// The modules from top to bottom: each uses only those above it.
-const MODULES: &[&str] = &[
-    "can",
-    "candump",
-    "quality",
-    "tag",
-    "diagnostic",
-    "dbc",
-    "plan",
-    "store",
-    "bus",
-    "sample",
-    "command",
-    "control",
-    "sim",
-    "rt",
-    "notify",
-    "controller",
-    "stats",
-    "plant",
-    "config",
-    "service",
-    "cli",
-];
 /// The machine's side: no async runtime, no configuration text. `controller`'s main thread may log, what it drives may not.
 const REAL_TIME: &[&str] =
     &["can", "quality", "tag", "dbc", "plan", "bus", "store", "sample", "command", "control", "sim", "rt", "stats"];
@@ -49,10 +25,17 @@ impl Source {
         if first == "lib.rs" || first == "main.rs" { "" } else { first.trim_end_matches(".rs") }
     }
 
-    /// Line numbers and lines without comments, up to the tests at the bottom.
+    /// Line numbers and lines without comments and without what is only there for tests.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self.text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
-        lines.enumerate().map(|(number, line)| {
+        let (mut marked, mut inside) = (false, false);
+        let lines = self.text.lines().enumerate().filter(move |(_, line)| {
+            // `#[cfg(test)]`, then either one line that ends with ; or a block up to the } in the first column
+            let skip = marked || inside || line.starts_with("#[cfg(test)]");
+            inside = (inside || (marked && line.ends_with('{'))) && !line.starts_with('}');
+            marked = line.starts_with("#[cfg(test)]") || (marked && line.starts_with("#["));
+            !skip
+        });
+        lines.map(|(number, line)| {
             let comment = line.match_indices("//").find(|(at, _)| *at == 0 || line[..*at].ends_with(' '));
             (number + 1, comment.map_or(line, |(at, _)| &line[..at]))
         })
@@ -90,9 +73,25 @@ fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut all = Vec::new();
     walk(&root, &root, &mut all);
-    // A file of tests only belongs to the `#[cfg(test)] mod tests;` that names it.
-    all.retain(|source| !source.path.ends_with("/tests.rs") && !source.path.contains("/tests/"));
+    // Files that only a `#[cfg(test)] mod name;` brings in.
+    let tests: Vec<String> = all.iter().flat_map(test_modules).collect();
+    all.retain(|source| {
+        !tests.iter().any(|path| source.path == format!("{path}.rs") || source.path.starts_with(&format!("{path}/")))
+    });
     all
+}
+
+/// The files, without `.rs`, that a file brings in for tests only.
+fn test_modules(source: &Source) -> Vec<String> {
+    let folder = match source.path.strip_suffix("/mod.rs").or_else(|| source.path.strip_suffix("lib.rs")) {
+        Some(folder) => folder.to_string(),
+        None => source.path.trim_end_matches(".rs").to_string(),
+    };
+    let pairs = source.text.lines().zip(source.text.lines().skip(1));
+    let names = pairs
+        .filter(|(mark, _)| *mark == "#[cfg(test)]")
+        .filter_map(|(_, line)| line.split_once("mod ")?.1.strip_suffix(';'));
+    names.map(|name| format!("{folder}/{name}")).collect()
 }
 
 /// The modules of the crate that a file names by `crate::`, one a line of code and name, with the line number.
@@ -140,19 +139,30 @@ fn contains_word(line: &str, word: &str) -> bool {
         .any(|(at, _)| !inside(line[..at].chars().next_back()) && !inside(line[at + word.len()..].chars().next()))
 }
 
+/// The modules from top to bottom, as the table in the documentation of src/lib.rs lists them.
+fn table() -> Vec<String> {
+    let map = include_str!("../../src/lib.rs");
+    let rows = map.lines().filter_map(|line| line.strip_prefix("//! | ")?.split(" | ").next());
+    rows.flat_map(|row| row.split("[`").skip(1).map(name_at)).collect()
+}
+
 fn uses_only_modules_above(source: &Source) -> Vec<String> {
+    let modules = table();
     let module = source.module();
     if module.is_empty() {
         return Vec::new();
     }
-    let Some(own) = MODULES.iter().position(|name| *name == module) else {
-        return vec![format!("src/{}: module {module} is not in the table of tests/it/tidy.rs", source.path)];
+    let Some(own) = modules.iter().position(|name| name == module) else {
+        return vec![format!("src/{}: module {module} is not in the table of src/lib.rs", source.path)];
     };
     let mut found: Vec<String> = uses(source)
         .into_iter()
-        .filter(|(_, name)| MODULES.iter().position(|module| module == name).is_none_or(|used| used > own))
+        .filter(|(_, name)| modules.iter().position(|module| module == name).is_none_or(|used| used > own))
         .map(|(number, name)| {
-            format!("src/{}:{number}: {module} is above {name} in the table and must not use it", source.path)
+            format!(
+                "src/{}:{number}: {module} stands above {name} in the table of src/lib.rs and must not use it",
+                source.path
+            )
         })
         .collect();
     // `super` from the top of a module is another way to name the crate.
@@ -168,16 +178,14 @@ fn uses_only_modules_above(source: &Source) -> Vec<String> {
 fn names_nothing_foreign(source: &Source) -> Vec<String> {
     let module = source.module();
     let forbidden: &[&str] = match module {
-        _ if REAL_TIME.contains(&module) => &["tokio", "tracing", "config", "toml"],
-        "controller" => &["tokio", "config", "toml"],
-        "plant" => &["bus::", "socketcan", "AF_CAN", "PF_CAN", "CAN_RAW"],
+        _ if REAL_TIME.contains(&module) => &["tokio::", "tracing::", "config::", "toml::"],
+        "controller" => &["tokio::", "crate::config", "toml::"],
+        "plant" => &["crate::bus", "socketcan::", "AF_CAN", "PF_CAN", "CAN_RAW"],
         _ => &[],
     };
     source.findings(|line| {
-        let hit = forbidden.iter().find(|word| match word.strip_suffix("::") {
-            Some(path) => contains_word(line, path) && line.contains(&format!("crate::{path}")),
-            None => contains_word(line, word),
-        })?;
+        let hit =
+            forbidden.iter().find(|word| contains_word(line, word.trim_end_matches("::")) && line.contains(*word))?;
         Some(format!("{module} must not name {hit}"))
     })
 }
@@ -263,7 +271,7 @@ fn rules_find_what_they_forbid() {
         (uses_only_modules_above, "dbc/codec.rs", "use super::super::rt;", 1),
         (uses_only_modules_above, "dbc/mod.rs", "use super::rt;", 1),
         (uses_only_modules_above, "can.rs", "use super::rt;", 1),
-        (uses_only_modules_above, "can.rs", "#[cfg(test)]\nmod tests { use super::*; }", 0),
+        (uses_only_modules_above, "can.rs", "#[cfg(test)]\nmod tests {\n    use super::*;\n}", 0),
         (uses_only_modules_above, "misc.rs", "", 1),
         (names_nothing_foreign, "store/writer.rs", "use tokio::sync;", 1),
         (names_nothing_foreign, "controller/mod.rs", "tracing::info!();", 0),
@@ -271,7 +279,9 @@ fn rules_find_what_they_forbid() {
         (names_nothing_foreign, "plant/opcua/mod.rs", "let bus = tag.bus;", 0),
         (names_nothing_foreign, "plant/opcua/mod.rs", "libc::socket(libc::AF_CAN, 0, 0)", 1),
         (never_panics, "can.rs", "x.unwrap()", 1),
-        (never_panics, "can.rs", "#[cfg(test)]\nfn f() { x.unwrap() }", 0),
+        (never_panics, "can.rs", "#[cfg(test)]\nmod tests {\n    x.unwrap()\n}\n", 0),
+        (never_panics, "can.rs", "#[cfg(test)]\nmod tests;\nfn f() { x.unwrap() }", 1),
+        (never_panics, "can.rs", "#[cfg(test)]\nmod tests {\n}\nfn f() { x.unwrap() }", 1),
         (unsafe_is_explained, "can.rs", "// SAFETY: no\nunsafe { x() }", 1),
         (unsafe_is_explained, "rt.rs", "unsafe { x() }", 1),
         (unsafe_is_explained, "rt.rs", "// SAFETY: a system call on numbers\nunsafe { x() }", 0),

@@ -1,0 +1,244 @@
+//! The door to the plant: the command socket, who may come in, what they are handed, and their datagrams.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use tracing::{info, warn};
+
+use crate::command::socket::{Connection, Listener, Peer};
+use crate::command::{Command, Generation, MAX_DATAGRAM, Refusal, Reply};
+
+/// Most plant processes at a time.
+const CLIENTS: usize = 4;
+/// Datagrams taken from one client before the others have their turn.
+const DATAGRAMS: usize = 8;
+/// Owner and group read and write: connecting needs the right to write.
+const MODE: u32 = 0o660;
+/// What the kernel shows in place of a user whom our user namespace does not know (systemd's PrivateUsers=).
+const UNMAPPED: u32 = 65534;
+
+/// Why the socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{0}: another controller is running; stop it, or give this one another socket (--socket)")]
+    InUse(PathBuf),
+    #[error("{path}: {error}")]
+    Path { path: PathBuf, error: io::Error },
+}
+
+/// What every client is handed when it connects.
+pub struct Handout {
+    pub generation: Generation,
+    /// The sealed configuration.
+    pub bundle: OwnedFd,
+    pub store: OwnedFd,
+}
+
+/// The listening socket and its clients.
+pub struct Door {
+    clients: Vec<Client>,
+    /// Numbers clients, so that an answer never goes to another one.
+    next: u64,
+    handout: Handout,
+    group: Option<Gid>,
+    /// We see unknown users as [`UNMAPPED`].
+    private_users: bool,
+    buffer: Vec<u8>,
+    listener: Listener,
+    /// Held as long as the socket is ours.
+    _lock: File,
+}
+
+struct Client {
+    number: u64,
+    connection: Connection,
+    peer: Peer,
+}
+
+/// One datagram.
+pub struct Request {
+    pub client: u64,
+    pub peer: Peer,
+    /// Where it is no command: the id to answer to.
+    pub command: Result<Command, u64>,
+}
+
+impl Door {
+    /// Listens on `path`; members of `group` may connect besides our own user and root.
+    pub fn open(path: &Path, group: Option<Gid>, handout: Handout) -> Result<Door, OpenError> {
+        let wrong = |error| OpenError::Path { path: path.into(), error };
+        // Two that start at once must not take each other's socket for a dead one's.
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let lock = File::options().create(true).append(true).mode(0o600).open(&lock_path).map_err(wrong)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.into())),
+            Err(TryLockError::Error(error)) => return Err(wrong(error)),
+        }
+        let listener = Listener::bind(path, MODE).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => OpenError::InUse(path.into()),
+            _ => wrong(error),
+        })?;
+        if let Some(group) = group
+            && std::fs::metadata(path).map_err(wrong)?.gid() != group.as_raw()
+        {
+            std::os::unix::fs::chown(path, None, Some(group.as_raw())).map_err(wrong)?;
+        }
+        // the identity map of all users, as outside of any namespace
+        let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
+        let private_users = std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !whole(map));
+        Ok(Door {
+            clients: Vec::with_capacity(CLIENTS),
+            next: 0,
+            handout,
+            group,
+            private_users,
+            // one more, so that a datagram of the largest size is told from a cut one
+            buffer: vec![0; MAX_DATAGRAM + 1],
+            listener,
+            _lock: lock,
+        })
+    }
+
+    /// What to wait for: the listening socket, then one for each client in order.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.listener.as_fd()).chain(self.clients.iter().map(|client| client.connection.as_fd()))
+    }
+
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Lets in who waits and may.
+    pub fn accept(&mut self) {
+        for _ in 0..CLIENTS {
+            match self.listener.accept() {
+                Ok(Some(connection)) => self.admit(connection),
+                Ok(None) => return,
+                Err(error) => return warn!(%error, "can't accept a connection"),
+            }
+        }
+    }
+
+    fn admit(&mut self, connection: Connection) {
+        let peer = match connection.peer() {
+            Ok(peer) => peer,
+            Err(error) => return warn!(%error, "connection refused: its user is unknown"),
+        };
+        if !self.may_enter(peer) {
+            return warn!(
+                uid = peer.uid,
+                pid = peer.pid,
+                "connection refused: not our user, root or the socket's group"
+            );
+        }
+        if self.clients.len() == CLIENTS {
+            return warn!(uid = peer.uid, pid = peer.pid, limit = CLIENTS, "connection refused: too many");
+        }
+        let sent = serde_json::to_vec(&self.handout.generation)
+            .map_err(io::Error::other)
+            .and_then(|text| connection.send(&text, &[self.handout.bundle.as_fd(), self.handout.store.as_fd()]));
+        if let Err(error) = sent {
+            return warn!(pid = peer.pid, %error, "plant went away before it was connected");
+        }
+        info!(uid = peer.uid, pid = peer.pid, "plant connected");
+        self.clients.push(Client { number: self.next, connection, peer });
+        self.next += 1;
+    }
+
+    fn may_enter(&self, peer: Peer) -> bool {
+        let own = Uid::effective().as_raw();
+        let member = |group: Gid| {
+            let user = User::from_uid(Uid::from_raw(peer.uid)).ok().flatten();
+            let groups = user.and_then(|user| {
+                let name = std::ffi::CString::new(user.name).ok()?;
+                getgrouplist(&name, user.gid).ok()
+            });
+            peer.gid == group.as_raw() || groups.is_some_and(|groups| groups.contains(&group))
+        };
+        peer.uid == own
+            || peer.uid == 0
+            || self.group.is_some_and(member)
+            // the socket's mode has let this user pass, and it says the same as we would
+            || (self.private_users && peer.uid == UNMAPPED)
+    }
+
+    /// Takes what the clients whose descriptors are ready have sent. `ready`: one for each client, as in
+    /// [`Door::descriptors`]. Clients that went away are forgotten.
+    pub fn receive(&mut self, ready: &[bool], requests: &mut Vec<Request>) {
+        let mut ready = ready.iter();
+        let buffer = &mut self.buffer;
+        self.clients.retain(|client| !ready.next().is_some_and(|ready| *ready) || client.receive(buffer, requests));
+    }
+
+    /// Answers a client. One that is gone, or does not read, is forgotten.
+    pub fn answer(&mut self, client: u64, id: u64, refusal: Option<Refusal>) {
+        let Some(at) = self.clients.iter().position(|known| known.number == client) else { return };
+        let sent = serde_json::to_vec(&Reply { id, refusal })
+            .map_err(io::Error::other)
+            .and_then(|text| self.clients[at].connection.send(&text, &[]));
+        if let Err(error) = sent {
+            let client = self.clients.swap_remove(at);
+            warn!(pid = client.peer.pid, %error, "plant disconnected: it does not take its answers");
+        }
+    }
+}
+
+impl Client {
+    /// Takes some datagrams; false where the client has gone.
+    fn receive(&self, buffer: &mut [u8], requests: &mut Vec<Request>) -> bool {
+        let mut unwanted = Vec::new();
+        for _ in 0..DATAGRAMS {
+            let command = match self.connection.receive(buffer, &mut unwanted) {
+                Ok(0) => {
+                    info!(pid = self.peer.pid, "plant disconnected");
+                    return false;
+                }
+                Ok(length) if length > MAX_DATAGRAM => Err(0),
+                Ok(length) => parse(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // too large, or with too many descriptors
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(0),
+                Err(error) => {
+                    warn!(pid = self.peer.pid, %error, "plant disconnected");
+                    return false;
+                }
+            };
+            requests.push(Request { client: self.number, peer: self.peer, command });
+        }
+        true
+    }
+}
+
+/// A command, or the id that a datagram which is none seems to have.
+fn parse(datagram: &[u8]) -> Result<Command, u64> {
+    serde_json::from_slice(datagram).map_err(|_| {
+        let document: serde_json::Value = serde_json::from_slice(datagram).unwrap_or_default();
+        let named = document.as_object().and_then(|object| object.values().next());
+        named.and_then(|body| body.get("id")).and_then(serde_json::Value::as_u64).unwrap_or(0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_command_is_answered_by_its_id() {
+        let check = |text: &[u8], id| assert_eq!(parse(text), Err(id), "{}", String::from_utf8_lossy(text));
+        check(b"", 0);
+        check(b"\xFF\xFE", 0);
+        check(b"[[[[", 0);
+        check(br#"{"Set":{"id":7}}"#, 7);
+        check(br#"{"Reboot":{"id":8}}"#, 8);
+        check(br#"{"Set":{"id":-1,"origin":{},"writes":[]}}"#, 0);
+        check(br#"{"Set":{"id":9,"origin":{"protocol":"","user":"","address":""},"writes":[],"x":1}}"#, 9);
+        check("[".repeat(60_000).as_bytes(), 0);
+        assert!(parse(br#"{"Set":{"id":1,"origin":{"protocol":"","user":"","address":""},"writes":[]}}"#).is_ok());
+    }
+}

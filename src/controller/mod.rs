@@ -1,0 +1,373 @@
+//! The machine process: starts the real-time thread, then looks after what may wait: the command socket, the interfaces,
+//! the log, the watchdog.
+//!
+//! It never forks, has no TCP, and nothing it waits for can hold up the real-time thread.
+
+mod audit;
+mod door;
+mod link;
+mod supervision;
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Gid;
+use socketcan::CanErrorFrame;
+use socketcan::errors::CanError;
+use tracing::{error, info, warn};
+
+use crate::bus::error_frame::ErrorFrame;
+use crate::command::{self, Command, Generation, Refusal};
+use crate::notify::Notifier;
+use crate::plan::{Direction, Plan};
+use crate::rt::{self, Notice, Order, grants};
+use crate::sim::Simulator;
+use crate::store::layout::{BusState, BusWord, Word};
+use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
+use audit::Entry;
+pub use door::OpenError;
+use door::{Door, Handout, Request};
+use supervision::Supervision;
+
+/// What a controller is started with.
+pub struct Options {
+    pub plan: Arc<Plan>,
+    /// The bytes that the plan was made from, for the plant process to make the same.
+    pub bundle: Vec<u8>,
+    /// Whoever else is on the virtual buses.
+    pub simulator: Option<Simulator>,
+    /// Path of the command socket.
+    pub socket: PathBuf,
+    /// Whose members may connect to it, besides our own user and root.
+    pub group: Option<Gid>,
+}
+
+/// The socket is taken or can't be made (EX_UNAVAILABLE).
+const EXIT_UNAVAILABLE: u8 = 69;
+/// The real-time thread has ended by itself (EX_SOFTWARE).
+const EXIT_INTERNAL: u8 = 70;
+
+/// Between two looks at notices, bus states and the watchdog, in milliseconds.
+const TICK: u8 = 100;
+/// The same while a write is on its way.
+const ANSWER_TICK: u8 = 1;
+/// Interfaces are asked about at least this often, in nanoseconds: events can be lost.
+const LOOK: u64 = 1_000_000_000;
+/// Between two status lines for the service manager, in nanoseconds.
+const STATUS: u64 = 5_000_000_000;
+
+/// The numeric id of a group, for [`Options::group`].
+pub fn group(name: &str) -> anyhow::Result<Gid> {
+    let found = nix::unistd::Group::from_name(name).with_context(|| format!("can't look up the group {name}"))?;
+    Ok(found.with_context(|| format!("there is no group {name}"))?.gid)
+}
+
+/// Runs until SIGTERM or SIGINT. Call it before other threads are started: they would take the signals.
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let stop = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    stop.thread_block().context("can't block signals")?;
+    let stop = SignalFd::with_flags(&stop, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .context("can't wait for signals")?;
+    let mut controller = match Controller::open(options) {
+        Ok(controller) => controller,
+        Err(error) => {
+            error!("{error:#}");
+            return match error.downcast_ref::<OpenError>() {
+                Some(_) => Ok(ExitCode::from(EXIT_UNAVAILABLE)),
+                None => Err(error),
+            };
+        }
+    };
+    Ok(if controller.serve(stop.as_fd())? { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INTERNAL) })
+}
+
+/// A running controller.
+pub struct Controller {
+    plan: Arc<Plan>,
+    /// Stopped first when dropped: nothing is sent without the rest.
+    rt: rt::Handle,
+    reader: Reader,
+    door: Door,
+    supervision: Option<Supervision>,
+    notifier: Notifier,
+    pending: VecDeque<Pending>,
+    tickets: u64,
+    requests: Vec<Request>,
+    looked: u64,
+    status_told: u64,
+    watchdog_fed: u64,
+    /// The real-time loop's turns when the watchdog was fed last.
+    turns: u64,
+}
+
+/// A write that the real-time thread has not confirmed yet.
+struct Pending {
+    ticket: u64,
+    client: u64,
+    id: u64,
+    entry: Entry,
+}
+
+impl Controller {
+    /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
+    pub fn open(options: Options) -> anyhow::Result<Controller> {
+        let Options { plan, bundle, simulator, socket, group } = options;
+        let layout = Layout { buses: plan.buses.len(), records: plan.records };
+        let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
+        let memory = Arc::new(memory);
+        let writer = Writer::new(memory.clone(), layout, plan.hash_word());
+        let reader = Reader::open(memory, layout, plan.hash_word())?;
+        let handout = Handout {
+            generation: Generation {
+                version: command::VERSION,
+                number: 1,
+                pid: std::process::id(),
+                hash: plan.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            },
+            bundle: memory::sealed(c"canvoy-bundle", &bundle).context("can't seal the configuration")?,
+            store,
+        };
+        // Before anything is sent: a second controller must not disturb the first.
+        let door = Door::open(&socket, group, handout)?;
+        let supervision = Supervision::new(&plan).context("can't follow network interfaces (netlink)")?;
+        let rt = rt::start(plan.clone(), writer, simulator).context("can't start the real-time thread")?;
+        // The main thread feeds the watchdog. Where it gets no priority the bus thread gets none either, which is told.
+        let _ = grants::fifo(grants::MAIN_PRIORITY);
+        let mut controller = Controller {
+            plan,
+            rt,
+            reader,
+            door,
+            supervision,
+            notifier: Notifier::from_environment(),
+            pending: VecDeque::with_capacity(rt::ORDERS),
+            tickets: 0,
+            requests: Vec::new(),
+            looked: 0,
+            status_told: 0,
+            watchdog_fed: 0,
+            turns: 0,
+        };
+        controller.report_start();
+        controller.look(clock::monotonic());
+        controller.notifier.ready(&controller.status());
+        Ok(controller)
+    }
+
+    /// Kernel's id of the real-time thread.
+    pub fn thread_id(&self) -> i32 {
+        self.rt.thread_id
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Serves until `stop` is readable, then ends cleanly. False: the real-time thread ended by itself.
+    pub fn serve(&mut self, stop: BorrowedFd<'_>) -> anyhow::Result<bool> {
+        loop {
+            if self.wait(stop)? {
+                self.notifier.stopping();
+                info!("stopping: nothing is sent any more");
+                let clean = self.rt.stop().is_ok();
+                return Ok(clean);
+            }
+            let now = clock::monotonic();
+            self.notices(now);
+            if now - self.looked >= LOOK {
+                self.look(now);
+            }
+            if self.rt.ended() {
+                error!("the real-time thread has ended; nothing is sent or received any more");
+                return Ok(false);
+            }
+            self.feed_watchdog(now);
+            if now - self.status_told >= STATUS {
+                self.status_told = now;
+                self.notifier.status(&self.status());
+            }
+        }
+    }
+
+    /// Waits for something to do and does what sockets want; true when it is time to stop.
+    fn wait(&mut self, stop: BorrowedFd<'_>) -> anyhow::Result<bool> {
+        let tick = if self.pending.is_empty() { TICK } else { ANSWER_TICK };
+        let supervised = self.supervision.iter().map(|supervision| supervision.links().events());
+        let mut waited: Vec<PollFd> = std::iter::once(stop)
+            .chain(self.door.descriptors())
+            .chain(supervised)
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+            .collect();
+        match poll(&mut waited, PollTimeout::from(tick)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("can't wait for events"),
+        }
+        // an error or a hang-up is something to read too
+        let ready: Vec<bool> = waited.iter().map(|one| one.any().unwrap_or(true)).collect();
+        drop(waited);
+        let [stop, listener, others @ ..] = &ready[..] else { return Ok(false) };
+        let (clients, links) = others.split_at(self.door.clients());
+        self.door.receive(clients, &mut self.requests);
+        if *listener {
+            self.door.accept();
+        }
+        for request in std::mem::take(&mut self.requests) {
+            self.take(request);
+        }
+        if let (Some(supervision), Some(true)) = (&self.supervision, links.first()) {
+            supervision.links().forget_events();
+            self.looked = 0;
+        }
+        Ok(*stop)
+    }
+
+    /// Checks a command and hands it to the real-time thread.
+    fn take(&mut self, request: Request) {
+        let Request { client, peer, command } = request;
+        let Command::Set { id, origin, writes } = match command {
+            Ok(command) => command,
+            Err(id) => {
+                warn!(pid = peer.pid, "a datagram that is no command was refused");
+                return self.door.answer(client, id, Some(Refusal::Malformed));
+            }
+        };
+        let entry = Entry::new(&self.plan, &self.reader, peer, origin, &writes);
+        let ticket = self.tickets;
+        let result = command::compile(&self.plan, &writes).and_then(|patch| {
+            let bus = self.plan.messages[patch.message].bus;
+            match self.reader.bus_state(bus) {
+                BusState::Active | BusState::Warning | BusState::Passive => {}
+                BusState::Gone | BusState::Down | BusState::BusOff => return Err(Refusal::BusDown),
+            }
+            // one answer has room in the notices for each that is pending
+            if self.pending.len() >= rt::ORDERS {
+                return Err(Refusal::Busy);
+            }
+            self.rt.order(Order::Apply { ticket, patch }).map_err(|_| Refusal::Busy)
+        });
+        match result {
+            Ok(()) => {
+                self.tickets += 1;
+                self.pending.push_back(Pending { ticket, client, id, entry });
+            }
+            Err(refusal) => {
+                entry.close(Err(&refusal));
+                self.door.answer(client, id, Some(refusal));
+            }
+        }
+    }
+
+    /// Takes what the real-time thread has to say.
+    fn notices(&mut self, now: u64) {
+        while let Some(notice) = self.rt.notice() {
+            match notice {
+                Notice::Done { ticket } => {
+                    // in order: the rings are
+                    while self.pending.front().is_some_and(|pending| pending.ticket <= ticket)
+                        && let Some(pending) = self.pending.pop_front()
+                    {
+                        pending.entry.close(Ok(()));
+                        self.door.answer(pending.client, pending.id, None);
+                    }
+                }
+                Notice::Closed { bus, sockets } => {
+                    if let Some(supervision) = &mut self.supervision {
+                        supervision.closed(bus, sockets);
+                    }
+                    self.looked = 0;
+                }
+                Notice::Bus { bus, before, state, error } => {
+                    self.report_bus(bus, before, state, error);
+                    self.looked = 0;
+                }
+            }
+        }
+        if self.looked == 0 {
+            self.look(now);
+        }
+    }
+
+    fn look(&mut self, now: u64) {
+        self.looked = now;
+        if let Some(supervision) = &mut self.supervision {
+            supervision.look(&mut self.rt, &self.reader, now);
+        }
+    }
+
+    /// Tells the service manager that the process lives, if the real-time loop has turned since the last time.
+    fn feed_watchdog(&mut self, now: u64) {
+        let Some(interval) = self.notifier.watchdog_interval() else { return };
+        // twice as often as asked for: one late feeding does no harm
+        if u128::from(now - self.watchdog_fed) < interval.as_nanos() / 2 {
+            return;
+        }
+        let turns = self.reader.get(Word::Turns);
+        if turns != self.turns && !self.reader.stale(now) {
+            (self.turns, self.watchdog_fed) = (turns, now);
+            self.notifier.watchdog();
+        }
+    }
+
+    /// What stands in the log once, at the start.
+    fn report_start(&self) {
+        let plan = &self.plan;
+        info!(buses = plan.buses.len(), messages = plan.messages.len(), plan = plan.short_hash(), "controller started");
+        if plan.simulated {
+            warn!("simulated: there is no machine behind these values");
+        }
+        for bus in &plan.buses {
+            let messages = &plan.messages[bus.messages.clone()];
+            let sent: Vec<&str> = messages
+                .iter()
+                .filter(|message| matches!(message.direction, Direction::Output(_)))
+                .map(|message| message.message.name.as_str())
+                .collect();
+            let node = bus.node.as_deref().unwrap_or("none");
+            if sent.is_empty() {
+                info!(bus = %bus.name, node, "listen only: nothing is sent on this bus");
+            } else {
+                info!(bus = %bus.name, node, messages = %sent.join(" "), "these messages are sent on this bus");
+            }
+        }
+        for line in self.rt.grants.missing() {
+            warn!("{line}");
+        }
+    }
+
+    fn report_bus(&self, bus: usize, before: BusState, state: BusState, cause: Option<ErrorFrame>) {
+        let bus = &self.plan.buses[bus].name;
+        let (before, now) = (before.word(), state.word());
+        let cause = cause.map(describe).unwrap_or_default();
+        match state {
+            BusState::Active => info!(%bus, before, "bus is active"),
+            BusState::Warning => warn!(%bus, before, cause, "bus has many errors"),
+            BusState::Passive => warn!(%bus, before, cause, "bus controller is error-passive"),
+            BusState::BusOff => error!(%bus, before, cause, "bus is off: nothing is sent or received"),
+            BusState::Down | BusState::Gone => error!(%bus, before, now, "bus has lost its interface"),
+        }
+    }
+
+    /// One line for people.
+    fn status(&self) -> String {
+        let buses = self.plan.buses.iter().enumerate().map(|(index, bus)| {
+            let word = |word| self.reader.bus(index, word);
+            let (state, received) = (self.reader.bus_state(index).word(), word(BusWord::ReceivedFrames));
+            format!("{} {state} {received} in {} out; ", bus.name, word(BusWord::TransmittedFrames))
+        });
+        format!("{}{} plant connected", buses.collect::<String>(), self.door.clients())
+    }
+}
+
+/// What an error frame says, in words.
+fn describe(error: ErrorFrame) -> String {
+    let frame = CanErrorFrame::new_error(error.classes, &error.data);
+    frame.map(|frame| CanError::from(frame).to_string()).unwrap_or_default()
+}

@@ -1,0 +1,97 @@
+// Brings the page up to date once a second. Text enters by textContent only: what a DBC file says is never markup.
+"use strict";
+(() => {
+  const byName = new Map();
+  for (const row of document.querySelectorAll("tr[data-tag]")) byName.set(row.dataset.tag, row);
+  const buses = new Map();
+  for (const row of document.querySelectorAll("tr[data-bus]")) buses.set(row.dataset.bus, row);
+  const messages = [...document.querySelectorAll("tbody[data-message]")];
+  const query = document.querySelector("input[name=q]");
+  const problems = document.querySelector("input[name=problems]");
+  const banner = (id, shown) => { document.getElementById(id).hidden = !shown; };
+  const put = (cell, text) => { if (cell.textContent !== text) cell.textContent = text; };
+  const clock = (time) => time === null ? "–" : new Date(time).toLocaleTimeString();
+  const moment = (time) => {
+    if (time === null) return "–";
+    const date = new Date(time);
+    const today = date.toDateString() === new Date().toDateString();
+    return today ? date.toLocaleTimeString() : date.toLocaleString();
+  };
+
+  // The filter hides at once; Enter asks the server, which knows the tags that are not on this page.
+  const filter = () => {
+    const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const body of messages) {
+      let any = false;
+      for (const row of body.querySelectorAll("tr[data-tag]")) {
+        const name = row.dataset.tag.toLowerCase();
+        const hit = words.every((word) => name.includes(word)) && (!problems.checked || row.className !== "good");
+        row.hidden = !hit;
+        any ||= hit;
+        shown += hit;
+      }
+      body.hidden = !any;
+    }
+    put(document.getElementById("count"), `${shown} of ${byName.size} shown`);
+  };
+  query.addEventListener("input", filter);
+  problems.addEventListener("change", filter);
+
+  const showTag = (tag) => {
+    const row = byName.get(tag.name);
+    if (!row) return false;
+    const [, value, unit, quality, age] = row.cells;
+    put(value, tag.text);
+    put(unit, tag.unit);
+    const since = tag.trust === "good" || tag.time === null ? "" : `, since ${moment(tag.time)}`;
+    put(quality, tag.quality_text + since);
+    put(age, tag.age_text);
+    if (row.className !== tag.trust) row.className = tag.trust;
+    return true;
+  };
+
+  const showBus = (bus) => {
+    const row = buses.get(bus.name);
+    if (!row) return;
+    const cells = row.cells;
+    put(cells[2], bus.state.replace("_", " "));
+    cells[2].className = `state ${bus.trust}`;
+    const facts = [moment(bus.since), bus.frames_per_second.toFixed(0), bus.received, bus.transmitted, bus.lost,
+      bus.not_sent, bus.error_frames, bus.unknown];
+    facts.forEach((fact, index) => put(cells[3 + index], String(fact)));
+  };
+
+  // Another J1939 sender or another configuration has other rows: the server draws the page anew, not too often.
+  const redraw = () => {
+    if (performance.now() > 10000) location.reload();
+  };
+
+  const server = new URLSearchParams(location.search);
+  // unchecking shows rows that a page of problems only does not have
+  if (server.get("problems") === "1") problems.addEventListener("change", () => { if (!problems.checked) problems.form.submit(); });
+  const address = "/api/v1/tags" + (server.get("q") ? `?q=${encodeURIComponent(server.get("q"))}` : "");
+  const update = async () => {
+    try {
+      const response = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(5000) });
+      if (!response.ok) throw new Error(String(response.status));
+      const now = await response.json();
+      put(document.getElementById("time"), clock(now.time));
+      put(document.getElementById("controller"), now.controller.up ? "controller running" : "controller gone");
+      document.getElementById("controller").className = now.controller.up ? "good" : "bad";
+      banner("gone", !now.controller.up);
+      banner("stale", false);
+      now.buses.forEach(showBus);
+      let known = 0;
+      for (const tag of now.tags) known += showTag(tag);
+      if (known < now.tags.length && server.get("problems") !== "1") redraw();
+      filter();
+    } catch {
+      banner("stale", true);
+    }
+    setTimeout(update, 1000);
+  };
+  document.getElementById("search").hidden = true;
+  filter();
+  update();
+})();

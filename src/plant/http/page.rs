@@ -1,0 +1,275 @@
+//! The landing page: what a maintenance person needs tonight, complete without JavaScript, kept up to date with it.
+
+use std::fmt::{self, Write};
+
+use super::snapshot::{Bus, Filter, Message, Snapshot, Tag};
+use crate::plan::Direction;
+
+const STYLE: &str = include_str!("assets/page.css");
+const SCRIPT: &str = include_str!("assets/page.js");
+
+/// What the browser may do with the page: its own style and script, and ask this server. `nonce`: of this response.
+pub fn content_security_policy(nonce: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+}
+
+/// The whole page. Everything that comes from a file or a client is escaped.
+pub fn render(snapshot: &Snapshot<'_>, filter: &Filter, nonce: &str) -> String {
+    let mut page = String::with_capacity(16 * 1024 + snapshot.tags.len() * 256);
+    // writing into a String can't fail
+    let _ = write_page(&mut page, snapshot, filter, nonce);
+    page
+}
+
+fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce: &str) -> fmt::Result {
+    let controller = &snapshot.controller;
+    let (class, word) = if controller.up { ("good", "controller running") } else { ("bad", "controller gone") };
+    let hidden = |hide: bool| if hide { " hidden" } else { "" };
+    write!(
+        page,
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Canvoy</title>
+<link rel="icon" href="data:,">
+<style nonce="{nonce}">
+{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>Canvoy</h1>
+<p><span id="controller" class="{class}">{word}</span> · configuration {hash} · <span id="time">{time}</span></p>
+<nav><a href="/metrics">metrics</a><a href="/api/v1/tags">JSON</a><a href="/healthz">health</a></nav>
+</header>
+<main>
+<p id="simulated" class="banner simulated" role="status"{not_simulated}><b>Simulated.</b> {what} There is no machine behind these values.</p>
+<p id="gone" class="banner gone" role="alert"{not_gone}><b>The controller is gone or stuck.</b> Every value is the last one known and not to be trusted. Look at <code>journalctl -u canvoy</code>.</p>
+<p id="stale" class="banner stale" role="alert" hidden><b>This page gets no answer</b> from the server and shows what it knew last.</p>
+"#,
+        hash = controller.configuration,
+        time = snapshot.time,
+        not_simulated = hidden(!controller.simulated),
+        what = simulated(snapshot),
+        not_gone = hidden(controller.up),
+    )?;
+    write_buses(page, &snapshot.buses)?;
+    let checked = if filter.problems { " checked" } else { "" };
+    write!(
+        page,
+        r#"<form method="get" action="/">
+<input type="search" name="q" value="{words}" placeholder="Filter: drive speed" aria-label="Filter signals by name" autocomplete="off">
+<label><input type="checkbox" name="problems" value="1"{checked}> only what is not good</label>
+<button id="search">Filter</button>
+<span id="count">{shown} shown</span>
+</form>
+"#,
+        words = Escaped(&filter.words),
+        shown = snapshot.tags.len(),
+    )?;
+    if snapshot.left_out > 0 {
+        let left_out = snapshot.left_out;
+        writeln!(page, r#"<p class="banner stale">{left_out} more are not shown: filter and press Enter.</p>"#)?;
+    }
+    page.push_str(
+        r#"<div class="sheet">
+<table>
+<thead><tr><th>Signal</th><th class="number">Value</th><th></th><th>Quality</th><th class="number">Last frame</th></tr></thead>
+"#,
+    );
+    for message in &snapshot.messages {
+        write_message(page, message, &snapshot.tags[message.tags.clone()])?;
+    }
+    if snapshot.tags.is_empty() {
+        let none = if filter.problems { "Nothing here: all that matches is good." } else { "No signal matches." };
+        writeln!(page, r#"<tbody><tr><td colspan="5">{none}</td></tr></tbody>"#)?;
+    }
+    write!(
+        page,
+        r#"</table>
+</div>
+</main>
+<footer>
+<p>Not a safety component: emergency stops are wired, and nothing on this page may be relied on to protect people.</p>
+<p>Canvoy {version} · this page only shows; values are written by OPC UA clients with a user of their own.</p>
+</footer>
+<script nonce="{nonce}">
+{SCRIPT}</script>
+</body>
+</html>
+"#,
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+fn simulated(snapshot: &Snapshot<'_>) -> String {
+    let names: Vec<&str> = snapshot.buses.iter().filter(|bus| bus.simulated).map(|bus| bus.name).collect();
+    match names[..] {
+        _ if names.len() == snapshot.buses.len() => "All devices on all buses are simulated.".into(),
+        [only] => format!("All devices on bus {} are simulated.", Escaped(only)),
+        _ => format!("All devices on buses {} are simulated.", Escaped(&names.join(", "))),
+    }
+}
+
+fn write_buses(page: &mut String, buses: &[Bus<'_>]) -> fmt::Result {
+    page.push_str(
+        r#"<div class="sheet">
+<table>
+<thead><tr><th>Bus</th><th>Interface</th><th>State</th><th>Since</th><th class="number">Frames/s</th><th class="number">Received</th><th class="number">Sent</th><th class="number">Lost</th><th class="number">Not sent</th><th class="number">Error frames</th><th class="number">Unknown</th></tr></thead>
+<tbody>
+"#,
+    );
+    for bus in buses {
+        write!(
+            page,
+            r#"<tr data-bus="{name}"><td><b>{name}</b></td><td>{interface}</td><td class="state {trust}">{state}</td><td>{since}</td><td class="number">{rate:.0}</td>"#,
+            name = Escaped(bus.name),
+            interface = Escaped(bus.interface),
+            trust = bus.trust,
+            state = bus.state.replace('_', " "),
+            since = bus.since.as_deref().unwrap_or("–"),
+            rate = bus.frames_per_second,
+        )?;
+        for count in [bus.received, bus.transmitted, bus.lost, bus.not_sent, bus.error_frames, bus.unknown] {
+            write!(page, r#"<td class="number">{count}</td>"#)?;
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</tbody>\n</table>\n</div>\n");
+    Ok(())
+}
+
+fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> fmt::Result {
+    let id = message.id;
+    write!(page, r#"<tbody data-message="{name}"><tr class="message"><th colspan="5""#, name = Escaped(&message.name))?;
+    if let Some(comment) = &message.dbc.comment {
+        write!(page, r#" title="{}""#, Escaped(comment))?;
+    }
+    write!(page, ">{}<span>{id}</span><span>", Escaped(&message.name))?;
+    match message.direction {
+        Direction::Input { .. } if message.dbc.senders.is_empty() => page.push_str("received"),
+        Direction::Input { .. } => write!(page, "from {}", Escaped(&message.dbc.senders.join(", ")))?,
+        Direction::Output(_) => page.push_str("sent by us"),
+    }
+    if let Some(cycle) = message.dbc.cycle_time {
+        write!(page, " every {} ms", cycle.as_millis())?;
+    }
+    page.push_str("</span></th></tr>\n");
+    for tag in tags {
+        write!(page, r#"<tr data-tag="{}" class="{}"><td class="name""#, Escaped(&tag.name), tag.trust)?;
+        if let Some(comment) = &tag.signal.comment {
+            write!(page, r#" title="{}""#, Escaped(comment))?;
+        }
+        let since = match &tag.time {
+            Some(time) if tag.trust != "good" => format!(", since {time}"),
+            _ => String::new(),
+        };
+        writeln!(
+            page,
+            r#">{}</td><td class="value">{}</td><td class="unit">{}</td><td class="quality">{}{since}</td><td class="number age">{}</td></tr>"#,
+            Escaped(&tag.signal.name),
+            Escaped(&tag.text),
+            Escaped(tag.unit),
+            tag.quality_text,
+            tag.age_text,
+        )?;
+    }
+    page.push_str("</tbody>\n");
+    Ok(())
+}
+
+/// Text inside an element or a quoted attribute.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::take;
+    use super::super::tests::{Example, NOW};
+    use super::*;
+    use crate::plant::status::Status;
+    use crate::quality::{Cause, Causes};
+
+    fn page(example: &Example, query: &str) -> String {
+        let status = Status::new(&example.plant, &[]).unwrap();
+        let filter = Filter::from_query(Some(query));
+        render(&take(&example.plant, &status, &filter, NOW), &filter, "0123")
+    }
+
+    fn check(page: &str, want: &[&str], never: &[&str]) {
+        for part in want {
+            assert!(page.contains(part), "no {part} in\n{page}");
+        }
+        for part in never {
+            assert!(!page.contains(part), "{part} in\n{page}");
+        }
+    }
+
+    #[test]
+    fn what_a_file_or_a_client_says_is_no_markup() {
+        let mut example = Example::new();
+        example.frame("line.DriveStatus", 0, 0, 0x1F4, &[0xB8, 0x0B, 2]);
+        let page = page(&example, "q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E");
+        check(&page, &[r#"value="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;""#], &["<script>"]);
+        let page = self::page(&example, "");
+        check(
+            &page,
+            &["Running &lt;fast&gt; (2)", "Says &lt;script&gt;alert(1)&lt;/script&gt;", "&quot;&lt;b&gt;\\"],
+            &["<fast>", "<script>", "<b>\\"],
+        );
+    }
+
+    #[test]
+    fn quality_is_a_word_with_its_time() {
+        let mut example = Example::new();
+        example.frame("line.DriveStatus", 0, 0, 0x1F4, &[0xB8, 0x0B, 2]);
+        example.causes("line.DriveStatus", Causes::of(Cause::Late));
+        let page = page(&example, "");
+        check(
+            &page,
+            &[
+                r#"<tr data-tag="line.DriveStatus.ActualSpeed" class="uncertain">"#,
+                "late, last value held, since 2026-01-02T03:04:05.250Z",
+                r#"<td class="value">1500.0</td>"#,
+                "<span>1F4</span><span>from Drive every 100 ms</span>",
+                "All devices on bus cell are simulated.",
+                r#"<p id="gone" class="banner gone" role="alert" hidden>"#,
+                "Not a safety component",
+            ],
+            &[],
+        );
+        example.plant.disconnect();
+        let page = self::page(&example, "problems=1");
+        check(&page, &[r#"<p id="gone" class="banner gone" role="alert"><b>"#, "controller gone"], &[]);
+    }
+
+    #[test]
+    fn nothing_is_loaded_from_elsewhere() {
+        let page = page(&Example::new(), "");
+        check(
+            &page,
+            &[r#"<style nonce="0123">"#, r#"<script nonce="0123">"#],
+            &["http://", "https://", "style=\"", "src="],
+        );
+        assert!(content_security_policy("0123").contains("default-src 'none'"));
+    }
+}

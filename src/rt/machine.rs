@@ -1,0 +1,420 @@
+//! The loop itself: waits, hands events to `control`, sends what it wants sent, counts.
+
+use std::io;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use rtrb::{Consumer, Producer};
+
+use super::grants::Grants;
+use super::{NOTICES_RESERVED, Notice, ORDERS, Order};
+use crate::bus::Bus;
+use crate::bus::error_frame::ErrorFrame;
+use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
+use crate::can::Frame;
+use crate::control::{Control, Event, Now, Transmit};
+use crate::plan::{Direction, Interface, Plan};
+use crate::sim::Simulator;
+use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, FLAG_SIMULATED, Word};
+use crate::store::{Writer, clock};
+
+/// The loop turns at least this often, in nanoseconds: its heartbeat.
+const HEARTBEAT: u64 = 50_000_000;
+/// An error socket that had something to say is heard again after this time, in nanoseconds, so that an error storm costs
+/// at most 100 wake-ups a second.
+const ERROR_REST: u64 = 10_000_000;
+/// The simulator runs at most this often, in nanoseconds.
+const SIMULATOR_REST: u64 = 1_000_000;
+/// Frames that the simulator may send in one step; more are counted as lost.
+const SIMULATED_FRAMES: usize = 256;
+/// Descriptors that one wait reports at most; the others are reported by the next.
+const READY: usize = 32;
+
+const WAKE_TOKEN: u64 = u64::MAX;
+const TIMER_TOKEN: u64 = u64::MAX - 1;
+
+/// One bus and what the loop knows about it.
+struct Slot {
+    bus: Bus,
+    state: BusState,
+    /// The plan has a message for us to send; otherwise nothing is ever written to the bus.
+    sends: bool,
+}
+
+pub(super) struct Machine {
+    buses: Vec<Slot>,
+    control: Control,
+    transmit: Transmit,
+    store: Writer,
+    simulator: Option<Simulator>,
+    /// Frames of the simulator's last step.
+    simulated: Vec<(usize, Frame)>,
+    /// CLOCK_MONOTONIC of its last step.
+    simulator_ran: u64,
+    flags: u64,
+    orders: Consumer<Order>,
+    notices: Producer<Notice>,
+    epoll: Epoll,
+    wake: Arc<EventFd>,
+    timer: TimerFd,
+    /// What the timer is set to, CLOCK_MONOTONIC nanoseconds.
+    armed: u64,
+    batch: Batch,
+}
+
+impl Machine {
+    /// Everything that the loop will ever need is allocated here.
+    pub fn new(
+        plan: &Plan,
+        store: Writer,
+        simulator: Option<Simulator>,
+        wake: Arc<EventFd>,
+        orders: Consumer<Order>,
+        notices: Producer<Notice>,
+    ) -> io::Result<Machine> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+        epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE_TOKEN))?;
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER_TOKEN))?;
+        let buses = plan.buses.iter().map(|bus| Slot {
+            bus: match bus.interface {
+                Interface::SocketCan(_) => Bus::SocketCan(Port::default()),
+                Interface::Virtual => Bus::Virtual,
+            },
+            state: BusState::Gone,
+            sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_))),
+        });
+        Ok(Machine {
+            buses: buses.collect(),
+            control: Control::new(plan, now()),
+            transmit: Transmit::with_capacity(Control::most_frames(plan)),
+            store,
+            simulator,
+            simulated: Vec::with_capacity(SIMULATED_FRAMES),
+            simulator_ran: 0,
+            flags: if plan.simulated { FLAG_SIMULATED } else { 0 },
+            orders,
+            notices,
+            epoll,
+            wake,
+            timer,
+            armed: 0,
+            batch: Batch::default(),
+        })
+    }
+
+    /// Shows the start in the store and opens the virtual buses.
+    pub fn start(&mut self, grants: Grants) {
+        let now = now();
+        let granted = |result: Result<(), Errno>, flag| if result.is_ok() { flag } else { 0 };
+        self.store.set(Word::Flags, self.flags | granted(grants.fifo, FLAG_FIFO) | granted(grants.locked, FLAG_LOCKED));
+        self.store.set(Word::StartedMonotonic, now.monotonic);
+        self.store.set(Word::StartedRealtime, now.realtime);
+        self.store.set(Word::Heartbeat, now.monotonic);
+        self.control.start(now, &mut self.store);
+        for bus in 0..self.buses.len() {
+            if let Bus::Virtual = self.buses[bus].bus {
+                self.set_state(now, bus, BusState::Active, None);
+            }
+        }
+    }
+
+    /// Turns until it is told to stop.
+    pub fn run(mut self) {
+        let mut ready = [EpollEvent::empty(); READY];
+        loop {
+            self.arm();
+            let count = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                // The arguments are right, so there is nothing else to do; the main thread sees that the thread ended.
+                Err(_) => return,
+            };
+            let ready = &ready[..count];
+            if ready.iter().any(|event| event.data() == WAKE_TOKEN) && !self.orders() {
+                return;
+            }
+            for event in ready.iter().filter(|event| event.data() < TIMER_TOKEN) {
+                let bus = (event.data() / 2) as usize;
+                if event.data() == data_token(bus) {
+                    self.read_data(bus)
+                } else {
+                    self.read_errors(bus)
+                }
+                // a cycle must not wait for the batches of all buses
+                if self.control.next_due() <= clock::monotonic() {
+                    self.deadlines(now());
+                }
+            }
+            let now = now();
+            self.deadlines(now);
+            self.simulate(now);
+            self.look_after_sockets(now);
+            self.store.set(Word::Heartbeat, now.monotonic);
+            self.store.add(Word::Turns, 1);
+        }
+    }
+
+    /// Sets the timer to the next deadline, where that is earlier than what it is set to or that has passed. A timer that
+    /// fires too early costs less than setting it for each frame.
+    fn arm(&mut self) {
+        let now = clock::monotonic();
+        let mut due = self.control.next_due().min(now + HEARTBEAT);
+        if let Some(simulator) = &self.simulator {
+            due = due.min(simulator.next_due().max(self.simulator_ran + SIMULATOR_REST));
+        }
+        for slot in &self.buses {
+            if let Bus::SocketCan(Port { errors_rest_until: until @ 1.., .. }) = slot.bus {
+                due = due.min(until);
+            }
+        }
+        if due < self.armed || self.armed <= now {
+            self.armed = due.max(1);
+            let at = TimeSpec::new((self.armed / 1_000_000_000) as _, (self.armed % 1_000_000_000) as _);
+            // Setting it also takes back that it was readable. It can't fail: the time is valid and absolute.
+            let _ = self.timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME);
+        }
+    }
+
+    /// Carries out what the main thread wants; false for the end.
+    fn orders(&mut self) -> bool {
+        // one read takes all wake-ups; nothing to read means that they were taken before
+        let _ = self.wake.read();
+        for _ in 0..ORDERS {
+            let Ok(order) = self.orders.pop() else { break };
+            let now = now();
+            match order {
+                Order::Apply { ticket, patch } => {
+                    self.step(now, Event::Patch(&patch));
+                    self.notify(Notice::Done { ticket });
+                }
+                Order::Open { bus, sockets, state } => self.open(now, bus, sockets, state),
+                Order::State { bus, state } => self.set_state(now, bus, state, None),
+                Order::Stop => return false,
+            }
+        }
+        if !self.orders.is_empty() {
+            // more than a ring full: the rest in the next turn. Fails only when it is readable already.
+            let _ = self.wake.write(1);
+        }
+        true
+    }
+
+    /// Gives one event to control, and the frames that follow from it to the buses.
+    fn step(&mut self, now: Now, event: Event<'_>) {
+        self.control.step(now, event, &mut self.store, &mut self.transmit);
+        for (bus, frame) in self.transmit.drain() {
+            let slot = &self.buses[bus];
+            let sent = match &slot.bus {
+                _ if !slot.sends => Err(Errno::EPERM),
+                Bus::SocketCan(port) => match &port.sockets {
+                    // what hit the socket while it was down may be told to the first call after that, once
+                    Some(sockets) => sockets.send(&frame).or_else(|error| match error {
+                        Errno::ENETDOWN => sockets.send(&frame),
+                        _ => Err(error),
+                    }),
+                    None => Err(Errno::ENXIO),
+                },
+                Bus::Virtual => {
+                    if let Some(simulator) = &mut self.simulator {
+                        simulator.receive(now.monotonic, bus, &frame);
+                    }
+                    Ok(())
+                }
+            };
+            match sent {
+                Ok(()) => {
+                    self.store.add_bus(bus, BusWord::TransmittedFrames, 1);
+                    self.store.add_bus(bus, BusWord::TransmittedBytes, frame.payload().len() as u64);
+                }
+                // A full queue (ENOBUFS, EAGAIN) is no reason to wait: the next cycle carries newer values.
+                Err(_) => self.store.add_bus(bus, BusWord::TransmitDropped, 1),
+            }
+        }
+    }
+
+    /// Serves the deadlines of control.
+    fn deadlines(&mut self, now: Now) {
+        if self.control.next_due() <= now.monotonic {
+            self.step(now, Event::Timer);
+        }
+    }
+
+    /// Lets the simulated devices run, and takes their frames as received.
+    fn simulate(&mut self, now: Now) {
+        let Some(simulator) = &mut self.simulator else { return };
+        if simulator.next_due().max(self.simulator_ran + SIMULATOR_REST) > now.monotonic {
+            return;
+        }
+        self.simulator_ran = now.monotonic;
+        let (queue, store) = (&mut self.simulated, &mut self.store);
+        simulator.step(now.monotonic, &mut |bus, frame| {
+            if queue.len() < queue.capacity() {
+                queue.push((bus, *frame));
+            } else {
+                store.add_bus(bus, BusWord::LostFrames, 1);
+            }
+        });
+        for index in 0..self.simulated.len() {
+            let (bus, frame) = self.simulated[index];
+            self.received(now, bus, &frame, now.realtime);
+        }
+        self.simulated.clear();
+    }
+
+    fn received(&mut self, now: Now, bus: usize, frame: &Frame, source_time: u64) {
+        self.store.add_bus(bus, BusWord::ReceivedFrames, 1);
+        self.store.add_bus(bus, BusWord::ReceivedBytes, frame.payload().len() as u64);
+        self.step(now, Event::Received { bus, frame, source_time });
+    }
+
+    /// Takes one batch from a data socket.
+    fn read_data(&mut self, bus: usize) {
+        let Bus::SocketCan(port) = &mut self.buses[bus].bus else { return };
+        let Some(sockets) = &port.sockets else { return };
+        match self.batch.receive(sockets.data()) {
+            Ok(count) => {
+                for index in 0..count {
+                    let arrival = self.batch.arrival(index);
+                    if let Bus::SocketCan(port) = &mut self.buses[bus].bus {
+                        let lost = newly_dropped(&mut port.data_drops, arrival.drops);
+                        self.store.add_bus(bus, BusWord::LostFrames, lost);
+                    }
+                    let now = now();
+                    match arrival.content {
+                        Content::Frame(frame) => {
+                            self.received(now, bus, &frame, arrival.source_time.unwrap_or(now.realtime));
+                        }
+                        // not asked for on this socket
+                        Content::Error(_) => {}
+                        Content::Other => {
+                            self.store.add_bus(bus, BusWord::ReceivedFrames, 1);
+                            self.store.add_bus(bus, BusWord::UnknownFrames, 1);
+                        }
+                    }
+                }
+            }
+            Err(Errno::ENETDOWN) => self.set_state(now(), bus, BusState::Down, None),
+            Err(Errno::ENODEV | Errno::ENXIO) => {
+                port.dying = true;
+                self.set_state(now(), bus, BusState::Gone, None);
+            }
+            Err(_) if port.dying => self.retire(bus, None),
+            // EAGAIN, EINTR: nothing there. Reading has cleared any other error, and there is nothing to do about it.
+            Err(_) => {}
+        }
+    }
+
+    /// Takes one batch from an error socket, which rests after that.
+    fn read_errors(&mut self, bus: usize) {
+        let Bus::SocketCan(port) = &mut self.buses[bus].bus else { return };
+        let Some(sockets) = &port.sockets else { return };
+        port.errors_rest_until = clock::monotonic() + ERROR_REST;
+        // Interface changes are told to both sockets; the data socket's telling is the one that counts.
+        let Ok(count) = self.batch.receive(sockets.errors()) else { return };
+        for index in 0..count {
+            let arrival = self.batch.arrival(index);
+            let slot = &mut self.buses[bus];
+            if let Bus::SocketCan(port) = &mut slot.bus {
+                let lost = newly_dropped(&mut port.error_drops, arrival.drops);
+                self.store.add_bus(bus, BusWord::ErrorFrames, lost);
+            }
+            let Content::Error(error) = arrival.content else { continue };
+            let finding = error.finding(slot.state);
+            self.store.add_bus(bus, BusWord::ErrorFrames, 1);
+            if finding.overflow {
+                self.store.add_bus(bus, BusWord::ControllerOverflows, 1);
+            }
+            if let Some((transmit, receive)) = finding.counters {
+                self.store.set_bus(bus, BusWord::TransmitErrors, transmit.into());
+                self.store.set_bus(bus, BusWord::ReceiveErrors, receive.into());
+            }
+            self.set_state(now(), bus, finding.state, Some(error));
+        }
+    }
+
+    /// Listens again to error sockets that have rested, and gives back those of a removed interface once they are empty.
+    fn look_after_sockets(&mut self, now: Now) {
+        for bus in 0..self.buses.len() {
+            let Bus::SocketCan(port) = &mut self.buses[bus].bus else { continue };
+            let Some(sockets) = &port.sockets else { continue };
+            if (1..=now.monotonic).contains(&port.errors_rest_until) {
+                port.errors_rest_until = 0;
+                let mut again = EpollEvent::new(errors_once(), error_token(bus));
+                // it is in the set, so this can't fail
+                let _ = self.epoll.modify(sockets.errors(), &mut again);
+            }
+            if port.dying {
+                self.read_data(bus);
+            }
+        }
+    }
+
+    fn set_state(&mut self, now: Now, bus: usize, state: BusState, error: Option<ErrorFrame>) {
+        let before = std::mem::replace(&mut self.buses[bus].state, state);
+        if before == state {
+            return;
+        }
+        let there = |state| !matches!(state, BusState::Gone | BusState::Down);
+        if there(before) && !there(state) {
+            self.store.add_bus(bus, BusWord::InterfaceLosses, 1);
+        }
+        if state == BusState::BusOff {
+            self.store.add_bus(bus, BusWord::BusOffs, 1);
+        }
+        self.step(now, Event::Bus { bus, state });
+        if self.notices.slots() > NOTICES_RESERVED {
+            self.notify(Notice::Bus { bus, before, state, error });
+        }
+    }
+
+    /// Puts new sockets in place of the old ones.
+    fn open(&mut self, now: Now, bus: usize, sockets: Sockets, state: BusState) {
+        self.retire(bus, Some(sockets));
+        self.set_state(now, bus, state, None);
+    }
+
+    /// Takes the sockets of a bus out of the loop, hands them back to be closed, and puts others in their place.
+    fn retire(&mut self, bus: usize, next: Option<Sockets>) {
+        let Bus::SocketCan(port) = &mut self.buses[bus].bus else { return };
+        if let Some(old) = port.replace(next) {
+            // both are in the set, so this can't fail
+            let _ = self.epoll.delete(old.data());
+            let _ = self.epoll.delete(old.errors());
+            self.notify(Notice::Closed { bus, sockets: old });
+        }
+        let Bus::SocketCan(Port { sockets: Some(sockets), .. }) = &self.buses[bus].bus else { return };
+        let data = self.epoll.add(sockets.data(), EpollEvent::new(EpollFlags::EPOLLIN, data_token(bus)));
+        let errors = self.epoll.add(sockets.errors(), EpollEvent::new(errors_once(), error_token(bus)));
+        if data.or(errors).is_err() {
+            // out of kernel memory or watches: the main thread will try again with new sockets
+            self.retire(bus, None);
+        }
+    }
+
+    /// There is always room: see [`super::NOTICES`].
+    fn notify(&mut self, notice: Notice) {
+        let _ = self.notices.push(notice);
+    }
+}
+
+fn data_token(bus: usize) -> u64 {
+    bus as u64 * 2
+}
+
+fn error_token(bus: usize) -> u64 {
+    bus as u64 * 2 + 1
+}
+
+/// An error socket speaks once, then rests until it is asked again.
+fn errors_once() -> EpollFlags {
+    EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT
+}
+
+fn now() -> Now {
+    Now { monotonic: clock::monotonic(), realtime: clock::realtime() }
+}

@@ -1,0 +1,348 @@
+//! The machine process on virtual buses: the door, writes, refusals, life and end, and that its real-time thread
+//! allocates nothing.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use canvoy::command::socket::Connection;
+use canvoy::command::{Command, Generation, MAX_DATAGRAM, Origin, Refusal, Reply, Value, Write};
+use canvoy::config::{LoadOptions, Sources, load};
+use canvoy::controller::{Controller, OpenError, Options};
+use canvoy::plan::Plan;
+use canvoy::sim::{Simulator, demo, playback};
+use canvoy::store::layout::{BusState, BusWord, FLAG_SIMULATED, Word};
+use canvoy::store::{Layout, Memory, Reader, clock};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+/// What any test here may wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const DBC: &str = r#"VERSION ""
+NS_ :
+BS_:
+BU_: Controller Drive
+BO_ 256 Command: 8 Controller
+ SG_ Speed : 0|16@1- (0.5,0) [-1000|1000] "1/min" Drive
+ SG_ Mode : 16|8@1+ (1,0) [0|3] "" Drive
+BO_ 257 Event: 8 Controller
+ SG_ Number : 0|32@1+ (1,0) [0|0] "" Drive
+BO_ 512 Status: 8 Drive
+ SG_ Actual : 0|16@1- (0.5,0) [0|0] "1/min" Controller
+"#;
+
+const TOML: &str = r#"
+[bus.line]
+virtual = true
+dbc = ["machine.dbc"]
+node = "Controller"
+transmit = ["Command", "Event"]
+writable = ["Command.Speed", "Event.Number"]
+message.Command = { cycle_ms = 10, send = "cyclic" }
+message.Event = { send = "on-write" }
+"#;
+
+fn plan() -> Plan {
+    let sources = Sources::embedded("machine.toml", TOML, &[("machine.dbc", DBC.as_bytes())]);
+    load(&sources, LoadOptions { simulate: true }).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan
+}
+
+fn tag(plan: &Plan, name: &str) -> usize {
+    (0..plan.tags.len()).find(|tag| plan.tag_name(*tag, None) == name).unwrap()
+}
+
+/// A directory of this test's own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let name = format!("canvoy-machine-{}-{:?}", std::process::id(), std::thread::current().id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("canvoy.sock")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn options(plan: &Arc<Plan>, socket: &Path) -> Options {
+    Options { plan: plan.clone(), bundle: b"the bundle".to_vec(), simulator: None, socket: socket.into(), group: None }
+}
+
+/// A controller that runs in a thread of this process.
+struct Running {
+    stop: Arc<EventFd>,
+    reader: Reader,
+    thread_id: i32,
+    thread: JoinHandle<bool>,
+}
+
+impl Running {
+    fn start(options: Options) -> Running {
+        let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap());
+        let mut controller = Controller::open(options).unwrap();
+        let (reader, thread_id) = (controller.reader().clone(), controller.thread_id());
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || controller.serve(stopped.as_fd()).unwrap());
+        Running { stop, reader, thread_id, thread }
+    }
+
+    /// Ends it; it must end cleanly.
+    fn stop(self) {
+        self.stop.write(1).unwrap();
+        assert!(self.thread.join().unwrap(), "the real-time thread ended by itself");
+    }
+}
+
+/// The plant's end of the door.
+struct Client {
+    connection: Connection,
+    descriptors: Vec<OwnedFd>,
+    generation: Generation,
+}
+
+impl Client {
+    fn connect(socket: &Path) -> Client {
+        let connection = Connection::connect(socket).unwrap();
+        let (mut buffer, mut descriptors) = (vec![0; MAX_DATAGRAM], Vec::new());
+        let length = wait(|| match connection.receive(&mut buffer, &mut descriptors) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+            length => Some(length.unwrap()),
+        });
+        let generation = serde_json::from_slice(&buffer[..length]).unwrap();
+        Client { connection, descriptors, generation }
+    }
+
+    fn send(&self, bytes: &[u8]) {
+        self.connection.send(bytes, &[]).unwrap();
+    }
+
+    fn reply(&self) -> Reply {
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        let length = wait(|| match self.connection.receive(&mut buffer, &mut Vec::new()) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+            length => Some(length.unwrap()),
+        });
+        serde_json::from_slice(&buffer[..length]).unwrap()
+    }
+
+    fn set(&self, id: u64, writes: &[(usize, Value)]) -> Option<Refusal> {
+        self.send(&set(id, writes));
+        let reply = self.reply();
+        assert_eq!(reply.id, id);
+        reply.refusal
+    }
+}
+
+fn set(id: u64, writes: &[(usize, Value)]) -> Vec<u8> {
+    let origin = Origin { protocol: "test".into(), user: "me\nyou".into(), address: "127.0.0.1".into() };
+    let writes = writes.iter().map(|(tag, value)| Write { tag: *tag, value: *value }).collect();
+    serde_json::to_vec(&Command::Set { id, origin, writes }).unwrap()
+}
+
+/// Tries until something is there.
+fn wait<T>(mut what: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(it) = what() {
+            return it;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn the_plant_is_handed_what_it_can_read_but_not_change() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let running = Running::start(options(&plan, &folder.socket()));
+    let mut client = Client::connect(&folder.socket());
+    assert_eq!(&client.generation.hash[..12], plan.short_hash());
+    assert_eq!(client.generation.pid, std::process::id());
+    let [bundle, store] = <[OwnedFd; 2]>::try_from(std::mem::take(&mut client.descriptors)).unwrap();
+
+    let mut bundle = File::from(bundle);
+    let mut text = String::new();
+    bundle.seek(SeekFrom::Start(0)).unwrap();
+    bundle.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "the bundle");
+
+    let store = File::from(store);
+    for mut file in [&bundle, &store] {
+        let length = file.metadata().unwrap().len();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        assert!(file.write_all(b"x").is_err(), "written to");
+        assert!(file.set_len(length - 1).is_err(), "shortened");
+        assert!(file.set_len(length + 1).is_err(), "lengthened");
+        // SAFETY: a new mapping that nothing uses.
+        let writable = unsafe {
+            let protection = nix::sys::mman::ProtFlags::PROT_WRITE;
+            let size = std::num::NonZero::new(4096).unwrap();
+            nix::sys::mman::mmap(None, size, protection, nix::sys::mman::MapFlags::MAP_SHARED, file, 0)
+        };
+        assert!(writable.is_err(), "mapped writable");
+    }
+
+    let layout = Layout { buses: 1, records: plan.records };
+    let memory = Arc::new(Memory::read_only(store.into()).unwrap());
+    let reader = Reader::open(memory, layout, plan.hash_word()).unwrap();
+    assert_eq!(reader.bus_state(0), BusState::Active);
+    assert_ne!(reader.get(Word::Flags) & FLAG_SIMULATED, 0);
+    let turns = reader.get(Word::Turns);
+    wait(|| (reader.get(Word::Turns) > turns + 10).then_some(()));
+    assert!(!reader.stale(clock::monotonic()));
+    running.stop();
+}
+
+#[test]
+fn a_write_changes_the_next_frame() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let running = Running::start(options(&plan, &folder.socket()));
+    let client = Client::connect(&folder.socket());
+    let (reader, speed, number) = (&running.reader, tag(&plan, "line.Command.Speed"), tag(&plan, "line.Event.Number"));
+    let sent = || reader.bus(0, BusWord::TransmittedFrames);
+
+    assert_eq!(client.set(1, &[(speed, Value::Engineering(-2.5))]), None);
+    let command = reader.record(plan.messages[plan.tags[speed].message].first_record).unwrap();
+    assert_eq!(command.bytes(), [0xFB, 0xFF, 0, 0, 0, 0, 0, 0]);
+    // the cycle goes on by itself
+    let before = sent();
+    wait(|| (sent() >= before + 5).then_some(()));
+    // a write that sends at once, so often that cycles alone can't explain it
+    for id in 0..50 {
+        assert_eq!(client.set(id, &[(number, Value::Engineering(id as f64))]), None);
+    }
+    let event = reader.record(plan.messages[plan.tags[number].message].first_record).unwrap();
+    assert_eq!((event.count, event.bytes()[0]), (50, 49));
+    assert_eq!(reader.get(Word::Writes), 51);
+    assert_eq!(reader.bus(0, BusWord::TransmitDropped), 0);
+    running.stop();
+}
+
+#[test]
+fn refusals_are_answers() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let running = Running::start(options(&plan, &folder.socket()));
+    let client = Client::connect(&folder.socket());
+    let [speed, mode, actual] =
+        ["line.Command.Speed", "line.Command.Mode", "line.Status.Actual"].map(|n| tag(&plan, n));
+    let check = |writes: &[(usize, Value)], expected: fn(&Refusal) -> bool| {
+        let refusal = client.set(7, writes).unwrap();
+        assert!(expected(&refusal), "{refusal:?}");
+    };
+    check(&[], |r| matches!(r, Refusal::Empty));
+    check(&[(9999, Value::Engineering(0.0))], |r| matches!(r, Refusal::UnknownTag));
+    check(&[(mode, Value::Engineering(1.0))], |r| matches!(r, Refusal::NotWritable { .. }));
+    check(&[(actual, Value::Engineering(1.0))], |r| matches!(r, Refusal::NotWritable { .. }));
+    check(&[(speed, Value::Engineering(1000.5))], |r| matches!(r, Refusal::Range { .. }));
+    check(&[(speed, Value::Engineering(0.0)); 257], |r| matches!(r, Refusal::TooMany));
+    let check = |datagram: &[u8], id| {
+        client.send(datagram);
+        assert_eq!(client.reply(), Reply { id, refusal: Some(Refusal::Malformed) });
+    };
+    check(b"\0\xFF", 0);
+    check(br#"{"Set":{"id":9,"writes":"all"}}"#, 9);
+    check(&vec![b'['; MAX_DATAGRAM], 0);
+    check(&vec![b' '; MAX_DATAGRAM + 1], 0);
+    check(&vec![b' '; 2 * MAX_DATAGRAM], 0);
+    assert_eq!(running.reader.get(Word::Writes), 0, "nothing was changed");
+    assert_eq!(client.set(8, &[(speed, Value::Engineering(1.0))]), None, "the connection has survived all that");
+    running.stop();
+}
+
+#[test]
+fn neither_many_clients_nor_deaf_ones_hold_it_up() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let running = Running::start(options(&plan, &folder.socket()));
+    let speed = tag(&plan, "line.Command.Speed");
+    let clients: Vec<Client> = (0..4).map(|_| Client::connect(&folder.socket())).collect();
+    // the fifth is let go without a word
+    let fifth = Connection::connect(&folder.socket()).unwrap();
+    let (mut buffer, mut descriptors) = ([0; 4096], Vec::new());
+    wait(|| match fifth.receive(&mut buffer, &mut descriptors) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+        end => (end.unwrap() == 0).then_some(()),
+    });
+    // one that writes and never reads its answers is dropped
+    let command = set(1, &[(speed, Value::Engineering(1.0))]);
+    wait(|| match clients[0].connection.send(&command, &[]) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+        sent => sent.is_err().then_some(()),
+    });
+    // the others never noticed, and its place is free
+    assert_eq!(clients[3].set(2, &[(speed, Value::Engineering(2.0))]), None);
+    let another = Client::connect(&folder.socket());
+    assert_eq!(another.set(3, &[(speed, Value::Engineering(3.0))]), None);
+    // a burst is answered to the last, done or busy
+    for id in 0..200 {
+        another.send(&set(id, &[(speed, Value::Engineering(4.0))]));
+    }
+    let mut answered: Vec<u64> = (0..200)
+        .map(|_| {
+            let Reply { id, refusal } = another.reply();
+            assert!(matches!(refusal, None | Some(Refusal::Busy)), "{refusal:?}");
+            id
+        })
+        .collect();
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(0..200));
+    running.stop();
+}
+
+#[test]
+fn a_socket_belongs_to_one_controller() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    // what a process that was killed leaves behind: a socket that nobody listens on
+    drop(std::os::unix::net::UnixListener::bind(folder.socket()).unwrap());
+    let running = Running::start(options(&plan, &folder.socket()));
+    let Err(second) = Controller::open(options(&plan, &folder.socket())) else { panic!("two on one socket") };
+    assert!(matches!(second.downcast_ref(), Some(OpenError::InUse(_))), "{second:#}");
+    // the first is not disturbed
+    let client = Client::connect(&folder.socket());
+    assert_eq!(client.generation.number, 1);
+    running.stop();
+    assert!(!folder.socket().exists(), "the path is left behind");
+    let Err(nowhere) = Controller::open(options(&plan, &folder.0.join("no/such/folder"))) else { panic!("opened") };
+    assert!(matches!(nowhere.downcast_ref(), Some(OpenError::Path { .. })), "{nowhere:#}");
+}
+
+#[test]
+fn the_real_time_thread_allocates_nothing() {
+    let check = |plan: Plan, simulator: Option<Simulator>, written: &str, received: u64| {
+        let (folder, plan) = (Folder::new(), Arc::new(plan));
+        let bus = plan.buses.iter().position(|bus| bus.name == "line").unwrap();
+        let running = Running::start(Options { simulator, ..options(&plan, &folder.socket()) });
+        let client = Client::connect(&folder.socket());
+        let watch = crate::allocations::Watch::thread(running.thread_id);
+        let count = |word| running.reader.bus(bus, word);
+        let (sent, got) = (count(BusWord::TransmittedFrames), count(BusWord::ReceivedFrames));
+        for id in 0..100 {
+            assert_eq!(client.set(id, &[(tag(&plan, written), Value::Engineering(0.0))]), None);
+        }
+        wait(|| (count(BusWord::TransmittedFrames) >= sent + 50).then_some(()));
+        wait(|| (count(BusWord::ReceivedFrames) >= got + received).then_some(()));
+        assert_eq!(count(BusWord::LostFrames), 0);
+        assert_eq!(watch.count(), 0, "allocated or freed memory in the loop");
+        drop(watch);
+        running.stop();
+    };
+    check(plan(), None, "line.Command.Speed", 0);
+    let playback = Simulator::Playback(playback::Player::new(&plan()));
+    check(plan(), Some(playback), "line.Event.Number", 1);
+    let sources = Sources::embedded("demo/demo.toml", demo::CONFIG, demo::DBC);
+    let plant = load(&sources, LoadOptions::default()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan;
+    let devices = Simulator::Demo(demo::Plant::new(&plant).unwrap());
+    check(plant, Some(devices), "line.DriveCommand.SpeedSetpoint", 200);
+}
