@@ -3,6 +3,7 @@
 //! One folder or file per protocol, none knows another; each is two mappings (sample to protocol, protocol to command)
 //! and a server.
 
+pub mod access;
 pub mod http;
 pub mod link;
 pub mod opcua;

@@ -1,5 +1,19 @@
 //! The OPC UA server of the plant.
+//!
+//! What a client sees (`mapping`, `units`, `space`) stands apart from the server layer and the hooks into it (`nodes`,
+//! `writing`, `sampling`, `login`, `server`). `guard` is the public listener before that layer, `pki` its certificates.
 
 pub mod config;
+pub mod guard;
+pub mod login;
+pub mod mapping;
+pub mod nodes;
+pub mod pki;
+pub mod sampling;
+pub mod server;
+pub mod space;
+pub mod units;
+pub mod writing;
 
 pub use config::Config;
+pub use server::{WORKER_STACK, run};

@@ -1,0 +1,372 @@
+//! Monitored items: when each is looked at, and what of it is news to its client.
+//!
+//! The server layer would compare and hold back values by itself; its rules lose changes of quality and rewrite source
+//! times (async-opcua 0.19). So samples are taken and compared here, and handed over only when they are news.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use opcua::server::{MonitoredItemHandle, SubscriptionCache};
+use opcua::types::{AttributeId, DataValue, DateTime, NodeId, StatusCode, Variant};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::mapping;
+use super::space::{FASTEST_MS, Source};
+use crate::plan::TagIndex;
+use crate::plant::Plant;
+use crate::sample::Sample;
+use crate::store::clock;
+
+/// Longest interval between two looks.
+const SLOWEST: Duration = Duration::from_secs(24 * 3600);
+/// Soon after its creation an item is looked at whatever its interval: the server layer registers it only after the
+/// initial value was read, and what changed in between would be lost.
+const SOON: Duration = Duration::from_millis(50);
+/// So many looks hand over the value even if it is not news; the server layer drops what its client has already.
+const INTRODUCTIONS: u8 = 2;
+/// Values handed over under one lock of the server layer.
+const BATCH: usize = 1000;
+
+/// What a client calls a change (OPC 10000-4, 7.22.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// No filter: value and status, but the server layer looks only at the value.
+    Unfiltered,
+    /// Status only, or value and status.
+    Filtered,
+    /// Also a new source time.
+    Timestamp,
+}
+
+impl Trigger {
+    /// From the Debug text of the server layer's filter, whose type it keeps to itself. `None` for an event filter.
+    pub fn of(filter: &str) -> Option<Trigger> {
+        if filter == "None" {
+            Some(Trigger::Unfiltered)
+        } else if !filter.starts_with("DataChangeFilter") {
+            None
+        } else if filter.contains("trigger: StatusValueTimestamp") {
+            Some(Trigger::Timestamp)
+        } else {
+            Some(Trigger::Filtered)
+        }
+    }
+}
+
+/// When a value may carry its source time without the server layer changing it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stamps {
+    Always,
+    /// Sampling interval -1: the server layer would freeze it.
+    Never,
+    /// After ModifyMonitoredItems: only this far from the last.
+    Apart(Duration),
+}
+
+/// What the client got last.
+#[derive(Clone, Debug, PartialEq)]
+struct Sent {
+    value: Option<Variant>,
+    status: StatusCode,
+    source_time: u64,
+    /// With its source time.
+    stamped: bool,
+}
+
+/// One monitored item whose value comes from the store.
+#[derive(Debug)]
+pub struct Watch {
+    id: NodeId,
+    tag: TagIndex,
+    source: Option<Source>,
+    /// ValueAsText instead of the value.
+    text: bool,
+    trigger: Trigger,
+    stamps: Stamps,
+    interval: Duration,
+    due: Instant,
+    enabled: bool,
+    introductions: u8,
+    last: Option<Sent>,
+}
+
+impl Watch {
+    pub fn new(id: NodeId, tag: TagIndex, source: Option<Source>, text: bool, trigger: Trigger) -> Watch {
+        Watch {
+            id,
+            tag,
+            source,
+            text,
+            trigger,
+            stamps: Stamps::Always,
+            interval: SLOWEST,
+            due: Instant::now(),
+            enabled: true,
+            introductions: INTRODUCTIONS,
+            last: None,
+        }
+    }
+
+    /// Looks every `milliseconds`; `with_publishing`: the client asked for -1.
+    pub fn every(mut self, milliseconds: f64, with_publishing: bool) -> Watch {
+        self.interval = interval(milliseconds);
+        if with_publishing {
+            self.stamps = Stamps::Never;
+        }
+        self
+    }
+
+    pub fn enabled(mut self, enabled: bool) -> Watch {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Makes the initial value one that later ones can follow.
+    pub fn initial(&self, value: &mut DataValue) {
+        if value.status.is_some_and(|status| status.is_bad()) {
+            value.value = None;
+        }
+        if self.stamps == Stamps::Never {
+            value.source_timestamp = None;
+        }
+    }
+
+    /// What to hand over for this sample: nothing, the value, or a marker and the value.
+    fn news(&mut self, value: Option<Variant>, sample: &Sample, now: DateTime) -> Vec<DataValue> {
+        let introduced = self.introductions == 0;
+        self.introductions = self.introductions.saturating_sub(1);
+        let status = mapping::status(sample.causes);
+        // Bad goes without its held value: so the server layer sees a change. Read gives the held value.
+        let mut value = if status.is_bad() { None } else { value };
+        let mut marker = false;
+        if let Some(last) = &self.last {
+            let same_value = same(&last.value, &value);
+            let changed = !same_value
+                || last.status != status
+                || self.trigger == Trigger::Timestamp && last.source_time != sample.source_time;
+            if !changed && introduced {
+                return Vec::new();
+            }
+            if same_value && last.status != status && self.trigger == Trigger::Unfiltered {
+                if status.is_bad() {
+                    // absent and Empty are the same on the wire, but not to the server layer
+                    value = if last.value.is_none() { Some(Variant::Empty) } else { None };
+                } else {
+                    marker = true;
+                }
+            }
+        }
+        let stamped = self.may_stamp(sample.source_time);
+        let mut data = mapping::data_value(value.clone(), sample, now);
+        if !stamped {
+            data.source_timestamp = None;
+        }
+        let mut all = Vec::with_capacity(2);
+        if marker {
+            let uncertain = if status.is_uncertain() { status } else { StatusCode::Uncertain };
+            all.push(DataValue { value: None, status: Some(uncertain), ..data.clone() });
+        }
+        self.last = Some(Sent { value, status, source_time: sample.source_time, stamped });
+        all.push(data);
+        all
+    }
+
+    fn may_stamp(&self, source_time: u64) -> bool {
+        let Some(last) = self.last.as_ref().filter(|last| last.stamped) else {
+            return self.stamps != Stamps::Never;
+        };
+        // A source time before the last one (the clock was set back) would be rewritten too.
+        let Some(apart) = source_time.checked_sub(last.source_time) else { return false };
+        match self.stamps {
+            Stamps::Always => true,
+            Stamps::Never => false,
+            Stamps::Apart(least) => Duration::from_nanos(apart) >= least,
+        }
+    }
+}
+
+/// Milliseconds as a client asks for them, inside our limits.
+fn interval(milliseconds: f64) -> Duration {
+    let milliseconds = if milliseconds.is_nan() { FASTEST_MS } else { milliseconds };
+    Duration::from_secs_f64(milliseconds.clamp(FASTEST_MS, SLOWEST.as_secs_f64() * 1000.0) / 1000.0)
+}
+
+/// Absent and Empty are one; NaN is itself, or it would be news at every look.
+fn same(a: &Option<Variant>, b: &Option<Variant>) -> bool {
+    let empty = |value: &Option<Variant>| value.as_ref().is_none_or(|value| *value == Variant::Empty);
+    match (a, b) {
+        (Some(Variant::Double(a)), Some(Variant::Double(b))) => a.to_bits() == b.to_bits(),
+        (Some(Variant::Float(a)), Some(Variant::Float(b))) => a.to_bits() == b.to_bits(),
+        _ => empty(a) && empty(b) || a == b,
+    }
+}
+
+/// Handles in an order, for the heap.
+type Key = (u32, u32);
+
+fn key(handle: MonitoredItemHandle) -> Key {
+    (handle.subscription_id, handle.monitored_item_id)
+}
+
+#[derive(Default)]
+struct Items {
+    watches: HashMap<Key, Watch>,
+    /// When to look at which; entries that no longer agree with their watch are left over and passed by.
+    due: BinaryHeap<Reverse<(Instant, Key)>>,
+}
+
+/// All monitored items of the server whose values come from the store.
+pub struct Sampling {
+    start: Instant,
+    items: Mutex<Items>,
+    changed: Notify,
+}
+
+/// A value on its way to the server layer.
+struct Push {
+    id: NodeId,
+    handle: MonitoredItemHandle,
+    value: DataValue,
+}
+
+impl Sampling {
+    pub fn new() -> Sampling {
+        Sampling { start: Instant::now(), items: Mutex::default(), changed: Notify::new() }
+    }
+
+    fn items(&self) -> MutexGuard<'_, Items> {
+        self.items.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn add(&self, handle: MonitoredItemHandle, mut watch: Watch) {
+        watch.due = Instant::now() + SOON.min(watch.interval);
+        let mut items = self.items();
+        items.due.push(Reverse((watch.due, key(handle))));
+        items.watches.insert(key(handle), watch);
+        drop(items);
+        self.changed.notify_one();
+    }
+
+    pub fn remove(&self, handle: MonitoredItemHandle) {
+        self.items().watches.remove(&key(handle));
+    }
+
+    /// The client modified the item; the server layer now has this interval of its own, in milliseconds.
+    pub fn modify(&self, handle: MonitoredItemHandle, revised: f64) {
+        let mut items = self.items();
+        let Some(watch) = items.watches.get_mut(&key(handle)) else { return };
+        if revised < 0.0 {
+            watch.stamps = Stamps::Never;
+        } else {
+            watch.interval = interval(revised);
+            watch.stamps = Stamps::Apart(watch.interval);
+        }
+        let due = Instant::now() + watch.interval;
+        watch.due = due;
+        items.due.push(Reverse((due, key(handle))));
+        drop(items);
+        self.changed.notify_one();
+    }
+
+    pub fn enable(&self, handle: MonitoredItemHandle, enabled: bool) {
+        if let Some(watch) = self.items().watches.get_mut(&key(handle)) {
+            watch.enabled = enabled;
+            watch.introductions = INTRODUCTIONS;
+        }
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.items().watches.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Looks at items when they are due, until dropped.
+    pub async fn run(&self, plant: &Plant, subscriptions: Arc<SubscriptionCache>) {
+        loop {
+            let next = self.items().due.peek().map(|Reverse((due, _))| *due);
+            match next {
+                Some(due) if due > Instant::now() => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(due) => {}
+                        () = self.changed.notified() => continue,
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    self.changed.notified().await;
+                    continue;
+                }
+            }
+            let mut news = self.look(plant, Instant::now());
+            while !news.is_empty() {
+                let rest = news.split_off(news.len().min(BATCH));
+                hand_over(&subscriptions, news);
+                news = rest;
+                // other tasks want the server layer's lock too
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Samples all items that are due.
+    fn look(&self, plant: &Plant, now: Instant) -> Vec<Push> {
+        let (monotonic, time) = (clock::monotonic(), DateTime::now());
+        let mut news = Vec::new();
+        let mut items = self.items();
+        let Items { watches, due } = &mut *items;
+        while let Some(Reverse((at, key))) = due.peek().copied() {
+            if at > now {
+                break;
+            }
+            due.pop();
+            let Some(watch) = watches.get_mut(&key).filter(|watch| watch.due == at) else { continue };
+            watch.due = next(self.start, now, watch.interval);
+            due.push(Reverse((watch.due, key)));
+            if !watch.enabled {
+                continue;
+            }
+            let sample = plant.sample(watch.tag, watch.source.map_or(0, |source| source.slot), monotonic);
+            let signal = plant.plan.signal(watch.tag);
+            let value =
+                if watch.text { mapping::value_as_text(signal, &sample) } else { mapping::value(signal, &sample) };
+            let handle = MonitoredItemHandle { subscription_id: key.0, monitored_item_id: key.1 };
+            for value in watch.news(value, &sample, time) {
+                news.push(Push { id: watch.id.clone(), handle, value });
+            }
+        }
+        news
+    }
+}
+
+impl Default for Sampling {
+    fn default() -> Sampling {
+        Sampling::new()
+    }
+}
+
+/// The next look, on a grid from `start`, so that items of one interval are looked at together.
+fn next(start: Instant, now: Instant, interval: Duration) -> Instant {
+    let over = (now - start).as_nanos() % interval.as_nanos().max(1);
+    now + interval.saturating_sub(Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
+}
+
+/// Gives values to the server layer. A value goes straight to its item: the layer's own table of items per node keeps
+/// those of deleted subscriptions for ever, and going through it grows slower with each.
+fn hand_over(subscriptions: &SubscriptionCache, news: Vec<Push>) {
+    let mut notifier = subscriptions.data_notifier();
+    let Some(known) = news.iter().position(|push| notifier.notify_for(&push.id, AttributeId::Value).is_some()) else {
+        // none is registered yet; they are introduced again
+        return;
+    };
+    let Some(mut batch) = notifier.notify_for(&news[known].id, AttributeId::Value) else { return };
+    for push in &news {
+        batch.data_value_to_item(push.value.clone(), &push.handle);
+    }
+}

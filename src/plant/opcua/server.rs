@@ -1,0 +1,211 @@
+//! Sets the server layer up and runs it: endpoints, limits, users, our nodes.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use opcua::crypto::SecurityPolicy;
+use opcua::server::{
+    ANONYMOUS_USER_TOKEN_ID, Limits, OperationalLimits, Server, ServerBuilder, ServerEndpoint, ServerHandle,
+    SubscriptionLimits,
+};
+use opcua::types::{BuildInfo, DateTime, MessageSecurityMode};
+use tokio::net::TcpListener;
+
+use super::config::Config;
+use super::guard::Peers;
+use super::login::Login;
+use super::nodes::Nodes;
+use super::pki::{self, Own, Trust};
+use super::sampling::Sampling;
+use super::space::{FASTEST_MS, NAMESPACE, NAMESPACE_URI};
+use crate::plant::Plant;
+use crate::plant::access::Users;
+
+/// Stack of the runtime's worker threads, in bytes. A nested value in a request is decoded by recursion without a limit
+/// (async-opcua 0.19), before any session is looked at; the guard keeps strangers from sending one, this leaves room for
+/// what a trusted client may send. It is address space, not memory.
+pub const WORKER_STACK: usize = 32 * 1024 * 1024;
+
+/// The policies that are offered, always with SignAndEncrypt.
+pub(super) const POLICIES: [SecurityPolicy; 3] =
+    [SecurityPolicy::Aes256Sha256RsaPss, SecurityPolicy::Basic256Sha256, SecurityPolicy::Aes128Sha256RsaOaep];
+
+/// Operations in one request, as clients read it in OperationLimits.
+const OPERATIONS: usize = 10_000;
+/// Items of a subscription.
+const ITEMS: usize = 20_000;
+/// Largest answer, in bytes.
+const MESSAGE: usize = 16 * 1024 * 1024;
+/// Largest chunk, in bytes.
+pub(super) const CHUNK: usize = 65_535;
+
+/// Serves the plant on `listener` until `shutdown`. The PKI folder is made in `state`. The runtime should have
+/// [`WORKER_STACK`].
+pub async fn run(
+    plant: Arc<Plant>,
+    config: Config,
+    listener: std::net::TcpListener,
+    state: &Path,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr().context("the OPC UA listener has no address")?;
+    if config.trust_any_client_certificate && !address.ip().is_loopback() {
+        bail!("trust_any_client_certificate is only for a loopback address; {address} can be reached from the network");
+    }
+    listener.set_nonblocking(true).context("the OPC UA listener")?;
+    let listener = TcpListener::from_std(listener).context("the OPC UA listener")?;
+    let folder = state.join("pki");
+    let hosts = config.certificate_hosts.clone();
+    let any = config.trust_any_client_certificate;
+    let prepare = move || -> anyhow::Result<(Own, Trust)> {
+        std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
+        let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
+        Ok((pki::own(&folder, &hosts)?, Trust::new(&folder, any)?))
+    };
+    let (own, trust) = tokio::task::spawn_blocking(prepare).await.context("certificates")??;
+
+    let sampling = Arc::new(Sampling::new());
+    let peers = Arc::new(Peers::default());
+    let (server, handle) = build(&plant, &config, address, &own, &trust, &sampling, &peers)?;
+    let subscriptions = server.subscriptions();
+    let serve = tokio::spawn(server.run_with(listener));
+    publish_port(&handle, address.port()).await;
+    tracing::info!(%address, "OPC UA server ready");
+    let sample = sampling.run(&plant, subscriptions);
+    tokio::select! {
+        ended = serve => return Err(anyhow!("the OPC UA server ended: {ended:?}")),
+        () = sample => {}
+        () = shutdown => {}
+    }
+    handle.cancel();
+    Ok(())
+}
+
+/// The server layer tells clients the port it listens on, which is not where they reach it.
+async fn publish_port(handle: &ServerHandle, port: u16) {
+    while handle.info().port.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    handle.info().port.store(port, Ordering::Relaxed);
+}
+
+fn build(
+    plant: &Arc<Plant>,
+    config: &Config,
+    address: SocketAddr,
+    own: &Own,
+    trust: &Trust,
+    sampling: &Arc<Sampling>,
+    peers: &Arc<Peers>,
+) -> anyhow::Result<(Server, ServerHandle)> {
+    let host = host(address.ip());
+    let login = Login { users: Users::new(config.users.clone()), anonymous_read: config.anonymous_read };
+    let nodes = Nodes::new(plant.clone(), sampling.clone(), peers.clone());
+    let mut builder = ServerBuilder::new()
+        .application_name("Canvoy")
+        .application_uri(&own.application_uri)
+        .product_uri("urn:canvoy")
+        .build_info(build_info())
+        .host(&host)
+        .port(address.port())
+        .discovery_urls(vec![format!("opc.tcp://{host}:{}/", address.port())])
+        .pki_dir(trust.session())
+        .certificate_path(&own.certificate)
+        .private_key_path(&own.key)
+        .limits(limits())
+        .hello_timeout(10)
+        .max_session_timeout_ms(60_000)
+        .max_secure_channel_token_lifetime_ms(600_000)
+        // twice as often as the shortest publishing interval, or every second one would be missed by a hair
+        .subscription_poll_interval_ms((FASTEST_MS / 2.0) as u64)
+        .diagnostics_enabled(true)
+        .with_authenticator(Arc::new(login))
+        .with_node_manager(move |context: opcua::server::node_manager::ServerContext| {
+            context.type_tree.write().namespaces_mut().add_namespace(NAMESPACE_URI);
+            nodes
+        });
+    // whoever offers it gets it: readers without a name, without encryption
+    if config.security_policy_none {
+        let anonymous = [ANONYMOUS_USER_TOKEN_ID];
+        builder = builder.add_endpoint("none", endpoint(SecurityPolicy::None, MessageSecurityMode::None, &anonymous));
+    }
+    for policy in POLICIES {
+        let users: &[&str] = if config.anonymous_read { &[ANONYMOUS_USER_TOKEN_ID] } else { &[] };
+        builder = builder.add_endpoint(policy.to_str(), endpoint(policy, MessageSecurityMode::SignAndEncrypt, users));
+    }
+    let builder = builder.default_endpoint(SecurityPolicy::Basic256Sha256.to_str());
+    let (server, handle) = builder.build().map_err(|error| anyhow!("the OPC UA server: {error}"))?;
+    match handle.get_namespace_index(NAMESPACE_URI) {
+        Some(NAMESPACE) => Ok((server, handle)),
+        other => bail!("the namespace {NAMESPACE_URI} has the index {other:?} instead of {NAMESPACE}"),
+    }
+}
+
+fn endpoint(policy: SecurityPolicy, mode: MessageSecurityMode, users: &[&str]) -> ServerEndpoint {
+    ServerEndpoint::from(("/", policy, mode, users))
+}
+
+/// The host that clients are told: the address they can reach, or this machine's name where it listens on all.
+fn host(address: IpAddr) -> String {
+    match address {
+        address if address.is_unspecified() => pki::hostname(),
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+fn build_info() -> BuildInfo {
+    BuildInfo {
+        product_uri: "urn:canvoy".into(),
+        manufacturer_name: "Canvoy".into(),
+        product_name: "Canvoy".into(),
+        software_version: env!("CARGO_PKG_VERSION").into(),
+        build_number: env!("CARGO_PKG_VERSION").into(),
+        build_date: DateTime::ymd(2026, 1, 1),
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        // never below an operation limit, or a request that is allowed can't be decoded
+        max_array_length: ITEMS,
+        max_string_length: 64 * 1024,
+        max_byte_string_length: 64 * 1024,
+        max_message_size: MESSAGE,
+        max_chunk_count: MESSAGE / (CHUNK / 2),
+        send_buffer_size: CHUNK,
+        receive_buffer_size: CHUNK,
+        max_browse_continuation_points: 100,
+        max_history_continuation_points: 10,
+        max_query_continuation_points: 10,
+        max_sessions: 100,
+        subscriptions: SubscriptionLimits {
+            max_subscriptions_per_session: 50,
+            max_pending_publish_requests: 40,
+            max_publish_requests_per_subscription: 10,
+            min_sampling_interval_ms: FASTEST_MS,
+            min_publishing_interval_ms: FASTEST_MS,
+            max_monitored_items_per_sub: ITEMS,
+            max_monitored_item_queue_size: 100,
+            max_notifications_per_publish: 5000,
+            max_queued_notifications: 100,
+            ..SubscriptionLimits::default()
+        },
+        operational: OperationalLimits {
+            max_nodes_per_translate_browse_paths_to_node_ids: OPERATIONS,
+            max_nodes_per_read: OPERATIONS,
+            max_nodes_per_write: 1000,
+            max_nodes_per_browse: 1000,
+            max_nodes_per_register_nodes: OPERATIONS,
+            max_monitored_items_per_call: OPERATIONS,
+            max_references_per_browse_node: 5000,
+            max_subscriptions_per_call: 50,
+            ..OperationalLimits::default()
+        },
+    }
+}
