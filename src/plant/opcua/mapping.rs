@@ -308,6 +308,7 @@ pub fn refusal(error: &WriteError) -> StatusCode {
     match error {
         // the same code that every value of a gone controller has
         WriteError::ControllerGone => StatusCode::BadDeviceFailure,
+        WriteError::Unanswered => StatusCode::BadTimeout,
         WriteError::Refused(refusal) => match refusal {
             Refusal::UnknownTag => StatusCode::BadNodeIdUnknown,
             Refusal::NotWritable { .. } => StatusCode::BadNotWritable,
