@@ -1,9 +1,11 @@
 //! The OPC UA server of the plant.
 //!
 //! What a client sees (`mapping`, `units`, `space`) stands apart from the server layer and the hooks into it (`nodes`,
-//! `writing`, `sampling`, `login`, `server`). `guard` is the public listener before that layer, `pki` its certificates.
+//! `writing`, `sampling`, `login`, `server`). `guard` is the public
+//! listener before that layer (what it goes by is in `framing`), `pki` the certificates.
 
 pub mod config;
+pub mod framing;
 pub mod guard;
 pub mod login;
 pub mod mapping;

@@ -1,7 +1,7 @@
 //! Sets the server layer up and runs it: endpoints, limits, users, our nodes.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use opcua::types::{BuildInfo, DateTime, MessageSecurityMode};
 use tokio::net::TcpListener;
 
 use super::config::Config;
-use super::guard::Peers;
+use super::guard::{self, Guard, Peers};
 use super::login::Login;
 use super::nodes::Nodes;
 use super::pki::{self, Own, Trust};
@@ -73,17 +73,28 @@ pub async fn run(
     let peers = Arc::new(Peers::default());
     let (server, handle) = build(&plant, &config, address, &own, &trust, &sampling, &peers)?;
     let subscriptions = server.subscriptions();
-    let serve = tokio::spawn(server.run_with(listener));
-    publish_port(&handle, address.port()).await;
-    tracing::info!(%address, "OPC UA server ready");
-    let sample = sampling.run(&plant, subscriptions);
+    let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the OPC UA server's own listener")?;
+    let guard = Guard {
+        inner: inner.local_addr().context("the OPC UA server's own listener")?,
+        offers_none: config.security_policy_none,
+        max_connections: config.max_connections,
+        trust,
+        peers,
+    };
+    let mut layer = tokio::spawn(server.run_with(inner));
     tokio::select! {
-        ended = serve => return Err(anyhow!("the OPC UA server ended: {ended:?}")),
-        () = sample => {}
-        () = shutdown => {}
+        () = publish_port(&handle, address.port()) => {}
+        ended = &mut layer => bail!("the OPC UA server ended: {ended:?}"),
     }
+    tracing::info!(%address, "OPC UA server ready");
+    let ended = tokio::select! {
+        ended = &mut layer => Err(anyhow!("the OPC UA server ended: {ended:?}")),
+        () = guard::serve(listener, guard) => Ok(()),
+        () = sampling.run(&plant, subscriptions) => Ok(()),
+        () = shutdown => Ok(()),
+    };
     handle.cancel();
-    Ok(())
+    ended
 }
 
 /// The server layer tells clients the port it listens on, which is not where they reach it.
