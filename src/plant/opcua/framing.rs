@@ -359,3 +359,223 @@ pub fn error(refusal: Refusal) -> Vec<u8> {
     message.extend(refusal.reason.as_bytes());
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NONE: &str = "http://opcfoundation.org/UA/SecurityPolicy#None";
+    const BASIC: &str = "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256";
+    const AES: &str = "http://opcfoundation.org/UA/SecurityPolicy#Aes256_Sha256_RsaPss";
+    const OLD: &str = "http://opcfoundation.org/UA/SecurityPolicy#Basic128Rsa15";
+
+    fn text(bytes: &[u8]) -> Vec<u8> {
+        [&(bytes.len() as u32).to_le_bytes(), bytes].concat()
+    }
+
+    fn frame(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        [&kind[..], &((HEADER + body.len()) as u32).to_le_bytes(), body].concat()
+    }
+
+    fn hello_with(buffer: u32) -> Vec<u8> {
+        let numbers = [0, buffer, 65_536, 0, 0].map(u32::to_le_bytes).concat();
+        frame(b"HELF", &[numbers, text(b"opc.tcp://localhost:4840")].concat())
+    }
+
+    /// A request in clear; `extra`: the encoding byte of its additional header and what follows.
+    fn request(kind: u16, extra: &[u8]) -> Vec<u8> {
+        let header = [&[0, 0][..], &[0; 16], &u32::MAX.to_le_bytes(), &[0; 4], &[0, 0]].concat();
+        [&[1, 0], &kind.to_le_bytes()[..], &header, extra].concat()
+    }
+
+    fn open(policy: &str, body: &[u8]) -> Vec<u8> {
+        let security = [text(policy.as_bytes()), text(b"certificate"), u32::MAX.to_le_bytes().to_vec()].concat();
+        frame(b"OPNF", &[&[0; 4][..], &security, &[0; 8], body].concat())
+    }
+
+    fn plain_open() -> Vec<u8> {
+        open(NONE, &request(446, &[0]))
+    }
+
+    fn message(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        frame(kind, &[&[0; 16], body].concat())
+    }
+
+    /// What happens to messages sent one after the other: one word each, up to the first refusal.
+    fn run(offers_none: bool, messages: &[Vec<u8>]) -> Vec<String> {
+        let mut framing = Framing::new(offers_none);
+        let mut words = Vec::new();
+        for message in messages {
+            let verdict = framing.header(*message.first_chunk().unwrap()).and_then(|size| {
+                assert_eq!(size, message.len());
+                framing.message(message)
+            });
+            match verdict {
+                Ok(Verdict::Forward) => words.push("forward".into()),
+                Ok(Verdict::Request) => words.push("request".into()),
+                Ok(Verdict::Admit(policy, certificate)) => {
+                    assert_eq!(certificate, b"certificate");
+                    words.push(policy.to_str().to_owned());
+                }
+                Err(refusal) => {
+                    words.push(refusal.status.to_string());
+                    break;
+                }
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn conversations() {
+        let hello = hello_with(65_536);
+        let secret = |size| message(b"MSGF", &vec![0xA5; size]);
+        for (offers_none, messages, want) in [
+            // discovery, and nothing else
+            (
+                false,
+                vec![hello.clone(), plain_open(), message(b"MSGF", &request(428, &[0]))],
+                "forward forward request",
+            ),
+            (
+                false,
+                vec![hello.clone(), plain_open(), message(b"MSGF", &request(422, &[0]))],
+                "forward forward request",
+            ),
+            (
+                false,
+                vec![hello.clone(), plain_open(), message(b"MSGF", &request(461, &[0]))],
+                "forward forward BadSecurityPolicyRejected",
+            ),
+            // a structure in the request's header would be decoded
+            (
+                false,
+                vec![hello.clone(), plain_open(), message(b"MSGF", &request(428, &[1, 2, 0, 0, 0, 0, 0]))],
+                "forward forward BadSecurityPolicyRejected",
+            ),
+            (false, vec![hello.clone(), open(NONE, &request(446, &[1]))], "forward BadDecodingError"),
+            (
+                false,
+                vec![hello.clone(), plain_open(), message(b"MSGC", &request(428, &[0]))],
+                "forward forward BadTcpMessageTypeInvalid",
+            ),
+            (
+                false,
+                vec![hello.clone(), plain_open(), message(b"MSGF", &[0; 5000])],
+                "forward forward BadTcpMessageTooLarge",
+            ),
+            (
+                false,
+                vec![hello.clone(), plain_open(), message(b"CLOF", &request(452, &[0])), plain_open()],
+                "forward forward forward BadTcpMessageTypeInvalid",
+            ),
+            (false, vec![hello.clone(), plain_open(), plain_open()], "forward forward BadTcpMessageTypeInvalid"),
+            // where it is offered all of it passes
+            (true, vec![hello.clone(), plain_open(), message(b"MSGF", &request(461, &[1]))], "forward forward request"),
+            // secured: the body is nobody's business here
+            (false, vec![hello.clone(), open(BASIC, b"?"), secret(60_000)], "forward Basic256Sha256 request"),
+            (
+                false,
+                vec![hello.clone(), open(BASIC, b"?"), message(b"MSGC", &[0; 9]), secret(9), message(b"MSGA", &[0; 9])],
+                "forward Basic256Sha256 forward request forward",
+            ),
+            (
+                false,
+                vec![hello.clone(), open(BASIC, b"?"), open(BASIC, b"?"), open(AES, b"?")],
+                "forward Basic256Sha256 Basic256Sha256 BadSecurityPolicyRejected",
+            ),
+            (
+                true,
+                vec![hello.clone(), open(BASIC, b"?"), plain_open()],
+                "forward Basic256Sha256 BadSecurityPolicyRejected",
+            ),
+            (
+                false,
+                vec![hello.clone(), open(BASIC, b"?"), secret(65_535)],
+                "forward Basic256Sha256 BadTcpMessageTooLarge",
+            ),
+            (false, vec![hello.clone(), open(OLD, b"?")], "forward BadSecurityPolicyRejected"),
+            (false, vec![hello.clone(), open("nonsense", b"?")], "forward BadSecurityPolicyRejected"),
+            // order
+            (false, vec![hello.clone(), hello.clone()], "forward BadTcpMessageTypeInvalid"),
+            (false, vec![plain_open()], "BadTcpMessageTypeInvalid"),
+            (false, vec![secret(9)], "BadTcpMessageTypeInvalid"),
+            (false, vec![hello.clone(), secret(9)], "forward BadTcpMessageTypeInvalid"),
+            (false, vec![frame(b"HELC", &[])], "BadTcpMessageTypeInvalid"),
+            (false, vec![b"GET / HTTP/1.1\r\n".to_vec()], "BadTcpMessageTypeInvalid"),
+            (false, vec![b"HELF\xFF\xFF\xFF\xFF".to_vec()], "BadTcpMessageTooLarge"),
+            (false, vec![b"HELF\x00\x00\x00\x00".to_vec()], "BadTcpMessageTooLarge"),
+            (false, vec![frame(b"HELF", &[0; 10])], "BadDecodingError"),
+            (false, vec![hello_with(100)], "BadConnectionRejected"),
+        ] {
+            assert_eq!(run(offers_none, &messages).join(" "), want);
+        }
+    }
+
+    #[test]
+    fn requests_have_an_end() {
+        let start = [hello_with(65_536), open(BASIC, b"?")];
+        let check = |chunk: Vec<u8>, passed: usize| {
+            let chunks = std::iter::repeat_n(chunk, passed + 1);
+            let words = run(false, &start.iter().cloned().chain(chunks).collect::<Vec<_>>());
+            assert_eq!(words.len(), start.len() + passed + 1);
+            assert_eq!(words.last().unwrap(), "BadRequestTooLarge");
+        };
+        check(message(b"MSGC", &[]), MOST_CHUNKS);
+        check(message(b"MSGC", &[0; 60_000]), MOST_REQUEST / (60_000 + 16 + HEADER));
+    }
+
+    #[test]
+    fn answers() {
+        for (bytes, want) in [
+            (*b"MSGF\x10\0\0\0", Some((Answer::Final, 16))),
+            (*b"MSGA\x10\0\0\0", Some((Answer::Final, 16))),
+            (*b"MSGC\x10\0\0\0", Some((Answer::Other, 16))),
+            (*b"OPNF\x10\0\0\0", Some((Answer::Opened, 16))),
+            (*b"ACKF\x1C\0\0\0", Some((Answer::Other, 28))),
+            (*b"MSGF\0\0\0\x10", None),
+        ] {
+            assert_eq!(answer(bytes), want);
+        }
+        assert_eq!(channel(b"OPNF\x10\0\0\0\x07\0\0\0rest"), Some(7));
+        assert_eq!(channel(b"OPNF"), None);
+        let refusal = Refusal { status: StatusCode::BadTimeout, reason: "late" };
+        assert_eq!(error(refusal), b"ERRF\x14\0\0\0\0\0\x0A\x80\x04\0\0\0late");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged(
+            offers_none: bool,
+            prefix in 0..4_usize,
+            messages in prop::collection::vec(
+                (prop::sample::select(vec![*b"HELF", *b"OPNF", *b"MSGF", *b"MSGC", *b"CLOF"]),
+                 prop::collection::vec(any::<u8>(), 0..200)),
+                0..8,
+            ),
+        ) {
+            let mut framing = Framing::new(offers_none);
+            let known = [hello_with(65_536), plain_open(), open(BASIC, b"?")];
+            let all = known.into_iter().take(prefix).chain(messages.iter().map(|(kind, body)| frame(kind, body)));
+            for message in all {
+                if framing.header(*message.first_chunk().unwrap()).is_ok() {
+                    let _ = framing.message(&message);
+                }
+            }
+        }
+
+        #[test]
+        fn a_cut_or_changed_message_is_judged(cut in 0..120_usize, at in 0..120_usize, byte: u8) {
+            for mut message in [hello_with(65_536), plain_open(), message(b"MSGF", &request(428, &[0]))] {
+                let mut framing = Framing { phase: Phase::Discovery, ..Framing::new(false) };
+                if let Some(place) = message.get_mut(HEADER + at) {
+                    *place = byte;
+                }
+                message.truncate((HEADER + cut).max(HEADER));
+                let _ = framing.message(&message);
+            }
+        }
+    }
+}

@@ -425,3 +425,59 @@ async fn down(
         flow.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_strangers_keeps_nobody_out() {
+        let mut connections = Connections::default();
+        let [flood, other] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
+        let (visitor, _) = connections.enter(other);
+        let ids: Vec<u64> = (0..1000).map(|_| connections.enter(flood).0).collect();
+        assert_eq!(connections.strangers.len(), STRANGERS_PER_ADDRESS + 1);
+        assert!(connections.strangers.contains_key(&visitor), "another address is left alone");
+        assert!(connections.strangers.contains_key(&ids[999]), "the newest is in");
+        assert!(!connections.know(ids[0], 50), "who was put out stays out");
+        for last in 3..=255 {
+            connections.enter(IpAddr::from([10, 0, 0, last]));
+        }
+        assert_eq!(connections.strangers.len(), STRANGERS);
+    }
+
+    #[test]
+    fn known_connections_are_counted() {
+        let mut connections = Connections::default();
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let ids: Vec<u64> = (0..6).map(|_| connections.enter(address).0).collect();
+        let known = |connections: &mut Connections, id| connections.know(id, 8);
+        assert!(ids[..4].iter().all(|id| known(&mut connections, *id)));
+        assert!(!known(&mut connections, ids[4]), "half of the room is one address's share");
+        assert!(known(&mut connections, ids[0]), "once known is enough");
+        connections.leave(ids[0]);
+        assert!(known(&mut connections, ids[4]));
+        let local: Vec<u64> = (0..6).map(|_| connections.enter(IpAddr::from([127, 0, 0, 1])).0).collect();
+        assert!(local[..4].iter().all(|id| known(&mut connections, *id)), "this machine may have all that is left");
+        assert!(!known(&mut connections, local[4]));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_no_answers_is_not_read() {
+        let flow = Flow::default();
+        let ready = async |most| timeout(Duration::from_millis(20), flow.ready(most)).await.is_ok();
+        assert!(ready(1).await);
+        flow.unanswered.store(1, Ordering::Release);
+        assert!(!ready(1).await);
+        assert!(ready(2).await);
+        flow.writing.store(true, Ordering::Release);
+        assert!(!ready(2).await);
+        let later = async {
+            tokio::task::yield_now().await;
+            flow.writing.store(false, Ordering::Release);
+            flow.changed.notify_one();
+        };
+        let (ready, ()) = tokio::join!(timeout(Duration::from_secs(10), flow.ready(2)), later);
+        assert!(ready.is_ok());
+    }
+}

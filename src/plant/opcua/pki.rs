@@ -4,7 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, anyhow};
 use opcua::crypto::{CertificateStore, PrivateKey, SecurityPolicy, X509, X509Data};
@@ -136,12 +137,14 @@ pub struct Trust {
     session: PathBuf,
     /// Every valid certificate is let in, and none is kept.
     any: bool,
+    /// When an unknown certificate was last reported.
+    warned: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Trust {
     pub fn new(pki: &Path, any: bool) -> anyhow::Result<Trust> {
-        let trust =
-            Trust { trusted: pki.join("trusted"), rejected: pki.join("rejected"), session: pki.join("session"), any };
+        let [trusted, rejected, session] = ["trusted", "rejected", "session"].map(|name| pki.join(name));
+        let trust = Trust { trusted, rejected, session, any, warned: Arc::default() };
         match fs::remove_dir_all(&trust.session) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("clear {}", trust.session.display()));
@@ -166,8 +169,8 @@ impl Trust {
         let certificate = X509::from_der(der).map_err(|_| StatusCode::BadCertificateInvalid)?;
         let name = CertificateStore::cert_file_name(&certificate).replace(['/', '\0'], "_");
         if !self.any && !self.is_trusted(der) {
-            tracing::warn!(file = %self.rejected.join(&name).display(), "client certificate is not trusted; move the file to ../trusted to let it in");
             self.reject(&name, der);
+            self.warn(&name);
             return Err(StatusCode::BadCertificateUntrusted);
         }
         let bits = certificate.key_length().map_err(|_| StatusCode::BadCertificateInvalid)?;
@@ -179,6 +182,16 @@ impl Trust {
             tracing::error!(folder = %self.session.display(), %error, "client certificate can't be kept for its session");
             StatusCode::BadInternalError
         })
+    }
+
+    /// Once a second at most: certificates are cheap.
+    fn warn(&self, name: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if warned.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
+            *warned = Some(Instant::now());
+            let file = self.rejected.join(name);
+            tracing::warn!(file = %file.display(), "client certificate not trusted; move it to ../trusted to let the client in");
+        }
     }
 
     fn is_trusted(&self, der: &[u8]) -> bool {

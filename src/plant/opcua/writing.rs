@@ -77,9 +77,9 @@ fn check(plan: &Plan, node: Node, wanted: &ParsedWriteValue, may_write: bool) ->
         return Err(StatusCode::BadIndexRangeNoData);
     }
     let value = &wanted.value;
-    // A Good status says nothing; some clients send it with every write.
+    // A Good status says nothing, and asyncua sends its own time with every write: it has no effect, as the time of a
+    // value is that of its frame. What would mean something is refused.
     let bare = value.status.is_none_or(|status| status == StatusCode::Good)
-        && value.source_timestamp.is_none()
         && value.server_timestamp.is_none()
         && value.source_picoseconds.is_none()
         && value.server_picoseconds.is_none();
