@@ -9,13 +9,20 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tracing::{info, warn};
 
+use super::limiter::Limiter;
 use crate::command::socket::{Connection, Listener, Peer};
 use crate::command::{Command, Generation, MAX_DATAGRAM, Refusal, Reply};
+use crate::store::clock;
 
 /// Most plant processes at a time.
 const CLIENTS: usize = 4;
 /// Datagrams taken from one client before the others have their turn.
 const DATAGRAMS: usize = 8;
+/// A datagram that is no command is searched for its id up to this size, in bytes.
+const SEARCHED: usize = 4096;
+/// After a connection could not be accepted, the next try is made after this time, in nanoseconds: the reason (no free
+/// descriptors) stays for a while.
+const ACCEPT_REST: u64 = 1_000_000_000;
 /// Owner and group read and write: connecting needs the right to write.
 const MODE: u32 = 0o660;
 /// What the kernel shows in place of a user whom our user namespace does not know (systemd's PrivateUsers=).
@@ -48,7 +55,10 @@ pub struct Door {
     /// We see unknown users as [`UNMAPPED`].
     private_users: bool,
     buffer: Vec<u8>,
+    refusals: Limiter,
     listener: Listener,
+    /// CLOCK_MONOTONIC until which nobody is let in.
+    closed_until: u64,
     /// Held as long as the socket is ours.
     _lock: File,
 }
@@ -100,18 +110,21 @@ impl Door {
             private_users,
             // one more, so that a datagram of the largest size is told from a cut one
             buffer: vec![0; MAX_DATAGRAM + 1],
+            refusals: Limiter::default(),
             listener,
+            closed_until: 0,
             _lock: lock,
         })
     }
 
-    /// What to wait for: the listening socket, then one for each client in order.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.listener.as_fd()).chain(self.clients.iter().map(|client| client.connection.as_fd()))
+    /// What to wait for: one for each client in order.
+    pub fn clients(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
+        self.clients.iter().map(|client| client.connection.as_fd())
     }
 
-    pub fn clients(&self) -> usize {
-        self.clients.len()
+    /// What to wait for: somebody who wants to come in. `now`: CLOCK_MONOTONIC.
+    pub fn listener(&self, now: u64) -> Option<BorrowedFd<'_>> {
+        (now >= self.closed_until).then(|| self.listener.as_fd())
     }
 
     /// Lets in who waits and may.
@@ -120,31 +133,35 @@ impl Door {
             match self.listener.accept() {
                 Ok(Some(connection)) => self.admit(connection),
                 Ok(None) => return,
-                Err(error) => return warn!(%error, "can't accept a connection"),
+                Err(error) => {
+                    self.closed_until = clock::monotonic() + ACCEPT_REST;
+                    return warn!(%error, "can't accept a connection; trying again in a second");
+                }
             }
         }
     }
 
     fn admit(&mut self, connection: Connection) {
+        let refused = |limiter: &mut Limiter, peer: Peer, reason: &str| {
+            if let Some(left_out) = limiter.pass() {
+                warn!(uid = peer.uid, pid = peer.pid, reason, left_out, "connection refused");
+            }
+        };
         let peer = match connection.peer() {
             Ok(peer) => peer,
             Err(error) => return warn!(%error, "connection refused: its user is unknown"),
         };
         if !self.may_enter(peer) {
-            return warn!(
-                uid = peer.uid,
-                pid = peer.pid,
-                "connection refused: not our user, root or the socket's group"
-            );
+            return refused(&mut self.refusals, peer, "not our user, root or the socket's group");
         }
         if self.clients.len() == CLIENTS {
-            return warn!(uid = peer.uid, pid = peer.pid, limit = CLIENTS, "connection refused: too many");
+            return refused(&mut self.refusals, peer, "there are as many plant processes as there may be");
         }
         let sent = serde_json::to_vec(&self.handout.generation)
             .map_err(io::Error::other)
             .and_then(|text| connection.send(&text, &[self.handout.bundle.as_fd(), self.handout.store.as_fd()]));
-        if let Err(error) = sent {
-            return warn!(pid = peer.pid, %error, "plant went away before it was connected");
+        if sent.is_err() {
+            return refused(&mut self.refusals, peer, "it went away before it was connected");
         }
         info!(uid = peer.uid, pid = peer.pid, "plant connected");
         self.clients.push(Client { number: self.next, connection, peer });
@@ -169,7 +186,7 @@ impl Door {
     }
 
     /// Takes what the clients whose descriptors are ready have sent. `ready`: one for each client, as in
-    /// [`Door::descriptors`]. Clients that went away are forgotten.
+    /// [`Door::clients`]. Clients that went away are forgotten.
     pub fn receive(&mut self, ready: &[bool], requests: &mut Vec<Request>) {
         let mut ready = ready.iter();
         let buffer = &mut self.buffer;
@@ -218,6 +235,9 @@ impl Client {
 /// A command, or the id that a datagram which is none seems to have.
 fn parse(datagram: &[u8]) -> Result<Command, u64> {
     serde_json::from_slice(datagram).map_err(|_| {
+        if datagram.len() > SEARCHED {
+            return 0;
+        }
         let document: serde_json::Value = serde_json::from_slice(datagram).unwrap_or_default();
         let named = document.as_object().and_then(|object| object.values().next());
         named.and_then(|body| body.get("id")).and_then(serde_json::Value::as_u64).unwrap_or(0)

@@ -5,14 +5,17 @@
 
 mod audit;
 mod door;
+mod limiter;
 mod link;
 mod supervision;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -35,7 +38,9 @@ use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
 pub use door::OpenError;
 use door::{Door, Handout, Request};
+use limiter::Limiter;
 use supervision::Supervision;
+use watchdog::Watchdog;
 
 /// What a controller is started with.
 pub struct Options {
@@ -57,10 +62,15 @@ const EXIT_INTERNAL: u8 = 70;
 
 /// Between two looks at notices, bus states and the watchdog, in milliseconds.
 const TICK: u8 = 100;
-/// The same while a write is on its way.
-const ANSWER_TICK: u8 = 1;
+/// The same while a write or a look is on its way.
+const SHORT_TICK: u8 = 1;
+/// After work for other processes, at least this long and at most that long.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+const LONGEST_REST: Duration = Duration::from_millis(100);
 /// Interfaces are asked about at least this often, in nanoseconds: events can be lost.
 const LOOK: u64 = 1_000_000_000;
+/// And at most this often, in nanoseconds: asking takes a lock of the kernel.
+const SOONEST_LOOK: u64 = 10_000_000;
 /// Between two status lines for the service manager, in nanoseconds.
 const STATUS: u64 = 5_000_000_000;
 
@@ -76,7 +86,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     stop.thread_block().context("can't block signals")?;
     let stop = SignalFd::with_flags(&stop, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .context("can't wait for signals")?;
-    let mut controller = match Controller::open(options) {
+    let mut controller = match Controller::open(options, Notifier::from_environment()) {
         Ok(controller) => controller,
         Err(error) => {
             error!("{error:#}");
@@ -101,11 +111,11 @@ pub struct Controller {
     pending: VecDeque<Pending>,
     tickets: u64,
     requests: Vec<Request>,
+    malformed: Limiter,
     looked: u64,
+    look_wanted: bool,
     status_told: u64,
-    watchdog_fed: u64,
-    /// The real-time loop's turns when the watchdog was fed last.
-    turns: u64,
+    watchdog: Watchdog,
 }
 
 /// A write that the real-time thread has not confirmed yet.
@@ -118,7 +128,7 @@ struct Pending {
 
 impl Controller {
     /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
-    pub fn open(options: Options) -> anyhow::Result<Controller> {
+    pub fn open(options: Options, notifier: Notifier) -> anyhow::Result<Controller> {
         let Options { plan, bundle, simulator, socket, group } = options;
         let layout = Layout { buses: plan.buses.len(), records: plan.records };
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
@@ -147,14 +157,15 @@ impl Controller {
             reader,
             door,
             supervision,
-            notifier: Notifier::from_environment(),
+            notifier,
             pending: VecDeque::with_capacity(rt::ORDERS),
             tickets: 0,
             requests: Vec::new(),
+            malformed: Limiter::default(),
             looked: 0,
+            look_wanted: false,
             status_told: 0,
-            watchdog_fed: 0,
-            turns: 0,
+            watchdog: Watchdog::default(),
         };
         controller.report_start();
         controller.look(clock::monotonic());
@@ -181,8 +192,9 @@ impl Controller {
                 return Ok(clean);
             }
             let now = clock::monotonic();
-            self.notices(now);
-            if now - self.looked >= LOOK {
+            self.notices();
+            let pause = if self.look_wanted { SOONEST_LOOK } else { LOOK };
+            if now - self.looked >= pause {
                 self.look(now);
             }
             if self.rt.ended() {
@@ -199,32 +211,42 @@ impl Controller {
 
     /// Waits for something to do and does what sockets want; true when it is time to stop.
     fn wait(&mut self, stop: BorrowedFd<'_>) -> anyhow::Result<bool> {
-        let tick = if self.pending.is_empty() { TICK } else { ANSWER_TICK };
-        let supervised = self.supervision.iter().map(|supervision| supervision.links().events());
+        let tick = if self.pending.is_empty() && !self.look_wanted { TICK } else { SHORT_TICK };
+        let listener = self.door.listener(clock::monotonic());
+        let links = self.supervision.as_ref().map(|supervision| supervision.links().events());
         let mut waited: Vec<PollFd> = std::iter::once(stop)
-            .chain(self.door.descriptors())
-            .chain(supervised)
+            .chain(self.door.clients())
+            .chain(listener)
+            .chain(links)
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
         match poll(&mut waited, PollTimeout::from(tick)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error).context("can't wait for events"),
         }
+        let began = Instant::now();
         // an error or a hang-up is something to read too
         let ready: Vec<bool> = waited.iter().map(|one| one.any().unwrap_or(true)).collect();
+        let (clients, listening) = (self.door.clients().len(), listener.is_some());
         drop(waited);
-        let [stop, listener, others @ ..] = &ready[..] else { return Ok(false) };
-        let (clients, links) = others.split_at(self.door.clients());
+        let [stop, others @ ..] = &ready[..] else { return Ok(false) };
+        let (clients, rest) = others.split_at(clients);
+        let (listener, links) = rest.split_at(listening.into());
         self.door.receive(clients, &mut self.requests);
-        if *listener {
+        if listener.contains(&true) {
             self.door.accept();
         }
         for request in std::mem::take(&mut self.requests) {
             self.take(request);
         }
-        if let (Some(supervision), Some(true)) = (&self.supervision, links.first()) {
+        if let (Some(supervision), true) = (&self.supervision, links.contains(&true)) {
             supervision.links().forget_events();
-            self.looked = 0;
+            self.look_wanted = true;
+        }
+        if others.contains(&true) {
+            // Whatever the other sides do, half of the time is left: a priority above ordinary programs is for short work,
+            // and the kernel's limit for real-time threads must not be used up here.
+            std::thread::sleep(began.elapsed().clamp(SHORTEST_REST, LONGEST_REST));
         }
         Ok(*stop)
     }
@@ -235,7 +257,9 @@ impl Controller {
         let Command::Set { id, origin, writes } = match command {
             Ok(command) => command,
             Err(id) => {
-                warn!(pid = peer.pid, "a datagram that is no command was refused");
+                if let Some(left_out) = self.malformed.pass() {
+                    warn!(pid = peer.pid, left_out, "a datagram that is no command was refused");
+                }
                 return self.door.answer(client, id, Some(Refusal::Malformed));
             }
         };
@@ -266,7 +290,7 @@ impl Controller {
     }
 
     /// Takes what the real-time thread has to say.
-    fn notices(&mut self, now: u64) {
+    fn notices(&mut self) {
         while let Some(notice) = self.rt.notice() {
             match notice {
                 Notice::Done { ticket } => {
@@ -282,21 +306,18 @@ impl Controller {
                     if let Some(supervision) = &mut self.supervision {
                         supervision.closed(bus, sockets);
                     }
-                    self.looked = 0;
+                    self.look_wanted = true;
                 }
                 Notice::Bus { bus, before, state, error } => {
                     self.report_bus(bus, before, state, error);
-                    self.looked = 0;
+                    self.look_wanted = true;
                 }
             }
-        }
-        if self.looked == 0 {
-            self.look(now);
         }
     }
 
     fn look(&mut self, now: u64) {
-        self.looked = now;
+        (self.looked, self.look_wanted) = (now, false);
         if let Some(supervision) = &mut self.supervision {
             supervision.look(&mut self.rt, &self.reader, now);
         }
@@ -305,13 +326,8 @@ impl Controller {
     /// Tells the service manager that the process lives, if the real-time loop has turned since the last time.
     fn feed_watchdog(&mut self, now: u64) {
         let Some(interval) = self.notifier.watchdog_interval() else { return };
-        // twice as often as asked for: one late feeding does no harm
-        if u128::from(now - self.watchdog_fed) < interval.as_nanos() / 2 {
-            return;
-        }
-        let turns = self.reader.get(Word::Turns);
-        if turns != self.turns && !self.reader.stale(now) {
-            (self.turns, self.watchdog_fed) = (turns, now);
+        let (turns, stale) = (self.reader.get(Word::Turns), self.reader.stale(now));
+        if self.watchdog.due(now, interval, turns, stale) {
             self.notifier.watchdog();
         }
     }
@@ -362,7 +378,7 @@ impl Controller {
             let (state, received) = (self.reader.bus_state(index).word(), word(BusWord::ReceivedFrames));
             format!("{} {state} {received} in {} out; ", bus.name, word(BusWord::TransmittedFrames))
         });
-        format!("{}{} plant connected", buses.collect::<String>(), self.door.clients())
+        format!("{}{} plant connected", buses.collect::<String>(), self.door.clients().len())
     }
 }
 

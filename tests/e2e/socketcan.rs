@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::controller::{Controller, Options};
+use canvoy::notify::Notifier;
 use canvoy::plan::Plan;
 use canvoy::store::layout::{BusState, BusWord};
 use canvoy::store::{Reader, Record};
@@ -79,7 +80,7 @@ impl Machine {
             socket: folder.path().join("s"),
             group: None,
         };
-        let mut controller = Controller::open(options).expect("open the controller");
+        let mut controller = Controller::open(options, Notifier::default()).expect("open the controller");
         let (reader, thread_id) = (controller.reader().clone(), controller.thread_id());
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC).expect("an eventfd"));
         let stopped = stop.clone();

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,6 +14,7 @@ use canvoy::command::socket::Connection;
 use canvoy::command::{Command, Generation, MAX_DATAGRAM, Origin, Refusal, Reply, Value, Write};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::controller::{Controller, OpenError, Options};
+use canvoy::notify::Notifier;
 use canvoy::plan::Plan;
 use canvoy::sim::{Simulator, demo, playback};
 use canvoy::store::layout::{BusState, BusWord, FLAG_SIMULATED, Word};
@@ -91,8 +93,12 @@ struct Running {
 
 impl Running {
     fn start(options: Options) -> Running {
+        Running::notifying(options, Notifier::default())
+    }
+
+    fn notifying(options: Options, notifier: Notifier) -> Running {
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap());
-        let mut controller = Controller::open(options).unwrap();
+        let mut controller = Controller::open(options, notifier).unwrap();
         let (reader, thread_id) = (controller.reader().clone(), controller.thread_id());
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || controller.serve(stopped.as_fd()).unwrap());
@@ -307,15 +313,42 @@ fn a_socket_belongs_to_one_controller() {
     // what a process that was killed leaves behind: a socket that nobody listens on
     drop(std::os::unix::net::UnixListener::bind(folder.socket()).unwrap());
     let running = Running::start(options(&plan, &folder.socket()));
-    let Err(second) = Controller::open(options(&plan, &folder.socket())) else { panic!("two on one socket") };
+    let Err(second) = Controller::open(options(&plan, &folder.socket()), Notifier::default()) else {
+        panic!("two on one socket")
+    };
     assert!(matches!(second.downcast_ref(), Some(OpenError::InUse(_))), "{second:#}");
     // the first is not disturbed
     let client = Client::connect(&folder.socket());
     assert_eq!(client.generation.number, 1);
     running.stop();
     assert!(!folder.socket().exists(), "the path is left behind");
-    let Err(nowhere) = Controller::open(options(&plan, &folder.0.join("no/such/folder"))) else { panic!("opened") };
+    let Err(nowhere) = Controller::open(options(&plan, &folder.0.join("no/such/folder")), Notifier::default()) else {
+        panic!("opened")
+    };
     assert!(matches!(nowhere.downcast_ref(), Some(OpenError::Path { .. })), "{nowhere:#}");
+}
+
+#[test]
+fn the_service_manager_hears_of_its_life() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let manager = UnixDatagram::bind(folder.0.join("notify")).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut buffer = [0; 1024];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let path = folder.0.join("notify");
+    let notifier = Notifier::new(Some(path.as_os_str()), Some(Duration::from_millis(400)));
+    let running = Running::notifying(options(&plan, &folder.socket()), notifier);
+    let ready = hear();
+    assert!(ready.starts_with("READY=1\nSTATUS=line active"), "{ready}");
+    for _ in 0..5 {
+        let heard = hear();
+        assert!(heard == "WATCHDOG=1" || heard.starts_with("STATUS="), "{heard}");
+    }
+    running.stop();
+    wait(|| (hear() == "STOPPING=1").then_some(()));
 }
 
 #[test]
