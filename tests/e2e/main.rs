@@ -5,10 +5,10 @@
 
 #[path = "../it/allocations.rs"]
 mod allocations;
+mod buses;
 mod harness;
 mod place;
 mod smoke;
-mod socketcan;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -42,7 +42,7 @@ macro_rules! tests {
 }
 
 fn main() {
-    let all: Vec<Test> = [smoke::TESTS, socketcan::TESTS].concat();
+    let all: Vec<Test> = [smoke::TESTS, buses::TESTS].concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }
