@@ -360,14 +360,18 @@ impl Controller {
 
     fn report_bus(&self, bus: usize, before: BusState, state: BusState, cause: Option<ErrorFrame>) {
         let bus = &self.plan.buses[bus].name;
-        let (before, now) = (before.word(), state.word());
+        let before = before.word();
         let cause = cause.map(describe).unwrap_or_default();
         match state {
             BusState::Active => info!(%bus, before, "bus is active"),
-            BusState::Warning => warn!(%bus, before, cause, "bus has many errors"),
+            BusState::Warning => warn!(%bus, before, cause, "bus has many errors (error warning)"),
             BusState::Passive => warn!(%bus, before, cause, "bus controller is error-passive"),
             BusState::BusOff => error!(%bus, before, cause, "bus is off: nothing is sent or received"),
-            BusState::Down | BusState::Gone => error!(%bus, before, now, "bus has lost its interface"),
+            BusState::Down if before == BusState::Gone.word() => {
+                warn!(%bus, "bus is not up: its interface is there, but down")
+            }
+            BusState::Down => error!(%bus, before, "bus is down: somebody has taken its interface down"),
+            BusState::Gone => error!(%bus, before, "bus is gone: its interface does not exist any more"),
         }
     }
 

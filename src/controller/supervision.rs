@@ -34,6 +34,8 @@ struct Watched {
     opened: Option<u32>,
     /// CLOCK_MONOTONIC since when driver and error frames disagree.
     disagree: Option<u64>,
+    /// The small receive buffer has been told.
+    buffer_told: bool,
     /// The last thing that was wrong, told once.
     told: Option<String>,
 }
@@ -53,6 +55,7 @@ impl Supervision {
                     fd: description.fd,
                     opened: None,
                     disagree: None,
+                    buffer_told: false,
                     told: None,
                 }),
                 Interface::Virtual => None,
@@ -113,7 +116,8 @@ impl Watched {
             }
             self.opened = Some(link.index);
             info!(bus = %self.name, interface = %self.interface, state = state.word(), receive_buffer, "bus opened");
-            if receive_buffer < FULL_RECEIVE_BUFFER {
+            if receive_buffer < FULL_RECEIVE_BUFFER && !self.buffer_told {
+                self.buffer_told = true;
                 warn!(bus = %self.name, receive_buffer, "the kernel gives little room for waiting frames; sysctl -w net.core.rmem_max=2097152 allows more");
             }
             if self.fd && link.mtu < FD_MTU {
