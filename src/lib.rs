@@ -30,6 +30,7 @@
 //! | [`controller`] | the machine process: real-time thread, command socket, bus supervision, watchdog |
 //! | [`plant`] | the network process: a view of the store, and a folder per protocol |
 //! | [`config`] | TOML and DBC files checked together → [`plan::Plan`]; every mistake at once, with its place |
+//! | [`service`] | wiring of both processes, supervisor, exit codes, log |
 //! | [`cli`] | the subcommands |
 //!
 //! What is absent on purpose:
@@ -53,5 +54,6 @@ pub mod plant;
 pub mod quality;
 pub mod rt;
 pub mod sample;
+pub mod service;
 pub mod sim;
 pub mod store;

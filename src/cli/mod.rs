@@ -1,9 +1,14 @@
 //! The command line: one file per subcommand.
 
 pub mod check;
+pub mod controller;
 pub mod decode;
+pub mod demo;
 pub mod encode;
+pub mod plant;
+pub mod run;
 pub mod tags;
+pub mod user;
 
 mod database;
 mod lines;
@@ -13,43 +18,85 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::diagnostic::Diagnostic;
+use crate::service::exit;
 
-/// The configuration is wrong: every mistake has been printed (EX_CONFIG of sysexits.h).
-pub const EXIT_CONFIG: u8 = 78;
+pub use crate::service::exit::CONFIG as EXIT_CONFIG;
+pub use crate::service::source::print_diagnostics;
 
-/// CAN on the machine, OPC UA and Prometheus to the plant.
+/// CAN on the machine, OPC UA and Prometheus to the plant
+///
+/// Canvoy receives and sends CAN frames by the definitions in DBC files, and serves the same data as OPC UA, Prometheus
+/// metrics and a web page. It is not a safety component.
 #[derive(Debug, Parser)]
-#[command(name = "canvoy", version)]
+#[command(name = "canvoy", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "Examples:
+  canvoy demo                          a simulated packaging line; nothing to install, no CAN
+  canvoy check plant.toml              every mistake at once; what will be sent and may be written
+  canvoy run --simulate plant.toml     your plant at the desk, its other nodes simulated
+  canvoy run plant.toml                your plant
+  candump can0 | canvoy decode --dbc line.dbc
+
+`canvoy COMMAND --help` explains each command with examples.
+Exit codes: 0 stopped cleanly, 64 command line, 69 something needed is not there, 70 internal,
+71 operating system, 74 input or output, 77 permission, 78 configuration.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
+    Run(run::Args),
+    Controller(controller::Args),
+    Plant(plant::Args),
     Check(check::Args),
+    Tags(tags::Args),
     Decode(decode::Args),
     Encode(encode::Args),
-    Tags(tags::Args),
+    User(user::Args),
+    /// Print the version
+    Version,
 }
 
 /// Runs what the command line says.
-pub fn run() -> anyhow::Result<ExitCode> {
-    match Arguments::parse().command {
-        Command::Check(args) => check::run(args),
-        Command::Decode(args) => decode::run(args),
-        Command::Encode(args) => encode::run(args),
-        Command::Tags(args) => tags::run(args),
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            // help and version that were asked for go to standard output; there is nowhere to report that it is gone
+            let _ = message.print();
+            return if message.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            let text = format!("{error:#}");
+            if !text.is_empty() {
+                let _ = writeln!(std::io::stderr(), "canvoy: {text}");
+            }
+            ExitCode::from(exit::code(&error))
+        }
     }
 }
 
-/// Mistakes to standard error, one after the other.
-pub fn print_diagnostics(diagnostics: &[Diagnostic]) {
-    let mut stderr = std::io::stderr().lock();
-    for diagnostic in diagnostics {
-        // there is nowhere left to report that standard error is gone
-        let _ = writeln!(stderr, "{diagnostic}");
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Controller(args) => controller::run(args),
+        Command::Plant(args) => plant::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Tags(args) => tags::run(args),
+        Command::Decode(args) => decode::run(args),
+        Command::Encode(args) => encode::run(args),
+        Command::User(args) => user::run(args),
+        Command::Version => {
+            print(concat!("canvoy ", env!("CARGO_PKG_VERSION"), "\n"))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -59,5 +106,68 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Every command, with what its help must show.
+    #[test]
+    fn help_teaches_with_examples() {
+        let mut command = Arguments::command();
+        Arguments::command().debug_assert();
+        let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        assert_eq!(
+            names,
+            "demo run controller plant check tags decode encode user version".split(' ').collect::<Vec<_>>()
+        );
+        for name in names.iter().filter(|name| *name != "version") {
+            let sub = command.find_subcommand_mut(name).unwrap();
+            let help = sub.render_long_help().to_string();
+            assert!(help.contains("Example") || sub.has_subcommands(), "{name} has no example:\n{help}");
+            assert!(
+                help.contains(&format!("canvoy {name}")) || sub.has_subcommands(),
+                "{name} is not in its example:\n{help}"
+            );
+            assert!(!help.contains("--supervisor"), "{name} shows what is not for people:\n{help}");
+        }
+    }
+
+    fn check(line: &str, good: bool) {
+        let parsed = Arguments::try_parse_from(line.split_whitespace());
+        assert_eq!(parsed.is_ok(), good, "{line}: {parsed:?}");
+    }
+
+    #[test]
+    fn command_lines() {
+        for line in [
+            "canvoy demo",
+            "canvoy demo --opcua-port 4841 --http-port 0",
+            "canvoy run --simulate plant.toml",
+            "canvoy run plant.toml --state /tmp/x --watch line.A.B",
+            "canvoy controller plant.toml --socket /run/canvoy/command --group canvoy",
+            "canvoy controller --supervisor=1 --demo --socket /s",
+            "canvoy plant --socket /run/canvoy/command --state /var/lib/canvoy-plant",
+            "canvoy user add users anna",
+            "canvoy version",
+        ] {
+            check(line, true);
+        }
+        for line in [
+            "canvoy",
+            "canvoy run",
+            "canvoy controller --socket /s",
+            "canvoy controller --demo plant.toml --socket /s",
+            "canvoy plant --state /s",
+            "canvoy demo --opcua-port 70000",
+            "canvoy user add users",
+            "canvoy nothing",
+        ] {
+            check(line, false);
+        }
     }
 }

@@ -1,0 +1,43 @@
+//! `canvoy controller FILE`: the machine side alone.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::service::controller::{self, Options};
+use crate::service::source::Source;
+
+/// Run the controller alone: buses, store and command socket, no network
+///
+/// This is what canvoy.service starts. It asks for SCHED_FIFO and locked memory, says in the log what it did not get,
+/// and runs all the same. Log level: CANVOY_LOG=debug.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  canvoy controller /etc/canvoy/canvoy.toml --socket /run/canvoy/command --group canvoy
+  canvoy controller plant.toml --socket /tmp/command --simulate")]
+pub struct Args {
+    /// The configuration file
+    #[arg(value_name = "FILE", required_unless_present = "demo")]
+    pub file: Option<PathBuf>,
+    /// Path of the command socket, through which the plant side connects
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Members of this group may connect, besides our own user and root
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+    /// Every bus virtual, the messages of all other nodes played at their cycle times with moving values
+    #[arg(long)]
+    pub simulate: bool,
+    /// The built-in demo instead of a file
+    #[arg(long, hide = true, conflicts_with_all = ["file", "simulate"])]
+    pub demo: bool,
+    /// Process id of the supervisor that has started us
+    #[arg(long, hide = true)]
+    pub supervisor: Option<u32>,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { file, socket, group, simulate, demo: _, supervisor } = args;
+    let source = file.map_or(Source::Demo, Source::File);
+    controller::run(Options { source, simulate, socket, group, supervisor })
+}

@@ -1,0 +1,118 @@
+//! `canvoy user add FILE NAME`: users of the OPC UA server.
+
+use std::io::{IsTerminal, Read, Write, stderr, stdin};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+
+use super::print;
+use crate::plant::access;
+
+/// Manage the users of the OPC UA server
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Add a user to a file, or change a password
+    ///
+    /// The password is asked for, or read from standard input where that is no terminal; it is never an argument, which
+    /// all users of a computer can see. The file keeps an Argon2 hash, and only its owner may read it. Name the file in
+    /// the configuration: users = "users" in [opcua]. A running server reads it anew at the next login.
+    #[command(after_help = "Examples:
+  canvoy user add users anna
+  sudo -u canvoy-plant canvoy user add /var/lib/canvoy-plant/users anna
+  pwgen 20 1 | tee password.txt | canvoy user add users scada")]
+    Add {
+        /// The file; made where there is none
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The user's name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Command::Add { file, name } = args.command;
+    let password = if stdin().is_terminal() { ask_twice(&name)? } else { first_line()? };
+    access::add(&file, &name, &password)?;
+    print(&format!("{name} can log in with this password where [opcua] has users = \"{}\"\n", file.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line of standard input, without its end.
+fn first_line() -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    // one more than allowed, so that a longer one is refused and not cut
+    let limit = access::MAX_PASSWORD as u64 + 3;
+    stdin().lock().take(limit).read_to_end(&mut bytes).context("read the password from standard input")?;
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    String::from_utf8(line.to_vec()).context("a password is UTF-8 text")
+}
+
+fn ask_twice(name: &str) -> anyhow::Result<String> {
+    let first = ask(&format!("Password of {name}: "))?;
+    if first.is_empty() {
+        bail!("no password, nothing changed");
+    }
+    if ask("Once more: ")? != first {
+        bail!("these were two different passwords, nothing changed");
+    }
+    Ok(first)
+}
+
+/// Reads a line from the terminal without showing it.
+fn ask(prompt: &str) -> anyhow::Result<String> {
+    let _ = write!(stderr(), "{prompt}");
+    let terminal = Hidden::new()?;
+    let mut line = Vec::new();
+    let end = loop {
+        let mut byte = [0];
+        match stdin().lock().read(&mut byte)? {
+            0 => break Ok(()),
+            _ => match byte[0] {
+                b'\r' | b'\n' => break Ok(()),
+                // Ctrl-C and Ctrl-D arrive as characters here
+                3 | 4 => break Err(anyhow::anyhow!("nothing changed")),
+                // backspace takes a character, which may be several bytes
+                8 | 127 => while line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {},
+                // Ctrl-U
+                21 => line.clear(),
+                byte => line.push(byte),
+            },
+        }
+    };
+    drop(terminal);
+    let _ = writeln!(stderr());
+    end?;
+    String::from_utf8(line).context("a password is UTF-8 text")
+}
+
+/// Standard input without echo and line editing, until dropped.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn new() -> anyhow::Result<Hidden> {
+        let before = tcgetattr(stdin()).context("the terminal")?;
+        let mut without = before.clone();
+        // no signals either: the terminal must not be left like this
+        without.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
+        tcsetattr(stdin(), SetArg::TCSAFLUSH, &without).context("the terminal")?;
+        Ok(Hidden(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &self.0);
+    }
+}

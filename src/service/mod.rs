@@ -1,0 +1,20 @@
+//! Wiring of the processes: what the command line asks for, put together and kept running.
+//!
+//! ```text
+//!   canvoy run, demo ──> supervisor ──┬──> controller   the machine: buses, store, command socket
+//!                                     └──> plant        the network: OPC UA, HTTP
+//! ```
+//!
+//! Under systemd there is no supervisor: each process is a unit of its own.
+
+pub mod banner;
+pub mod controller;
+pub mod exit;
+pub mod folder;
+pub mod log;
+pub mod plant;
+pub mod process;
+pub mod restart;
+pub mod source;
+pub mod supervisor;
+pub mod terminal;
