@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use canvoy::bus::socketcan::{Batch, Sockets, newly_dropped};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::controller::{Controller, Options};
 use canvoy::notify::Notifier;
@@ -19,7 +20,7 @@ use crate::allocations::Watch;
 use crate::harness::{LIMIT, Process, TempDir, poll, run};
 
 crate::tests! {
-    Vcan: every_frame_is_received_or_counted_as_lost, classic_and_fd_frames_arrive_with_the_kernels_time,
+    Vcan: every_frame_is_received_or_counted_as_lost, what_overflows_a_socket_is_counted, classic_and_fd_frames_arrive_with_the_kernels_time,
         an_interface_may_go_down_and_come_up, an_interface_may_be_removed_and_return,
         an_interface_may_be_missing_at_the_start, error_frames_are_the_state_of_the_bus,
         cyclic_frames_keep_their_rate_and_a_listening_bus_is_silent, receiving_and_sending_allocate_nothing;
@@ -154,6 +155,28 @@ fn every_frame_is_received_or_counted_as_lost() {
     assert!(machine.count(BusWord::ReceivedFrames) > 1000, "hardly any");
     assert!(machine.count(BusWord::UnknownFrames) > 0);
     assert_eq!(machine.reader.bus_state(0), BusState::Active);
+}
+
+fn what_overflows_a_socket_is_counted() {
+    let index = nix::net::if_::if_nametoindex("vcan0").expect("vcan0");
+    let (sockets, mut batch) = (Sockets::open(index).expect("open sockets"), Batch::default());
+    let (mut received, mut lost, mut running) = (0, 0, 0);
+    let mut read = || {
+        while let Ok(count) = batch.receive(sockets.data()) {
+            received += count as u64;
+            lost += (0..count).map(|at| newly_dropped(&mut running, batch.arrival(at).drops)).sum::<u64>();
+        }
+        (received, lost)
+    };
+    // nobody reads: more than the largest buffer holds
+    run("cangen", &["vcan0", "-g", "0", "-n", "10000", "-L", "8"]);
+    let (kept, told) = read();
+    assert!((1..10_000).contains(&kept), "{kept} frames fit into the buffer");
+    assert_eq!(told, 0, "no frame was queued after a loss yet");
+    send("vcan0", "7FF#");
+    assert_eq!(read(), (kept + 1, 10_000 - kept));
+    send("vcan0", "7FF#");
+    assert_eq!(read(), (kept + 2, 10_000 - kept), "counted twice");
 }
 
 fn classic_and_fd_frames_arrive_with_the_kernels_time() {
