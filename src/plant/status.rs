@@ -1,7 +1,7 @@
 //! What a person watches in one line: frames a second of each bus, a few signals, clients, what is late.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::plan::TagIndex;
 use crate::plant::{Plant, text};
@@ -11,13 +11,13 @@ use crate::store::layout::{BusState, BusWord};
 /// Rates, sampled once a second, and what the servers count.
 #[derive(Debug, Default)]
 pub struct Status {
-    /// Sessions of OPC UA clients, kept by the server.
-    pub opcua_sessions: AtomicUsize,
-    /// By bus, frames in tenths a second, received and sent.
+    /// By bus, frames in tenths a second, received and sent; [`UNKNOWN`] before the first sample.
     rates: Vec<AtomicU64>,
     /// Signals to show.
     watched: Vec<TagIndex>,
 }
+
+const UNKNOWN: u64 = u64::MAX;
 
 /// Counters at one moment, to compare with the next.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +41,9 @@ impl Status {
         if !missing.is_empty() {
             return Err(missing.into_iter().filter_map(Result::err).collect());
         }
-        let rates = plant.plan.buses.iter().map(|_| AtomicU64::new(0)).collect();
+        let rates = plant.plan.buses.iter().map(|_| AtomicU64::new(UNKNOWN)).collect();
         let watched = found.into_iter().flatten().collect();
-        Ok(Status { opcua_sessions: AtomicUsize::new(0), rates, watched })
+        Ok(Status { rates, watched })
     }
 
     /// Takes the rates since `before`; what comes back is the next `before`. `now`: CLOCK_MONOTONIC.
@@ -61,9 +61,10 @@ impl Status {
         after
     }
 
-    /// Frames a second on a bus, both directions.
-    pub fn rate(&self, bus: usize) -> f64 {
-        self.rates.get(bus).map_or(0.0, |rate| rate.load(Ordering::Relaxed) as f64 / 10.0)
+    /// Frames a second on a bus, both directions; `None` before two samples have been taken.
+    pub fn rate(&self, bus: usize) -> Option<f64> {
+        let tenths = self.rates.get(bus)?.load(Ordering::Relaxed);
+        (tenths != UNKNOWN).then_some(tenths as f64 / 10.0)
     }
 
     /// `line 412 frames/s · DriveStatus.ActualSpeed 1480 rpm · OPC UA 2 sessions · 0 late`.
@@ -76,10 +77,11 @@ impl Status {
         for (index, bus) in plant.plan.buses.iter().enumerate() {
             let name = &bus.name;
             // writing into a String can't fail
+            let rate = self.rate(index).map_or_else(|| "–".into(), |rate| format!("{rate:.0}"));
             let _ = match reader.bus_state(index) {
-                BusState::Active => write!(line, "{name} {:.0} frames/s · ", self.rate(index)),
+                BusState::Active => write!(line, "{name} {rate} frames/s · "),
                 state @ (BusState::Warning | BusState::Passive) => {
-                    write!(line, "{name} {:.0} frames/s, error-{} · ", self.rate(index), state.word())
+                    write!(line, "{name} {rate} frames/s, error-{} · ", state.word())
                 }
                 BusState::Gone => write!(line, "{name} interface gone · "),
                 BusState::Down => write!(line, "{name} interface down · "),
@@ -95,7 +97,7 @@ impl Status {
             line.truncate(line.trim_end().len());
             line.push_str(" · ");
         }
-        let sessions = self.opcua_sessions.load(Ordering::Relaxed);
+        let sessions = plant.opcua_sessions.load(Ordering::Relaxed);
         let plural = if sessions == 1 { "" } else { "s" };
         let _ = write!(line, "OPC UA {sessions} session{plural} · {} late", late(plant));
         line
@@ -121,13 +123,14 @@ mod tests {
         let mut example = Example::new();
         let watched = ["line.DriveStatus.ActualSpeed".to_owned(), "DriveStatus.Mode".to_owned()];
         let status = Status::new(&example.plant, &watched).unwrap();
+        assert!(status.line(&example.plant, NOW).starts_with("line – frames/s · cell – frames/s · "));
         let before = status.sample(&example.plant, &Counters::default(), NOW);
         example.frame("line.DriveStatus", 0, 0, 0x1F4, &[0xB8, 0x0B, 2]);
         example.writer.add_bus(0, BusWord::ReceivedFrames, 300);
         example.writer.add_bus(0, BusWord::TransmittedFrames, 112);
         example.writer.set_bus_state(1, BusState::BusOff, 1);
         status.sample(&example.plant, &before, NOW + 1_000_000_000);
-        status.opcua_sessions.store(1, Ordering::Relaxed);
+        example.plant.opcua_sessions.store(1, Ordering::Relaxed);
         assert_eq!(
             status.line(&example.plant, NOW),
             "line 412 frames/s · cell BUS OFF · DriveStatus.ActualSpeed 1500.0 1/min · \

@@ -1,6 +1,6 @@
 //! What the protocols see of the machine: the plan, samples, and the way to write.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::{mpsc, oneshot};
@@ -37,11 +37,14 @@ pub struct Plant {
     reader: RwLock<Reader>,
     connected: AtomicBool,
     requests: mpsc::Sender<Request>,
+    /// Sessions of OPC UA clients, kept by that server: for people to see.
+    pub opcua_sessions: AtomicUsize,
 }
 
 impl Plant {
     pub fn new(plan: Arc<Plan>, reader: Reader, requests: mpsc::Sender<Request>) -> Plant {
-        Plant { plan, reader: RwLock::new(reader), connected: AtomicBool::new(true), requests }
+        let connected = AtomicBool::new(true);
+        Plant { plan, reader: RwLock::new(reader), connected, requests, opcua_sessions: AtomicUsize::new(0) }
     }
 
     /// A controller (again) hands over its store.

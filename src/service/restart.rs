@@ -47,8 +47,8 @@ impl From<ExitStatus> for Ending {
     }
 }
 
-/// `settled`: it had been so once, in this life or an earlier one. `failures`: lives in a row, this one included, that
-/// ended before it settled; 0 when this one had settled.
+/// `settled`: it had been so once, in this life or an earlier one. `failures`: short lives in a row, this
+/// one included; 0 when this one was not short.
 pub fn decide(side: Side, ending: Ending, settled: bool, failures: u32) -> Action {
     match ending {
         // a file became wrong while we ran: the controller alone reads files

@@ -41,6 +41,8 @@ pub struct Options {
 const DEMO_USER: &str = "demo";
 /// How long both may take to end when they are asked to; then they are killed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A process that was ready for this long is started again without more and more delay.
+const GOOD_LIFE: Duration = Duration::from_millis(300);
 /// Longest line of a log that is kept in one piece, in bytes.
 const LINE: usize = 16 * 1024;
 
@@ -360,9 +362,9 @@ impl Process {
     /// Takes note of its end; what is to be done.
     fn ended(&mut self, ending: Ending) -> Action {
         self.child = None;
-        let lived_well = self.ready.take().is_some_and(|since| since.elapsed() >= SETTLED);
-        self.settled |= lived_well;
-        self.failures = if lived_well { 0 } else { self.failures.saturating_add(1) };
+        let lived = self.ready.take().map(|since| since.elapsed()).unwrap_or_default();
+        self.settled |= lived >= SETTLED;
+        self.failures = if lived >= GOOD_LIFE { 0 } else { self.failures.saturating_add(1) };
         let action = decide(self.side, ending, self.settled, self.failures);
         if let Action::Restart(after) = action {
             self.restart_at = Some(Instant::now() + after);

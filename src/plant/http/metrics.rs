@@ -240,7 +240,8 @@ const BUS_FAMILIES: &[(&str, &str, BusWord, &str)] = &[
 fn controller(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     let flags = reader.get(Word::Flags);
     let flag = |bit: u64| if flags & bit != 0 { 1.0 } else { 0.0 };
-    let simulated = plan.simulated || flags & FLAG_SIMULATED != 0;
+    let any_virtual = plan.buses.iter().any(|bus| bus.interface == Interface::Virtual);
+    let simulated = plan.simulated || any_virtual || flags & FLAG_SIMULATED != 0;
     single(
         out,
         "canvoy_controller_up",
@@ -259,7 +260,7 @@ fn controller(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
         out,
         "canvoy_simulated",
         "gauge",
-        "1 when devices are simulated: there is no machine behind the values.",
+        "1 when devices on any bus are simulated: there is no machine behind their values.",
         if simulated { 1.0 } else { 0.0 },
     );
     single(

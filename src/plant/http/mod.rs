@@ -83,7 +83,7 @@ async fn count(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
 
 async fn all_metrics(State(site): State<Arc<Site>>) -> impl IntoResponse {
     let mut page = site.metrics.render(&site.plant, clock::monotonic());
-    site.own.render(site.status.opcua_sessions.load(Ordering::Relaxed), &mut page);
+    site.own.render(site.plant.opcua_sessions.load(Ordering::Relaxed), &mut page);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }
 

@@ -126,13 +126,13 @@ fn write_buses(page: &mut String, buses: &[Bus<'_>]) -> fmt::Result {
     for bus in buses {
         write!(
             page,
-            r#"<tr data-bus="{name}"><td><b>{name}</b></td><td>{interface}</td><td class="state {trust}">{state}</td><td>{since}</td><td class="number">{rate:.0}</td>"#,
+            r#"<tr data-bus="{name}"><td><b>{name}</b></td><td>{interface}</td><td class="state {trust}">{state}</td><td>{since}</td><td class="number">{rate}</td>"#,
             name = Escaped(bus.name),
             interface = Escaped(bus.interface),
             trust = bus.trust,
             state = bus.state.replace('_', " "),
             since = bus.since.as_deref().unwrap_or("–"),
-            rate = bus.frames_per_second,
+            rate = bus.frames_per_second.map_or_else(|| "–".into(), |rate| format!("{rate:.0}")),
         )?;
         for count in [bus.received, bus.transmitted, bus.lost, bus.not_sent, bus.error_frames, bus.unknown] {
             write!(page, r#"<td class="number">{count}</td>"#)?;
@@ -160,7 +160,7 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
     }
     page.push_str("</span></th></tr>\n");
     for tag in tags {
-        write!(page, r#"<tr data-tag="{}" class="{}"><td class="name""#, Escaped(&tag.name), tag.trust)?;
+        write!(page, r#"<tr data-tag="{}" class="{}"><td class="name""#, Escaped(&tag.name), class(tag))?;
         if let Some(comment) = &tag.signal.comment {
             write!(page, r#" title="{}""#, Escaped(comment))?;
         }
@@ -180,6 +180,11 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
     }
     page.push_str("</tbody>\n");
     Ok(())
+}
+
+/// Simulated values are good and not real: they look like neither.
+fn class(tag: &Tag<'_>) -> &'static str {
+    if tag.quality == "simulated" { "good simulated" } else { tag.trust }
 }
 
 /// Text inside an element or a quoted attribute.

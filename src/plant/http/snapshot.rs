@@ -49,7 +49,8 @@ pub struct Bus<'a> {
     pub state: &'static str,
     pub trust: &'static str,
     pub since: Option<String>,
-    pub frames_per_second: f64,
+    /// Both directions; `null` in the first second.
+    pub frames_per_second: Option<f64>,
     pub received: u64,
     pub transmitted: u64,
     /// Dropped by the kernel or the CAN controller.
@@ -175,6 +176,7 @@ pub fn take<'a>(plant: &'a Plant, status: &Status, filter: &Filter, now: u64) ->
     };
     for index in 0..plan.messages.len() {
         let mut sources: Vec<_> = plant.sources(index).into_iter().map(|(slot, sa)| (slot, Some(sa))).collect();
+        sources.sort_unstable_by_key(|(_, address)| *address);
         if sources.is_empty() {
             sources.push((0, None));
         }

@@ -13,7 +13,7 @@ use opcua::server::{
     ANONYMOUS_USER_TOKEN_ID, Limits, OperationalLimits, Server, ServerBuilder, ServerEndpoint, ServerHandle,
     SubscriptionLimits,
 };
-use opcua::types::{BuildInfo, DateTime, MessageSecurityMode};
+use opcua::types::{BuildInfo, DateTime, MessageSecurityMode, VariableId, Variant};
 use tokio::net::TcpListener;
 
 use super::config::Config;
@@ -91,10 +91,27 @@ pub async fn run(
         ended = &mut layer => Err(anyhow!("the OPC UA server ended: {ended:?}")),
         () = guard::serve(listener, guard) => Ok(()),
         () = sampling.run(&plant, subscriptions) => Ok(()),
+        () = count_sessions(&handle, &plant) => Ok(()),
         () = shutdown => Ok(()),
     };
     handle.cancel();
     ended
+}
+
+/// Keeps [`Plant::opcua_sessions`] up to date.
+async fn count_sessions(handle: &ServerHandle, plant: &Plant) {
+    loop {
+        let count = handle
+            .info()
+            .diagnostics
+            .get(VariableId::Server_ServerDiagnostics_ServerDiagnosticsSummary_CurrentSessionCount);
+        let count = match count.and_then(|data| data.value) {
+            Some(Variant::UInt32(count)) => count as usize,
+            _ => 0,
+        };
+        plant.opcua_sessions.store(count, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// The server layer tells clients the port it listens on, which is not where they reach it.

@@ -26,7 +26,7 @@
       let any = false;
       for (const row of body.querySelectorAll("tr[data-tag]")) {
         const name = row.dataset.tag.toLowerCase();
-        const hit = words.every((word) => name.includes(word)) && (!problems.checked || row.className !== "good");
+        const hit = words.every((word) => name.includes(word)) && (!problems.checked || !row.classList.contains("good"));
         row.hidden = !hit;
         any ||= hit;
         shown += hit;
@@ -47,7 +47,8 @@
     const since = tag.trust === "good" || tag.time === null ? "" : `, since ${moment(tag.time)}`;
     put(quality, tag.quality_text + since);
     put(age, tag.age_text);
-    if (row.className !== tag.trust) row.className = tag.trust;
+    const looks = tag.quality === "simulated" ? "good simulated" : tag.trust;
+    if (row.className !== looks) row.className = looks;
     return true;
   };
 
@@ -57,7 +58,7 @@
     const cells = row.cells;
     put(cells[2], bus.state.replace("_", " "));
     cells[2].className = `state ${bus.trust}`;
-    const facts = [moment(bus.since), bus.frames_per_second.toFixed(0), bus.received, bus.transmitted, bus.lost,
+    const facts = [moment(bus.since), bus.frames_per_second?.toFixed(0) ?? "–", bus.received, bus.transmitted, bus.lost,
       bus.not_sent, bus.error_frames, bus.unknown];
     facts.forEach((fact, index) => put(cells[3 + index], String(fact)));
   };
