@@ -147,7 +147,13 @@ impl Nodes {
             }
             return;
         }
-        let Some(references) = self.references(node.node_id()) else { return };
+        let Some(references) = self.references(node.node_id()) else {
+            if node.node_id().namespace == NAMESPACE {
+                // the other node managers say Good to what they do not know
+                node.set_status(StatusCode::BadNodeIdUnknown);
+            }
+            return;
+        };
         if node.node_id().namespace == NAMESPACE {
             let kind = node.reference_type_id();
             if !kind.is_null() && types.get(kind) != Some(NodeClass::ReferenceType) {

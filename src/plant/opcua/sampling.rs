@@ -27,6 +27,8 @@ const SLOWEST: Duration = Duration::from_secs(24 * 3600);
 const SOON: Duration = Duration::from_millis(50);
 /// So many looks hand over the value even if it is not news; the server layer drops what its client has already.
 const INTRODUCTIONS: u8 = 2;
+/// When to look again at what was put off.
+const AGAIN: Duration = Duration::from_millis(10);
 /// Values handed over under one lock of the server layer.
 const BATCH: usize = 1000;
 
@@ -90,6 +92,8 @@ pub struct Watch {
     due: Instant,
     enabled: bool,
     introductions: u8,
+    /// How long news have been put off, see [`Watch::puts_off`].
+    waited: Duration,
     last: Option<Sent>,
 }
 
@@ -106,6 +110,7 @@ impl Watch {
             due: Instant::now(),
             enabled: true,
             introductions: INTRODUCTIONS,
+            waited: Duration::ZERO,
             last: None,
         }
     }
@@ -135,6 +140,10 @@ impl Watch {
     }
 
     /// What to hand over for this sample: nothing, the value, or a marker and the value.
+    ///
+    /// The marker is for clients without a filter, which are nearly all: the server layer then compares values only, so
+    /// that a value that turns late would look healthy for ever. An absent value in between makes it two changes. An
+    /// item with a queue of one shows only the second, with the overflow bit; a longer queue shows both.
     fn news(&mut self, value: Option<Variant>, sample: &Sample, now: DateTime) -> Vec<DataValue> {
         let introduced = self.introductions == 0;
         self.introductions = self.introductions.saturating_sub(1);
@@ -172,6 +181,18 @@ impl Watch {
         self.last = Some(Sent { value, status, source_time: sample.source_time, stamped });
         all.push(data);
         all
+    }
+
+    /// Whether to look again a little later: a frame that is too close to the last for its time to be kept is followed,
+    /// where it is cyclic, by one that is not. Changes of quality do not wait.
+    fn puts_off(&mut self, sample: &Sample) -> bool {
+        let (Stamps::Apart(least), Some(last)) = (self.stamps, &self.last) else { return false };
+        let wait = last.status == mapping::status(sample.causes)
+            && sample.source_time > last.source_time
+            && self.waited < least
+            && !self.may_stamp(sample.source_time);
+        self.waited = if wait { self.waited + AGAIN } else { Duration::ZERO };
+        wait
     }
 
     fn may_stamp(&self, source_time: u64) -> bool {
@@ -327,12 +348,13 @@ impl Sampling {
             }
             due.pop();
             let Some(watch) = watches.get_mut(&key).filter(|watch| watch.due == at) else { continue };
-            watch.due = next(self.start, now, watch.interval);
+            let sample = plant.sample(watch.tag, watch.source.map_or(0, |source| source.slot), monotonic);
+            let put_off = watch.enabled && watch.puts_off(&sample);
+            watch.due = if put_off { now + AGAIN } else { next(self.start, now, watch.interval) };
             due.push(Reverse((watch.due, key)));
-            if !watch.enabled {
+            if put_off || !watch.enabled {
                 continue;
             }
-            let sample = plant.sample(watch.tag, watch.source.map_or(0, |source| source.slot), monotonic);
             let signal = plant.plan.signal(watch.tag);
             let value =
                 if watch.text { mapping::value_as_text(signal, &sample) } else { mapping::value(signal, &sample) };
