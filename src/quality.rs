@@ -81,9 +81,13 @@ impl Cause {
             Cause::BranchNotSeen => {
                 ("branch_not_seen", "multiplexor branch not seen", 0x8032_0000, "BadWaitingForInitialData", Trust::Bad)
             }
-            Cause::Late => {
-                ("late", "late, last value held", 0x408F_0000, "UncertainNoCommunicationLastUsable", Trust::Uncertain)
-            }
+            Cause::Late => (
+                "late",
+                "late, last value held",
+                0x408F_0000,
+                "UncertainNoCommunicationLastUsableValue",
+                Trust::Uncertain,
+            ),
             Cause::NotAvailable => {
                 ("not_available", "not available, says the sender", 0x808C_0000, "BadSensorFailure", Trust::Bad)
             }

@@ -29,6 +29,8 @@ const HELLO: Duration = Duration::from_secs(5);
 const OPEN: Duration = Duration::from_secs(10);
 /// A connection that only asks for endpoints lives this long.
 const DISCOVERY: Duration = Duration::from_secs(30);
+/// A channel on which nothing is asked: as long as its token lives at most. Sessions end much earlier.
+const IDLE: Duration = Duration::from_secs(600);
 /// From the first byte of a message to its last, and for a client to take one.
 const STALL: Duration = Duration::from_secs(20);
 /// Connections of which nobody has shown a certificate yet.
@@ -322,19 +324,15 @@ async fn up(
     loop {
         let most = if framing.is_channel() { UNANSWERED } else { UNANSWERED_DISCOVERY };
         let deadline = match framing.stage() {
-            Stage::Hello => Some(start + OPEN),
-            Stage::Discovery => Some(start + DISCOVERY),
-            Stage::Channel => None,
+            Stage::Hello => start + OPEN,
+            Stage::Discovery => start + DISCOVERY,
+            Stage::Channel => Instant::now() + IDLE,
         };
         let next = async {
             flow.ready(most).await;
             read(&mut client, framing, &mut message).await
         };
-        let step = match deadline {
-            Some(deadline) => timeout_at(deadline, next).await.map_err(|_| late("no secure channel in time"))?,
-            None => next.await,
-        };
-        match step? {
+        match timeout_at(deadline, next).await.map_err(|_| late("nothing was said for too long"))?? {
             Step::Forward => {}
             Step::Request => {
                 flow.unanswered.fetch_add(1, Ordering::AcqRel);

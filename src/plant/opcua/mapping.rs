@@ -325,3 +325,127 @@ pub fn refusal(error: &WriteError) -> StatusCode {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plant::opcua::tests::{plan, tag};
+    use crate::quality::Cause;
+
+    fn sample(raw: Option<Raw>, signal: &Signal, causes: Causes) -> Sample {
+        let value = raw.map(|raw| signal.codec.engineering(raw));
+        Sample { raw, value, causes, source_time: 1_767_323_045_250_000_000, received: 1, count: 1 }
+    }
+
+    #[test]
+    fn types_and_values() {
+        use Variant as V;
+        let plan = plan();
+        for (name, kind, form_, raw, want) in [
+            ("Oven.Temp", Type::Double, Form::Unit, Raw::Unsigned(1000), V::Double(60.0)),
+            ("Oven.Mode", Type::Byte, Form::MultiState, Raw::Unsigned(2), V::Byte(2)),
+            ("Oven.Door", Type::Boolean, Form::TwoState, Raw::Unsigned(1), V::Boolean(true)),
+            ("Oven.Flag", Type::Boolean, Form::Bit, Raw::Unsigned(0), V::Boolean(false)),
+            ("Oven.Trim", Type::SByte, Form::Unit, Raw::Signed(-128), V::SByte(-128)),
+            ("Oven.Level", Type::Float, Form::Unit, Raw::F32(1.5_f32.to_bits()), V::Float(1.5)),
+            ("Wide.Big", Type::UInt64, Form::Number, Raw::Unsigned(u64::MAX), V::UInt64(u64::MAX)),
+            ("Precise.Exact", Type::Double, Form::Number, Raw::F64(0.1_f64.to_bits()), V::Double(0.1)),
+            ("DriveCommand.Steps", Type::Int16, Form::Number, Raw::Signed(-3), V::Int16(-3)),
+        ] {
+            let signal = plan.signal(tag(&plan, name));
+            assert_eq!((value_type(signal), form(signal)), (kind, form_), "{name}");
+            assert_eq!(value(signal, &sample(Some(raw), signal, Causes::NONE)), Some(want.clone()), "{name}");
+            assert_eq!(value(signal, &sample(None, signal, Causes::NONE)), None, "{name}");
+            // what is read can be written
+            let written = to_command(signal, &want).unwrap();
+            assert!(matches!(written, Value::Engineering(60.0)) || written == Value::Raw(raw), "{name}: {written:?}");
+        }
+    }
+
+    #[test]
+    fn properties() {
+        let plan = plan();
+        for (name, want) in [
+            ("Oven.Temp", "EngineeringUnits EURange -40..200"),
+            ("Oven.Mode", "EnumValues ValueAsText"),
+            ("Oven.Door", "FalseState TrueState"),
+            ("Oven.Flag", ""),
+            ("Oven.Trim", "EngineeringUnits EURange -128..127"),
+            // a float without a range has none to tell
+            ("Oven.Level", "EngineeringUnits"),
+            ("Precise.Exact", "EURange -1..1"),
+            ("DriveCommand.Steps", "EURange -32768..32767"),
+        ] {
+            let signal = plan.signal(tag(&plan, name));
+            let mut words = Vec::new();
+            for property in Property::ALL.into_iter().filter(|property| has_property(signal, *property)) {
+                words.push(property.name().to_owned());
+                let value = property_value(signal, property);
+                assert_eq!(value == Variant::Empty, property == Property::ValueAsText, "{name}.{}", property.name());
+                if let Variant::ExtensionObject(object) = &value
+                    && let Some(range) = object.inner_as::<Range>()
+                {
+                    words.push(format!("{}..{}", range.low, range.high));
+                }
+            }
+            assert_eq!(words.join(" "), want, "{name}");
+        }
+        let mode = plan.signal(tag(&plan, "Oven.Mode"));
+        let text = |raw| value_as_text(mode, &sample(Some(Raw::Unsigned(raw)), mode, Causes::NONE));
+        assert_eq!(text(2), Some(localized("Fault")));
+        assert_eq!(text(3), Some(localized("")));
+    }
+
+    #[test]
+    fn quality_and_time() {
+        let plan = plan();
+        let signal = plan.signal(tag(&plan, "Oven.Temp"));
+        for cause in Cause::ALL {
+            let sample = sample(Some(Raw::Unsigned(1000)), signal, Causes::of(cause));
+            let data = data_value(value(signal, &sample), &sample, DateTime::now());
+            let meaning = cause.meaning();
+            assert_eq!(data.status.unwrap().bits(), meaning.status);
+            assert_eq!(data.status.unwrap().to_string(), meaning.status_name);
+            assert_eq!(data.value, Some(Variant::Double(60.0)), "the last value is held");
+        }
+        let time = source_time(1_767_323_045_250_000_100).unwrap();
+        assert_eq!(time.as_chrono().timestamp_nanos_opt(), Some(1_767_323_045_250_000_100));
+        assert_eq!(source_time(0), None);
+    }
+
+    #[test]
+    fn what_is_not_exactly_the_type_is_refused() {
+        let plan = plan();
+        let [setpoint, enable, big, level] = ["DriveCommand.Setpoint", "DriveCommand.Enable", "Wide.Big", "Oven.Level"]
+            .map(|name| plan.signal(tag(&plan, name)));
+        for (signal, value, want) in [
+            (setpoint, Variant::Float(1.0), StatusCode::BadTypeMismatch),
+            (setpoint, Variant::UInt16(1), StatusCode::BadTypeMismatch),
+            (setpoint, Variant::Empty, StatusCode::BadTypeMismatch),
+            (setpoint, Variant::from("1"), StatusCode::BadTypeMismatch),
+            (setpoint, Variant::from(vec![1.0]), StatusCode::BadTypeMismatch),
+            (setpoint, Variant::Double(f64::INFINITY), StatusCode::BadOutOfRange),
+            (level, Variant::Float(f32::NAN), StatusCode::BadOutOfRange),
+            (level, Variant::Double(1.0), StatusCode::BadTypeMismatch),
+            (enable, Variant::Byte(1), StatusCode::BadTypeMismatch),
+            (big, Variant::Int64(1), StatusCode::BadTypeMismatch),
+            (big, Variant::Double(1.0), StatusCode::BadTypeMismatch),
+        ] {
+            assert_eq!(to_command(signal, &value), Err(want), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let tag = String::new;
+        for (refused, want) in [
+            (Refusal::NotWritable { tag: tag() }, StatusCode::BadNotWritable),
+            (Refusal::Range { tag: tag(), value: 9.0, min: 0.0, max: 1.0 }, StatusCode::BadOutOfRange),
+            (Refusal::Busy, StatusCode::BadServerTooBusy),
+            (Refusal::BusDown, StatusCode::BadNoCommunication),
+        ] {
+            assert_eq!(refusal(&WriteError::Refused(refused)), want);
+        }
+        assert_eq!(refusal(&WriteError::ControllerGone), status(Causes::of(Cause::ControllerGone)));
+    }
+}

@@ -17,5 +17,8 @@ pub mod space;
 pub mod units;
 pub mod writing;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;
 pub use server::{WORKER_STACK, run};

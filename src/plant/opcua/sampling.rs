@@ -392,3 +392,147 @@ fn hand_over(subscriptions: &SubscriptionCache, news: Vec<Push>) {
         batch.data_value_to_item(push.value.clone(), &push.handle);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quality::{Cause, Causes};
+
+    fn watch(trigger: Trigger) -> Watch {
+        let watch = Watch::new(NodeId::null(), 0, None, false, trigger).every(100.0, false);
+        Watch { introductions: 0, ..watch }
+    }
+
+    /// One look: value, cause, source time in milliseconds.
+    fn look(watch: &mut Watch, (value, cause, time): (f64, Option<Cause>, u64)) -> String {
+        let causes = cause.map_or(Causes::NONE, Causes::of);
+        let source_time = time * 1_000_000;
+        let sample = Sample { raw: None, value: None, causes, source_time, received: 0, count: 1 };
+        if watch.puts_off(&sample) {
+            return "later".into();
+        }
+        let word = |data: DataValue| {
+            let value = match data.value {
+                None => "-".into(),
+                Some(Variant::Empty) => "empty".into(),
+                Some(Variant::Double(value)) => value.to_string(),
+                other => format!("{other:?}"),
+            };
+            let severity = match data.status.unwrap() {
+                status if status.is_bad() => " bad",
+                status if status.is_uncertain() => " uncertain",
+                _ => "",
+            };
+            format!("{value}{severity}{}", if data.source_timestamp.is_some() { "" } else { " unstamped" })
+        };
+        let news = watch.news(Some(Variant::Double(value)), &sample, DateTime::now());
+        news.into_iter().map(word).collect::<Vec<_>>().join(", then ")
+    }
+
+    fn check(mut watch: Watch, looks: &[((f64, Option<Cause>, u64), &str)]) {
+        for (number, (sample, want)) in looks.iter().enumerate() {
+            assert_eq!(look(&mut watch, *sample), *want, "look {number}: {sample:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_filter_quality_is_news_too() {
+        use Cause::{BusOff, InterfaceGone, Late, OutOfRange};
+        check(
+            watch(Trigger::Unfiltered),
+            &[
+                ((1.0, None, 1), "1"),
+                ((1.0, None, 2), ""),
+                ((2.0, None, 3), "2"),
+                ((2.0, Some(Late), 3), "- uncertain, then 2 uncertain"),
+                ((2.0, Some(Late), 3), ""),
+                ((2.0, None, 4), "- uncertain, then 2"),
+                ((9.0, Some(OutOfRange), 5), "9 uncertain"),
+                ((9.0, Some(BusOff), 5), "- bad"),
+                ((9.0, Some(InterfaceGone), 5), "empty bad"),
+                ((9.0, Some(BusOff), 5), "- bad"),
+                ((9.0, None, 6), "9"),
+                ((f64::NAN, Some(OutOfRange), 7), "NaN uncertain"),
+                ((f64::NAN, Some(OutOfRange), 8), ""),
+            ],
+        );
+    }
+
+    #[test]
+    fn filters() {
+        use Cause::Late;
+        check(
+            watch(Trigger::Filtered),
+            &[
+                ((1.0, None, 1), "1"),
+                ((1.0, None, 2), ""),
+                ((1.0, Some(Late), 2), "1 uncertain"),
+                ((1.0, None, 3), "1"),
+            ],
+        );
+        check(
+            watch(Trigger::Timestamp),
+            &[
+                ((1.0, None, 1), "1"),
+                ((1.0, None, 1), ""),
+                ((1.0, None, 2), "1"),
+                ((1.0, Some(Late), 2), "1 uncertain"),
+            ],
+        );
+        for (text, want) in [
+            ("None", Some(Trigger::Unfiltered)),
+            ("DataChangeFilter(ParsedDataChangeFilter { trigger: Status, deadband: None })", Some(Trigger::Filtered)),
+            (
+                "DataChangeFilter(ParsedDataChangeFilter { trigger: StatusValueTimestamp, deadband: None })",
+                Some(Trigger::Timestamp),
+            ),
+            ("EventFilter(…)", None),
+        ] {
+            assert_eq!(Trigger::of(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_source_time_is_right_or_absent() {
+        let modified = || Watch { stamps: Stamps::Apart(Duration::from_millis(100)), ..watch(Trigger::Filtered) };
+        check(
+            watch(Trigger::Unfiltered),
+            // the clock was set back
+            &[((1.0, None, 500), "1"), ((2.0, None, 400), "2 unstamped"), ((3.0, None, 410), "3")],
+        );
+        check(
+            watch(Trigger::Unfiltered).every(50.0, true),
+            &[((1.0, None, 1), "1 unstamped"), ((2.0, None, 200), "2 unstamped")],
+        );
+        // frames every 40 ms: the one that is far enough from the last is waited for
+        check(
+            modified(),
+            &[
+                ((1.0, None, 40), "1"),
+                ((2.0, None, 120), "later"),
+                ((2.0, None, 120), "later"),
+                ((3.0, None, 160), "3"),
+                ((3.0, Some(Cause::Late), 160), "3 uncertain unstamped"),
+                ((4.0, None, 200), "4"),
+            ],
+        );
+        // a frame that nothing follows is not waited for any longer
+        let mut once = modified();
+        look(&mut once, (1.0, None, 40));
+        let later = (0..10).filter(|_| look(&mut once, (2.0, None, 50)) == "later").count();
+        assert_eq!(later, 10);
+        assert_eq!(look(&mut once, (2.0, None, 50)), "2 unstamped");
+    }
+
+    #[test]
+    fn looks_are_on_a_grid() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        for (now, interval, want) in [(0, 10, 10), (9, 10, 10), (10, 10, 20), (1234, 100, 1300), (1, 5000, 5000)] {
+            assert_eq!(next(start, start + ms(now), ms(interval)) - start, ms(want), "{now} {interval}");
+        }
+        for (asked, want) in [(-1.0, 10), (0.0, 10), (0.5, 10), (f64::NAN, 10), (250.0, 250), (1e300, 86_400_000)] {
+            assert_eq!(interval(asked), ms(want), "{asked}");
+        }
+    }
+}

@@ -408,3 +408,113 @@ fn is_array(node: Node) -> bool {
 pub fn is_live(node: Node) -> bool {
     matches!(node, Node::Signal(..) | Node::Property(_, _, Property::ValueAsText))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plant::opcua::tests::plan;
+
+    /// Two sources of every J1939 message.
+    fn seen(_: MessageIndex) -> Vec<(usize, u8)> {
+        vec![(0, 200), (1, 33)]
+    }
+
+    #[test]
+    fn every_node_is_found_by_its_id_and_refers_back() {
+        let space = Space::new(Arc::new(plan()));
+        let mut nodes = vec![Node::Root];
+        let mut at = 0;
+        while let Some(node) = nodes.get(at).copied() {
+            at += 1;
+            let id = space.id(node);
+            assert_eq!(space.find(&id, seen), Some(node), "{id}");
+            let references = space.references(node, seen);
+            let children: Vec<Node> = references
+                .iter()
+                .filter_map(|reference| match &reference.target {
+                    Target::Plant(child) if reference.forward => Some(*child),
+                    _ => None,
+                })
+                .collect();
+            for child in &children {
+                let back = space.references(*child, seen);
+                let parent = |reference: &&Reference| reference.target == Target::Plant(node) && !reference.forward;
+                assert_eq!(back.iter().filter(parent).count(), 1, "{}", space.id(*child));
+            }
+            let definitions = references.iter().filter(|r| r.kind == ReferenceTypeId::HasTypeDefinition);
+            assert_eq!(definitions.count(), 1, "{id}");
+            let mut names: Vec<_> = children.iter().map(|child| space.browse_name(*child).to_string()).collect();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), children.len(), "names below {id} are unique");
+            for attribute in
+                [AttributeId::NodeId, AttributeId::NodeClass, AttributeId::BrowseName, AttributeId::DisplayName]
+            {
+                assert!(space.attribute(node, attribute, false).is_ok(), "{id} {attribute:?}");
+            }
+            let variable = space.class(node) == NodeClass::Variable;
+            for attribute in [
+                AttributeId::DataType,
+                AttributeId::ValueRank,
+                AttributeId::AccessLevel,
+                AttributeId::UserAccessLevel,
+                AttributeId::Historizing,
+            ] {
+                assert_eq!(space.attribute(node, attribute, false).is_ok(), variable, "{id} {attribute:?}");
+            }
+            nodes.extend(children);
+        }
+        assert_eq!(nodes.len(), 54, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn ids_are_fixed_for_good() {
+        let space = Space::new(Arc::new(plan()));
+        for (text, found) in [
+            ("Canvoy", true),
+            ("line", true),
+            ("line.Oven", true),
+            ("line.Oven.Temp", true),
+            ("line.Oven.Temp.EURange", true),
+            ("line.Oven.Identifier", true),
+            ("line.EEC1", true),
+            ("line.EEC1@33", true),
+            ("line.EEC1@33.EngineSpeed", true),
+            ("line.EEC1@200.EngineSpeed.EngineeringUnits", true),
+            ("line.EEC1@34", false),
+            ("line.EEC1@033", false),
+            ("line.EEC1@+33", false),
+            ("line.EEC1@", false),
+            ("line.EEC1@33.", false),
+            ("line.EEC1.EngineSpeed", false),
+            ("line.Oven@33", false),
+            ("line.Oven.Temp.EnumValues", false),
+            ("line.EEC1@33.Identifier", false),
+            ("", false),
+            (".", false),
+            ("line.", false),
+        ] {
+            // only a J1939 message has sources
+            let sources = |message: MessageIndex| if space.is_j1939(message) { seen(message) } else { Vec::new() };
+            let id = NodeId::new(NAMESPACE, text.to_owned());
+            assert_eq!(space.find(&id, sources).is_some(), found, "{text}");
+            assert_eq!(space.find(&NodeId::new(1, text.to_owned()), sources), None);
+        }
+        assert_eq!(space.find(&NodeId::new(NAMESPACE, 5_u32), seen), None);
+    }
+
+    #[test]
+    fn who_may_write_sees_it() {
+        let space = Space::new(Arc::new(plan()));
+        let level = |text: &str, attribute, may_write| {
+            let node = space.find(&NodeId::new(NAMESPACE, text.to_owned()), seen).unwrap();
+            space.attribute(node, attribute, may_write).unwrap()
+        };
+        let (access, user) = (AttributeId::AccessLevel, AttributeId::UserAccessLevel);
+        assert_eq!(level("line.DriveCommand.Enable", access, false), Variant::Byte(3));
+        assert_eq!(level("line.DriveCommand.Enable", user, false), Variant::Byte(1));
+        assert_eq!(level("line.DriveCommand.Enable", user, true), Variant::Byte(3));
+        assert_eq!(level("line.DriveCommand.Locked", user, true), Variant::Byte(1));
+        assert_eq!(level("line.Oven.Temp", access, true), Variant::Byte(1));
+    }
+}
