@@ -8,19 +8,22 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use canvoy::bus::socketcan::{Batch, Sockets, newly_dropped};
+use canvoy::command::MAX_DATAGRAM;
+use canvoy::command::socket::Connection;
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::controller::{Controller, Options};
 use canvoy::notify::Notifier;
 use canvoy::plan::Plan;
 use canvoy::store::layout::{BusState, BusWord};
-use canvoy::store::{Reader, Record};
+use canvoy::store::{Layout, Memory, Reader, Record};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::allocations::Watch;
 use crate::harness::{LIMIT, Process, TempDir, poll, run};
 
 crate::tests! {
-    Vcan: every_frame_is_received_or_counted_as_lost, what_overflows_a_socket_is_counted, classic_and_fd_frames_arrive_with_the_kernels_time,
+    Vcan: every_frame_is_received_or_counted_as_lost, what_overflows_a_socket_is_counted,
+        a_controller_that_was_stopped_counts_what_it_missed, classic_and_fd_frames_arrive_with_the_kernels_time,
         an_interface_may_go_down_and_come_up, an_interface_may_be_removed_and_return,
         an_interface_may_be_missing_at_the_start, error_frames_are_the_state_of_the_bus,
         cyclic_frames_keep_their_rate_and_a_listening_bus_is_silent, receiving_and_sending_allocate_nothing;
@@ -177,6 +180,39 @@ fn what_overflows_a_socket_is_counted() {
     assert_eq!(read(), (kept + 1, 10_000 - kept));
     send("vcan0", "7FF#");
     assert_eq!(read(), (kept + 2, 10_000 - kept), "counted twice");
+}
+
+fn a_controller_that_was_stopped_counts_what_it_missed() {
+    let folder = TempDir::new();
+    let [file, socket] = ["bus.toml", "s"].map(|name| folder.path().join(name));
+    std::fs::write(folder.path().join("bus.dbc"), DBC).expect("write the DBC");
+    let toml = "[bus.a]\ninterface = \"vcan0\"\ndbc = [\"bus.dbc\"]\n";
+    std::fs::write(&file, toml).expect("write the configuration");
+    let sources = canvoy::config::read(&file).expect("readable files");
+    let plan = load(&sources, LoadOptions::default()).expect("a correct configuration").plan;
+    let [file, path] = [&file, &socket].map(|path| path.to_str().expect("UTF-8"));
+    let before = sent("vcan0");
+    let mut controller = Process::start(env!("CARGO_BIN_EXE_canvoy"), &["controller", file, "--socket", path]);
+    let connection = poll("the command socket", LIMIT, || Connection::connect(&socket).ok());
+    let (mut buffer, mut descriptors) = (vec![0; MAX_DATAGRAM], Vec::new());
+    poll("the generation", LIMIT, || connection.receive(&mut buffer, &mut descriptors).ok());
+    let memory = Memory::read_only(descriptors.pop().expect("the store")).expect("map the store");
+    let layout = Layout { buses: 1, records: plan.records };
+    let reader = Reader::open(Arc::new(memory), layout, plan.hash_word()).expect("a store of this plan");
+    let count = |word| reader.bus(0, word);
+    poll("an active bus", LIMIT, || (reader.bus_state(0) == BusState::Active).then_some(()));
+    controller.signal(libc::SIGSTOP);
+    poll("a stale heartbeat", LIMIT, || reader.stale(canvoy::store::clock::monotonic()).then_some(()));
+    run("cangen", &["vcan0", "-g", "0", "-n", "10000", "-L", "8"]);
+    controller.signal(libc::SIGCONT);
+    poll("a fresh heartbeat", LIMIT, || (!reader.stale(canvoy::store::clock::monotonic())).then_some(()));
+    poll("received and lost frames to be all that were sent", LIMIT, || {
+        send("vcan0", "7FF#");
+        (count(BusWord::ReceivedFrames) + count(BusWord::LostFrames) == sent("vcan0") - before).then_some(())
+    });
+    assert!(count(BusWord::LostFrames) > 0, "10,000 frames fitted into the buffer");
+    controller.signal(libc::SIGTERM);
+    assert_eq!(controller.wait_end(), 0);
 }
 
 fn classic_and_fd_frames_arrive_with_the_kernels_time() {
