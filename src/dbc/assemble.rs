@@ -26,7 +26,7 @@ pub(super) fn database(file: &str, items: Vec<(usize, Item)>, report: &mut Repor
     let mut long_names = HashMap::new();
     let mut nodes: Vec<Node> = Vec::new();
     for name in std::mem::take(&mut gathered.nodes) {
-        if nodes.iter().any(|node| node.name == name) || long_names.contains_key(&name) {
+        if long_names.contains_key(&name) {
             continue;
         }
         let notes = gathered.of_node.remove(&name).unwrap_or_default();
@@ -181,13 +181,9 @@ fn message(draft: Draft, id: FrameId, gathered: &mut Gathered, context: &Context
             report.warn(at, format!("message {} has {length} bytes: no frame carries it whole", line.name));
         }
     }
-    let mut senders = Vec::new();
-    for sender in line.transmitter.iter().chain(&notes.senders) {
-        let sender = context.node(sender);
-        if !senders.contains(&sender) {
-            senders.push(sender);
-        }
-    }
+    let mut known = HashSet::new();
+    let senders = line.transmitter.iter().chain(&notes.senders).map(|sender| context.node(sender));
+    let senders = senders.filter(|sender| known.insert(sender.clone())).collect();
     let mut signal_notes = gathered.of_signal.remove(&line.id).unwrap_or_default();
     let (signals, groups) = signals::build(&line, signals, &mut signal_notes, context, report);
     let name = shown(long_name(&attributes, "SystemMessageLongSymbol").unwrap_or(&line.name));

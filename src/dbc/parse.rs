@@ -77,26 +77,7 @@ fn statements(text: &str, report: &mut Report) -> Statements {
             continue;
         };
         found.known += 1;
-        let (end, outcome) = match keyword {
-            Keyword::Section => (scanner.next_start(at), Ok(Item::Nothing)),
-            Keyword::Version | Keyword::Message | Keyword::Signal => {
-                let ends = [scanner.line_end(at), scanner.next_start(at)];
-                read(&mut scanner, text, keyword, word, at, ends, report)
-            }
-            Keyword::Nodes => {
-                let ends = [scanner.next_start(at), scanner.line_end(at)];
-                read(&mut scanner, text, keyword, word, at, ends, report)
-            }
-            Keyword::Semicolon | Keyword::Unused | Keyword::Obsolete => {
-                let next = scanner.next_start(at);
-                let whole = scanner.semicolon(at).unwrap_or(text.len());
-                read(&mut scanner, text, keyword, word, at, [whole, whole.min(next)], report)
-            }
-        };
-        if !scanner.spend(end - at) {
-            report.warn(at, "too much of this file can't be read; the rest of it is left out");
-            break;
-        }
+        let (end, outcome) = read(&mut scanner, keyword, at, text, report);
         match outcome {
             Ok(item) => {
                 if let Item::Message(_) = item {
@@ -133,49 +114,75 @@ fn statements(text: &str, report: &mut Report) -> Statements {
     found
 }
 
-/// Reads the statement at `at`, which ends at the first of `ends` or, where that can't be read, at the second (a
-/// semicolon or a quote is missing). Gives the end that was used.
+/// Reads the statement at `at`; also gives where it ends.
+///
+/// Where that is depends on what is broken, so the likely ends are tried in turn: the statement's own end, then the
+/// next line that looks like a statement (the semicolon is missing), then a semicolon behind that line (it is part of a
+/// text in quotes).
 fn read(
     scanner: &mut Scanner,
-    text: &str,
     keyword: Keyword,
-    word: &str,
     at: usize,
-    ends: [usize; 2],
+    text: &str,
     report: &mut Report,
 ) -> (usize, Result<Item, Refusal>) {
-    let mut refusal = None;
-    for (attempt, end) in ends.into_iter().enumerate() {
-        if (attempt > 0 && Some(end) == ends.first().copied()) || !scanner.spend(3 * (end - at)) {
-            continue;
-        }
-        let mut statement = flatten(text.get(at..end).unwrap_or(""));
-        let closes = matches!(keyword, Keyword::Semicolon | Keyword::Unused);
-        let unclosed = closes && !statement.trim_end().ends_with(';');
-        if unclosed {
-            statement.push(';');
-        }
-        match grammar::read(keyword, &statement) {
-            Ok(item) => {
-                if unclosed && keyword != Keyword::Unused {
-                    report.warn(at, format!("the semicolon behind this {word} is missing"));
-                }
-                return (end, Ok(item));
-            }
-            Err(found) => {
-                if let Some(repaired) = repair::read(word, &statement) {
-                    let what = describe(keyword, word, &statement);
-                    repaired.notes.iter().for_each(|note| report.warn(at, format!("{what}: {note}")));
-                    return (end, Ok(repaired.item));
-                }
-                refusal = Some(found);
-            }
+    let next = scanner.next_start(at);
+    let own = match keyword {
+        Keyword::Section => return (next, Ok(Item::Nothing)),
+        Keyword::Version | Keyword::Message | Keyword::Signal => Some(scanner.line_end(at, next)),
+        Keyword::Nodes => Some(next),
+        Keyword::Semicolon | Keyword::Unused | Keyword::Obsolete => scanner.semicolon(at, next),
+    };
+    let first = own.unwrap_or(next);
+    let mut refusal = match attempt(scanner, keyword, at, text.get(at..first).unwrap_or(""), report) {
+        Ok(item) => return (first, Ok(item)),
+        Err(refusal) => refusal,
+    };
+    let second = match keyword {
+        Keyword::Version | Keyword::Message | Keyword::Signal => Some(next),
+        Keyword::Nodes => Some(scanner.line_end(at, next)),
+        _ if own.is_none() => scanner.far_semicolon(at),
+        _ => None,
+    };
+    if let Some(second) = second.filter(|second| *second != first && scanner.spend(second - at)) {
+        match attempt(scanner, keyword, at, text.get(at..second).unwrap_or(""), report) {
+            Ok(item) => return (second, Ok(item)),
+            Err(found) if second < first => refusal = found,
+            Err(_) => {}
         }
     }
-    let end = ends[0].min(ends[1]);
-    let refusal = refusal.unwrap_or(Refusal { at: 0, reason: "too long".into() });
-    let at = refusal.at.min((end - at).saturating_sub(1));
-    (end, Err(Refusal { at, ..refusal }))
+    let end = second.map_or(first, |second| second.min(first));
+    refusal.at = refusal.at.min((end - at).saturating_sub(1));
+    (end, Err(refusal))
+}
+
+fn attempt(
+    scanner: &Scanner,
+    keyword: Keyword,
+    at: usize,
+    statement: &str,
+    report: &mut Report,
+) -> Result<Item, Refusal> {
+    let word = scanner.word(at);
+    let mut statement = flatten(statement);
+    let closes = matches!(keyword, Keyword::Semicolon | Keyword::Unused);
+    let unclosed = closes && !statement.trim_end().ends_with(';');
+    if unclosed {
+        statement.push(';');
+    }
+    let (item, notes) = match grammar::read(keyword, &statement) {
+        Ok(item) => (item, Vec::new()),
+        Err(refusal) => match repair::read(word, &statement) {
+            Some(repaired) => (repaired.item, repaired.notes),
+            None => return Err(refusal),
+        },
+    };
+    if unclosed && keyword == Keyword::Semicolon {
+        report.warn(at, format!("the semicolon behind this {word} is missing"));
+    }
+    let what = describe(keyword, word, &statement);
+    notes.iter().for_each(|note| report.warn(at, format!("{what}: {note}")));
+    Ok(item)
 }
 
 /// What a statement that can't be read was about.

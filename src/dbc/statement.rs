@@ -41,7 +41,7 @@ pub(super) struct Scanner<'a> {
     starts: Vec<usize>,
     /// Where the last `*/` is; an unclosed `/*` behind it is not searched for again and again.
     last_comment_end: usize,
-    /// Bytes that may still be looked at, so that garbage can't cost more than a few passes over the file.
+    /// Bytes that may still be looked at a second time.
     budget: usize,
 }
 
@@ -59,14 +59,7 @@ impl<'a> Scanner<'a> {
             at += line.len();
         }
         let last_comment_end = text.rfind("*/").unwrap_or(0);
-        Scanner { text, starts, last_comment_end, budget: text.len() * 16 + (1 << 20) }
-    }
-
-    /// Takes `bytes` of work out of the budget; false when it is used up.
-    pub fn spend(&mut self, bytes: usize) -> bool {
-        let enough = self.budget >= bytes;
-        self.budget = self.budget.saturating_sub(bytes);
-        enough
+        Scanner { text, starts, last_comment_end, budget: text.len() * 8 + (1 << 16) }
     }
 
     /// The next line after `at` that looks like a statement; the end of the text where there is none.
@@ -93,34 +86,41 @@ impl<'a> Scanner<'a> {
         word_at(self.text, at)
     }
 
-    /// Behind the first semicolon outside of strings and comments.
-    pub fn semicolon(&mut self, at: usize) -> Option<usize> {
-        self.find(at, |rest| rest.starts_with(';').then_some(1))
+    /// Behind the first semicolon before `limit`, outside of strings and comments.
+    pub fn semicolon(&self, at: usize, limit: usize) -> Option<usize> {
+        self.find(at, limit, |rest| rest.starts_with(';'))
     }
 
-    /// The end of the line outside of strings, or an `SG_` or `BO_` before it on the same line.
-    pub fn line_end(&mut self, at: usize) -> usize {
-        let begin = at;
-        let end = self.find(at, |rest| {
+    /// Takes a second look at `bytes` out of the budget; false when that is used up.
+    pub fn spend(&mut self, bytes: usize) -> bool {
+        let enough = bytes <= self.budget;
+        self.budget = self.budget.saturating_sub(bytes);
+        enough
+    }
+
+    /// As [`Scanner::semicolon`] up to the end of the text, for a statement whose text in quotes holds lines that look
+    /// like statements. `None` too when that has been tried too often: garbage must not cost more than a few passes.
+    pub fn far_semicolon(&mut self, at: usize) -> Option<usize> {
+        let limit = self.text.len().min(at.saturating_add(self.budget));
+        let found = self.find(at, limit, |rest| rest.starts_with(';'));
+        self.spend(found.unwrap_or(limit) - at);
+        found
+    }
+
+    /// The end of the line outside of strings, an `SG_` or `BO_` before it on the same line, or `limit`.
+    pub fn line_end(&self, at: usize, limit: usize) -> usize {
+        let end = self.find(at, limit, |rest| {
             let next = rest.strip_prefix([' ', '\t']).unwrap_or("");
-            let ends = rest.starts_with('\n') || next.starts_with("SG_ ") || next.starts_with("BO_ ");
-            ends.then_some(1)
+            rest.starts_with('\n') || next.starts_with("SG_ ") || next.starts_with("BO_ ")
         });
-        end.filter(|end| *end > begin).unwrap_or(self.text.len())
+        end.unwrap_or(limit)
     }
 
-    /// The first place from `at`, outside of strings and comments, where `test` says how long its match is; the end of
-    /// that match. Bytes looked at are taken out of the budget.
-    fn find(&mut self, mut at: usize, test: impl Fn(&str) -> Option<usize>) -> Option<usize> {
-        let begin = at;
-        let mut found = None;
-        while let Some(rest) = self.text.get(at..).filter(|rest| !rest.is_empty()) {
-            if self.budget < at - begin {
-                break;
-            }
-            if let Some(len) = test(rest) {
-                found = Some(at + len);
-                break;
+    /// Behind the first byte before `limit`, outside of strings and comments, at which `test` holds.
+    fn find(&self, mut at: usize, limit: usize, test: impl Fn(&str) -> bool) -> Option<usize> {
+        while let Some(rest) = self.text.get(at..limit).filter(|rest| !rest.is_empty()) {
+            if test(rest) {
+                return Some(at + 1);
             }
             at += match comment(rest, at < self.last_comment_end) {
                 Some(len) => len,
@@ -128,8 +128,7 @@ impl<'a> Scanner<'a> {
                 None => rest.chars().next().map_or(1, char::len_utf8),
             };
         }
-        self.spend(at - begin);
-        found
+        None
     }
 }
 
@@ -190,4 +189,47 @@ fn word_at(text: &str, at: usize) -> &str {
 
 fn is_blank(c: char) -> bool {
     c.is_whitespace() || c == '\u{FEFF}'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_end_where_they_should() {
+        let text =
+            "CM_ \"a;b\nBO_ 1 M: 8 X\"; // ; \nBO_ 2 N: 8 X SG_ S : 0|1\n SG_ T /* ; */ ;\nBA_ \"x\\\"y;\" 1 ; end";
+        let mut scanner = Scanner::new(text);
+        let place = |part: &str| text.find(part).unwrap();
+        let (second, ba) = (place("BO_ 2"), place("BA_"));
+        assert_eq!(scanner.next_start(0), place("BO_ 1"));
+        assert_eq!(scanner.semicolon(0, place("BO_ 1")), None);
+        assert_eq!(scanner.far_semicolon(0), Some(place(" // ;")));
+        assert_eq!(scanner.skip_blank(place(" // ;")), second);
+        assert_eq!(scanner.line_end(second, text.len()), place("SG_ S"));
+        assert_eq!(scanner.semicolon(place("SG_ T"), text.len()), Some(place("\nBA_")));
+        assert_eq!(scanner.semicolon(ba, text.len()), Some(place(" end")));
+        assert_eq!(scanner.skip_blank(text.len()), text.len());
+        assert_eq!(scanner.word(ba), "BA_");
+    }
+
+    #[test]
+    fn lists_of_keywords_are_no_statements() {
+        let text = "NS_ :\n\tCM_\n\tBA_ \nBS_:\nBU_:\n";
+        assert_eq!(Scanner::new(text).starts, [0, 17, 22]);
+    }
+
+    #[test]
+    fn flattened_statements_keep_their_bytes_in_place() {
+        for (statement, want) in [
+            ("a\r\n\tb", "a   b"),
+            ("a // \"x\"\nb", "a        b"),
+            ("a /* \" */ \"/* b\n*/\"", "a         \"/* b\n*/\""),
+            ("a\u{A0}\"\u{A0}\"", "a  \"\u{A0}\""),
+            ("\"open\n;", "\"open\n;"),
+        ] {
+            assert_eq!(flatten(statement), want);
+            assert_eq!(flatten(statement).len(), statement.len());
+        }
+    }
 }
