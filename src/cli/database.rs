@@ -1,12 +1,14 @@
 //! The DBC files named on a command line: their messages, found by identifier and by name.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
 
 use crate::can::FrameId;
 use crate::dbc::{self, Lookup, Message};
+use crate::diagnostic::Severity;
 
 /// The messages of all files together.
 pub struct Databases {
@@ -18,9 +20,9 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// Reads the files; every mistake in them goes to standard error (only errors with `quiet`). `None` where one of
-    /// them holds nothing usable.
-    pub fn load(files: &[PathBuf], quiet: bool) -> anyhow::Result<Option<Databases>> {
+    /// Reads the files; every mistake in them goes to `report` (with `quiet` only errors). `None` where one of them
+    /// holds nothing usable.
+    pub fn load(files: &[PathBuf], quiet: bool, report: &mut impl Write) -> anyhow::Result<Option<Databases>> {
         let mut messages: Vec<Message> = Vec::new();
         let mut usable = true;
         let mut seen: HashMap<FrameId, String> = HashMap::new();
@@ -29,8 +31,8 @@ impl Databases {
             let name = path.display().to_string();
             let (database, diagnostics) = dbc::parse(&name, &bytes);
             for diagnostic in &diagnostics {
-                if !quiet || diagnostic.severity == crate::diagnostic::Severity::Error {
-                    eprintln!("{diagnostic}");
+                if !quiet || diagnostic.severity == Severity::Error {
+                    writeln!(report, "{diagnostic}")?;
                 }
             }
             let Some(database) = database else {
@@ -41,7 +43,7 @@ impl Databases {
                 match seen.get(&message.id) {
                     Some(before) if !quiet => {
                         let (id, other) = (message.id, &message.name);
-                        eprintln!("{name}: warning: {other} left out: {before} has the same identifier {id}");
+                        writeln!(report, "{name}: warning: {other} left out: {before} has the same identifier {id}")?;
                     }
                     Some(_) => {}
                     None => {

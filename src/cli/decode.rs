@@ -57,33 +57,39 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Some(databases) = Databases::load(&args.dbc, args.quiet)? else { return Ok(ExitCode::from(EXIT_DATA)) };
+    let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    match process(&args, &mut output, &mut io::stderr()) {
+        Ok(code) => Ok(ExitCode::from(code)),
+        Err(error) => ended_early(error, output),
+    }
+}
+
+/// The command with its outputs given; its exit status.
+pub fn process(args: &Args, output: &mut impl Write, errors: &mut impl Write) -> anyhow::Result<u8> {
+    let Some(databases) = Databases::load(&args.dbc, args.quiet, errors)? else { return Ok(EXIT_DATA) };
     let mut lines = Lines::open(args.log.as_deref(), LONGEST_LINE)?;
     let form = match (args.json, args.single_line) {
         (true, _) => Form::Json,
         (false, true) => Form::SingleLine,
         (false, false) => Form::Text,
     };
-    let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    match decode(&databases, form, &mut lines, &mut output) {
-        Ok(0) => Ok(ExitCode::SUCCESS),
-        Ok(malformed) => {
-            let lines = if malformed == 1 { "line" } else { "lines" };
-            eprintln!("{malformed} {lines} could not be read");
-            Ok(ExitCode::from(EXIT_DATA))
-        }
-        // the reader has seen enough
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-            discard(output);
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => Err(error.into()),
+    let malformed = decode(&databases, form, &mut lines, output, errors)?;
+    if malformed > 0 {
+        let lines = if malformed == 1 { "line" } else { "lines" };
+        writeln!(errors, "{malformed} {lines} could not be read")?;
+        return Ok(EXIT_DATA);
     }
+    Ok(0)
 }
 
-/// Drops a writer without trying again to write what it holds.
-pub(super) fn discard<W: Write>(output: BufWriter<W>) {
+/// A reader who has seen enough (`| head`) is no error.
+pub(super) fn ended_early<W: Write>(error: anyhow::Error, output: BufWriter<W>) -> anyhow::Result<ExitCode> {
+    // what the writer holds is not tried again
     drop(output.into_parts());
+    match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        _ => Err(error),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +100,13 @@ enum Form {
 }
 
 /// Decodes all lines; how many were malformed.
-fn decode(databases: &Databases, form: Form, lines: &mut Lines, output: &mut impl Write) -> io::Result<u64> {
+fn decode(
+    databases: &Databases,
+    form: Form,
+    lines: &mut Lines,
+    output: &mut impl Write,
+    errors: &mut impl Write,
+) -> io::Result<u64> {
     let orders: Vec<Vec<usize>> = databases.messages.iter().map(order).collect();
     let mut printer = Printer { databases, orders, values: Vec::new(), text: String::new() };
     let mut malformed = 0;
@@ -118,7 +130,7 @@ fn decode(databases: &Databases, form: Form, lines: &mut Lines, output: &mut imp
             }
             Err(reason) => {
                 malformed += 1;
-                eprintln!("{name}:{number}: {reason}");
+                writeln!(errors, "{name}:{number}: {reason}")?;
             }
         }
     }

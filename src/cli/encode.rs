@@ -1,7 +1,7 @@
 //! `canvoy encode`: frames from the names and values of signals.
 
 use std::fmt;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::database::Databases;
-use super::decode::{EXIT_DATA, discard};
+use super::decode::{EXIT_DATA, ended_early};
 use super::lines::{Line, Lines};
 use crate::can::MAX_LEN;
 use crate::candump::{self, Content, Payload};
@@ -56,27 +56,34 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Some(databases) = Databases::load(&args.dbc, args.quiet)? else { return Ok(ExitCode::from(EXIT_DATA)) };
-    let mut lines = Lines::open(args.input.as_deref(), LONGEST_LINE)?;
     let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    match encode(&databases, &args.interface, &mut lines, &mut output) {
-        Ok(0) => Ok(ExitCode::SUCCESS),
-        Ok(refused) => {
-            let lines = if refused == 1 { "line was" } else { "lines were" };
-            eprintln!("{refused} {lines} refused");
-            Ok(ExitCode::from(EXIT_DATA))
-        }
-        // the reader has seen enough
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-            discard(output);
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => Err(error.into()),
+    match process(&args, &mut output, &mut io::stderr()) {
+        Ok(code) => Ok(ExitCode::from(code)),
+        Err(error) => ended_early(error, output),
     }
 }
 
+/// The command with its outputs given; its exit status.
+pub fn process(args: &Args, output: &mut impl Write, errors: &mut impl Write) -> anyhow::Result<u8> {
+    let Some(databases) = Databases::load(&args.dbc, args.quiet, errors)? else { return Ok(EXIT_DATA) };
+    let mut lines = Lines::open(args.input.as_deref(), LONGEST_LINE)?;
+    let refused = encode(&databases, &args.interface, &mut lines, output, errors)?;
+    if refused > 0 {
+        let lines = if refused == 1 { "line was" } else { "lines were" };
+        writeln!(errors, "{refused} {lines} refused")?;
+        return Ok(EXIT_DATA);
+    }
+    Ok(0)
+}
+
 /// Encodes all lines; how many were refused.
-fn encode(databases: &Databases, interface: &str, lines: &mut Lines, output: &mut impl Write) -> io::Result<u64> {
+fn encode(
+    databases: &Databases,
+    interface: &str,
+    lines: &mut Lines,
+    output: &mut impl Write,
+    errors: &mut impl Write,
+) -> io::Result<u64> {
     let mut refused = 0;
     loop {
         let (name, number) = (lines.name.clone(), lines.number + 1);
@@ -94,7 +101,7 @@ fn encode(databases: &Databases, interface: &str, lines: &mut Lines, output: &mu
             }
             Err(reason) => {
                 refused += 1;
-                eprintln!("{name}:{number}: {reason}");
+                writeln!(errors, "{name}:{number}: {reason}")?;
             }
         }
     }

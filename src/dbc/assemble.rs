@@ -266,8 +266,11 @@ fn check_references(gathered: &Gathered, report: &mut Report) {
         for (name, notes) in by_name {
             let known = signals.get(id).is_some_and(|names| names.contains(name.as_str()));
             if let (false, Some((at, keyword))) = (known, notes.first) {
-                let of =
-                    if signals.contains_key(id) { "its message does not have" } else { "is in no message of the file" };
+                let of = if signals.contains_key(id) {
+                    "its message does not have it"
+                } else {
+                    "is in no message of the file"
+                };
                 missing.push((at, format!("{keyword} of signal {name} left out: {of} (identifier {id})")));
             }
         }

@@ -228,8 +228,13 @@ fn refusal(message: &str, text: &str, skip: usize) -> Refusal {
     let at = place.unwrap_or(0);
     let found = text.get(at..).unwrap_or("").split_whitespace().next();
     let reason = match (reason.strip_prefix("expected "), found) {
-        (None, _) => reason.to_string(),
+        // "Invalid Uint value: '-8'"
+        (None, _) => match reason.split_once("value: ") {
+            Some((_, value)) => format!("{value} is not possible here"),
+            None => reason.to_string(),
+        },
         (Some(_), None) => "it ends too early".into(),
+        (Some(_), Some(found)) if found.starts_with('"') => "the quote is not closed".into(),
         (Some(rules), Some(found)) => expected(rules, found),
     };
     Refusal { at: at.saturating_sub(skip), reason }
@@ -237,7 +242,9 @@ fn refusal(message: &str, text: &str, skip: usize) -> Refusal {
 
 /// The grammar's rule names in the words of people who write DBC files.
 fn expected(rules: &str, found: &str) -> String {
-    const WORDS: [(&str, &str); 15] = [
+    const WORDS: [(&str, &str); 17] = [
+        ("uint", "a number"),
+        ("int", "a number"),
         ("quoted_str", "a text in quotes"),
         ("ident_ext", "a name"),
         ("ident", "a name"),

@@ -69,7 +69,8 @@ fn statements(text: &str, report: &mut Report) -> Statements {
         let word = scanner.word(at);
         let Some(keyword) = keyword(word) else {
             let end = scanner.next_start(at);
-            let last = report.line(end.saturating_sub(1).max(at));
+            let skipped = text.get(at..end).unwrap_or("").trim_end();
+            let last = report.line((at + skipped.len()).saturating_sub(1).max(at));
             let lines =
                 if last > report.line(at) { format!("; left out up to line {last}") } else { "; left out".into() };
             report.warn(at, format!("not a DBC statement{lines}"));
@@ -187,7 +188,7 @@ fn attempt(
 
 /// What a statement that can't be read was about.
 fn describe(keyword: Keyword, word: &str, statement: &str) -> String {
-    let words = statement.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty());
+    let words = statement.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty());
     let nth = |n| words.clone().nth(n).unwrap_or("without a name");
     match keyword {
         Keyword::Message => format!("message {} and its signals", nth(2)),

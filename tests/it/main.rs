@@ -3,6 +3,7 @@
 mod allocations;
 mod config;
 mod control;
+mod dbc;
 mod machine;
 mod store;
 mod tidy;
