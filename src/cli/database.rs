@@ -14,9 +14,9 @@ use crate::diagnostic::Severity;
 pub struct Databases {
     pub messages: Vec<Message>,
     lookup: Lookup,
-    /// By the name shown, then by the name in the BO_ line; `None` where that names several messages.
     by_name: HashMap<String, usize>,
-    by_dbc_name: HashMap<String, Option<usize>>,
+    /// By the long name as the file has it and by the one in the BO_ line; `None` where that names several messages.
+    by_file_name: HashMap<String, Option<usize>>,
 }
 
 impl Databases {
@@ -58,12 +58,16 @@ impl Databases {
 
     pub fn new(messages: Vec<Message>) -> Databases {
         let mut by_name = HashMap::new();
-        let mut by_dbc_name: HashMap<String, Option<usize>> = HashMap::new();
+        let mut by_file_name: HashMap<String, Option<usize>> = HashMap::new();
         for (index, message) in messages.iter().enumerate() {
             by_name.entry(message.name.clone()).or_insert(index);
-            by_dbc_name.entry(message.dbc_name.clone()).and_modify(|found| *found = None).or_insert(Some(index));
+            let mut names = vec![message.file_name(), &message.dbc_name];
+            names.dedup();
+            for name in names {
+                by_file_name.entry(name.into()).and_modify(|found| *found = None).or_insert(Some(index));
+            }
         }
-        Databases { lookup: Lookup::new(&messages), messages, by_name, by_dbc_name }
+        Databases { lookup: Lookup::new(&messages), messages, by_name, by_file_name }
     }
 
     /// The message of a frame, and its place in `messages`.
@@ -72,9 +76,9 @@ impl Databases {
         self.messages.get(index).map(|message| (index, message))
     }
 
-    /// By either name.
+    /// By the name shown, else by one that only this message has in its file.
     pub fn by_name(&self, name: &str) -> Option<&Message> {
-        let index = self.by_name.get(name).copied().or_else(|| self.by_dbc_name.get(name).copied().flatten())?;
+        let index = self.by_name.get(name).copied().or_else(|| self.by_file_name.get(name).copied().flatten())?;
         self.messages.get(index)
     }
 }

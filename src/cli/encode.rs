@@ -147,20 +147,18 @@ fn frame(databases: &Databases, line: &str) -> Result<Content, String> {
     Ok(Content::Data { id: message.id, fd: fd.then_some(u8::from(!no_switch)), payload })
 }
 
-/// A signal by the name shown, else by the one in the SG_ line.
+/// A signal by the name shown, else by the long name as the file has it, else by the one in the SG_ line.
 fn signal<'a>(message: &'a Message, name: &str) -> Result<(usize, &'a Signal), String> {
-    let find = |wanted: fn(&Signal) -> &str| {
+    let names: [fn(&Signal) -> &str; 3] = [|signal| &signal.name, Signal::file_name, |signal| &signal.dbc_name];
+    for wanted in names {
         let mut found = message.signals.iter().enumerate().filter(|(_, signal)| wanted(signal) == name);
-        (found.next(), found.next())
-    };
-    if let (Some(signal), _) = find(|signal| &signal.name) {
-        return Ok(signal);
+        match (found.next(), found.next()) {
+            (Some(signal), None) => return Ok(signal),
+            (Some(_), Some(_)) => return Err(format!("{} has several signals {name:?}", message.name)),
+            (None, _) => {}
+        }
     }
-    match find(|signal| &signal.dbc_name) {
-        (Some(signal), None) => Ok(signal),
-        (Some(_), Some(_)) => Err(format!("{} has several signals {name:?}", message.name)),
-        (None, _) => Err(format!("{} has no signal {name:?}", message.name)),
-    }
+    Err(format!("{} has no signal {name:?}", message.name))
 }
 
 /// An engineering value: a number or a word of the value table.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use canvoy::can::FrameId;
@@ -34,15 +35,17 @@ fn signal<'a>(message: &'a Message, name: &str) -> &'a Signal {
 }
 
 /// A file of this test, away from the sources.
-fn scratch(name: &str, content: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("dbc-{}-{name}", std::process::id()));
+fn scratch(content: &str) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("dbc-{}-{number}", std::process::id()));
     std::fs::write(&path, content).unwrap();
     path
 }
 
 /// `canvoy decode`: exit status, output, what is said on standard error.
 fn run_decode(dbc: PathBuf, log: &str, json: bool, single_line: bool) -> (u8, String, String) {
-    let log = scratch(&format!("{}-{json}-{single_line}.log", dbc.file_stem().unwrap().display()), log);
+    let log = scratch(log);
     let args = decode::Args { dbc: vec![dbc], json, single_line, quiet: true, log: Some(log.clone()) };
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let code = decode::process(&args, &mut output, &mut errors).unwrap();
@@ -53,7 +56,7 @@ fn run_decode(dbc: PathBuf, log: &str, json: bool, single_line: bool) -> (u8, St
 
 /// `canvoy encode`, as `run_decode`.
 fn run_encode(dbc: PathBuf, input: &str) -> (u8, String, String) {
-    let file = scratch(&format!("{}.jsonl", dbc.file_stem().unwrap().display()), input);
+    let file = scratch(input);
     let args = encode::Args { dbc: vec![dbc], interface: "can0".into(), quiet: true, input: Some(file.clone()) };
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let code = encode::process(&args, &mut output, &mut errors).unwrap();
@@ -101,11 +104,8 @@ fn decodes_and_encodes_as_cantools() {
         }
         let name = golden.file_stem().unwrap().to_str().unwrap();
         let file = if fixture(name).exists() { fixture(name) } else { path(&format!("dbc/{name}.dbc")) };
-        let lines: Vec<Value> = std::fs::read_to_string(&golden)
-            .unwrap()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<Value> =
+            std::fs::read_to_string(&golden).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let (decoded, encoded): (Vec<Value>, Vec<Value>) =
             lines.into_iter().partition(|line| line.get("payload").is_some());
         vectors += decoded.len() + encoded.len();
@@ -136,7 +136,8 @@ fn check_decoded(file: &Path, vectors: &[Value]) {
         }
         let (got, signals) = (got["signals"].as_object().unwrap(), want["signals"].as_object().unwrap());
         assert_eq!(got.keys().collect::<Vec<_>>(), signals.keys().collect::<Vec<_>>(), "{place}");
-        let message = database.messages.iter().find(|m| want["message"] == m.file_name()).unwrap();
+        let is_meant = |m: &&Message| want["id"] == m.id.to_string() && want["extended"] == m.id.is_extended();
+        let message = database.messages.iter().find(is_meant).unwrap();
         for (name, want) in signals {
             let got = &got[name];
             assert_eq!(got["raw"], want["raw"], "{name} in {place}");
@@ -206,10 +207,13 @@ fn a_log_line_that_is_none_is_reported_and_the_rest_decoded() {
 fn floats_that_are_no_numbers_have_no_value() {
     let (_, output, _) = run_decode(fixture("values"), "can0 404#0000C07F\ncan0 404#000080FF\n", true, false);
     let shown: Vec<&str> = output.lines().filter_map(|line| line.split_once("\"F\":")).map(|(_, f)| f).collect();
-    assert_eq!(shown, [
-        "{\"raw\":\"2143289344\",\"value\":null,\"label\":null,\"unit\":null}}}",
-        "{\"raw\":\"4286578688\",\"value\":null,\"label\":null,\"unit\":null}}}",
-    ]);
+    assert_eq!(
+        shown,
+        [
+            "{\"raw\":\"2143289344\",\"value\":null,\"label\":null,\"unit\":null}}}",
+            "{\"raw\":\"4286578688\",\"value\":null,\"label\":null,\"unit\":null}}}",
+        ]
+    );
 }
 
 #[test]
@@ -234,57 +238,153 @@ fn what_can_not_be_encoded_is_refused() {
         }
     };
     // values
-    check("values", r#"{"message":"Words","signals":{"Level":12.5,"State":"On","Flag":1}}"#, Ok("400#0119010000000000"));
-    check("values", r#"{"message":"Words","signals":{"Level":128}}"#, Err("Level: value 128 needs a raw value outside 0..=255"));
+    check(
+        "values",
+        r#"{"message":"Words","signals":{"Level":12.5,"State":"On","Flag":1}}"#,
+        Ok("400#0119010000000000"),
+    );
+    check(
+        "values",
+        r#"{"message":"Words","signals":{"Level":128}}"#,
+        Err("Level: value 128 needs a raw value outside 0..=255"),
+    );
     check("values", r#"{"message":"Words","signals":{"State":-128.5}}"#, Ok("400#8000000000000000"));
-    check("values", r#"{"message":"Words","signals":{"State":-129}}"#, Err("State: value -129 needs a raw value outside -128..=127"));
-    check("values", r#"{"message":"Words","signals":{"State":"Open"}}"#, Err("State: \"Open\" is not in its value table"));
-    check("values", r#"{"message":"Words","signals":{"SameWords":"Off"}}"#, Err("SameWords: \"Off\" names several raw values: give a number"));
+    check(
+        "values",
+        r#"{"message":"Words","signals":{"State":-129}}"#,
+        Err("State: value -129 needs a raw value outside -128..=127"),
+    );
+    check(
+        "values",
+        r#"{"message":"Words","signals":{"State":"Open"}}"#,
+        Err("State: \"Open\" is not in its value table"),
+    );
+    check(
+        "values",
+        r#"{"message":"Words","signals":{"SameWords":"Off"}}"#,
+        Err("SameWords: \"Off\" names several raw values: give a number"),
+    );
     check("values", r#"{"message":"Words","signals":{"State":null}}"#, Err("State: neither a number nor a word"));
     check("values", r#"{"message":"Words","raw":{"State":"128"}}"#, Err("State: raw value 128 is outside -128..=127"));
-    check("values", r#"{"message":"Words","raw":{"State":"1.5"}}"#, Err("State: \"1.5\" is no raw value of a signed integer"));
-    check("values", r#"{"message":"Words","raw":{"Level":"-1"}}"#, Err("Level: \"-1\" is no raw value of a unsigned integer"));
+    check(
+        "values",
+        r#"{"message":"Words","raw":{"State":"1.5"}}"#,
+        Err("State: \"1.5\" is no raw value of a signed integer"),
+    );
+    check(
+        "values",
+        r#"{"message":"Words","raw":{"Level":"-1"}}"#,
+        Err("Level: \"-1\" is no raw value of a unsigned integer"),
+    );
     check("values", r#"{"message":"Words","raw":{"State":"1"},"signals":{"State":1}}"#, Err("State is given twice"));
     check("values", r#"{"message":"Words","signals":{"State":1,"State":2}}"#, Err("State is given twice"));
     check("values", r#"{"message":"Words","signals":{"Nobody":1}}"#, Err("Words has no signal \"Nobody\""));
     check("values", r#"{"message":"Nobody"}"#, Err("no message \"Nobody\" in the DBC files"));
     check("values", r#"{"message":"Words"}"#, Ok("400#0000000000000000"));
     check("values", r#"{"signals":{}}"#, Err("missing field `message` at line 1 column 14"));
-    check("values", r#"{"message":"Words","value":{}}"#, Err("unknown field `value`, expected one of `message`, `signals`, `raw` at line 1 column 26"));
+    check(
+        "values",
+        r#"{"message":"Words","value":{}}"#,
+        Err("unknown field `value`, expected one of `message`, `signals`, `raw` at line 1 column 26"),
+    );
     check("values", r#"{"message":"Big","signals":{"All":18446744073709551615}}"#, Ok("401#FFFFFFFFFFFFFFFF"));
     check("values", r#"{"message":"Big","signals":{"All":9007199254740993}}"#, Ok("401#0100000000002000"));
-    check("values", r#"{"message":"Big","signals":{"All":1e20}}"#, Err("All: value 100000000000000000000 needs a raw value outside 0..=18446744073709551615"));
+    check(
+        "values",
+        r#"{"message":"Big","signals":{"All":1e20}}"#,
+        Err("All: value 100000000000000000000 needs a raw value outside 0..=18446744073709551615"),
+    );
     check("values", r#"{"message":"Float","raw":{"F":"2143289344"}}"#, Ok("404#0000C07F00000000"));
-    check("values", r#"{"message":"Float","signals":{"F":1e39}}"#, Err("F: value 1000000000000000000000000000000000000000 does not fit the signal's floating-point format"));
-    check("layout", r#"{"message":"Scaling","signals":{"Constant":7}}"#, Err("Constant: the signal's factor is 0: it is a constant and can't be encoded"));
-    check("layout", r#"{"message":"Scaling","raw":{"Constant":"3"},"signals":{"Negative":-53.5}}"#, Ok("205#037F000000000000"));
+    check(
+        "values",
+        r#"{"message":"Float","signals":{"F":1e39}}"#,
+        Err("F: value 1000000000000000000000000000000000000000 does not fit the signal's floating-point format"),
+    );
+    check(
+        "layout",
+        r#"{"message":"Scaling","signals":{"Constant":7}}"#,
+        Err("Constant: the signal's factor is 0: it is a constant and can't be encoded"),
+    );
+    check(
+        "layout",
+        r#"{"message":"Scaling","raw":{"Constant":"3"},"signals":{"Negative":-53.5}}"#,
+        Ok("205#037F000000000000"),
+    );
     // layout
-    check("layout", r#"{"message":"Overlap","signals":{"One":1,"Two":1}}"#, Err("One and Two share bits: only one of them can be written"));
+    check(
+        "layout",
+        r#"{"message":"Overlap","signals":{"One":1,"Two":1}}"#,
+        Err("One and Two share bits: only one of them can be written"),
+    );
     check("layout", r#"{"message":"Overlap","signals":{"Two":255}}"#, Ok("201#00FF000000000000"));
     check("layout", r#"{"message":"Twice","signals":{"Same":255}}"#, Ok("202#00FF000000000000"));
     check("layout", r#"{"message":"Twice","signals":{"Branch_2":258}}"#, Ok("202#0000010002010000"));
     // branches
     check("multiplex", r#"{"message":"Simple","signals":{"OnOne":5}}"#, Ok("100#0105000000000000"));
-    check("multiplex", r#"{"message":"Simple","signals":{"OnOne":5,"OnZero":1}}"#, Err("OnZero is present only where raw Page is 0, which the other values rule out"));
-    check("multiplex", r#"{"message":"Simple","signals":{"OnOne":5,"Page":0}}"#, Err("OnOne is present only where raw Page is 1, which the other values rule out"));
-    check("multiplex", r#"{"message":"Ranges","signals":{"Low":5}}"#, Err("Low is present only where raw Page is 0 to 3; give that signal too"));
+    check(
+        "multiplex",
+        r#"{"message":"Simple","signals":{"OnOne":5,"OnZero":1}}"#,
+        Err("OnZero is present only where raw Page is 0, which the other values rule out"),
+    );
+    check(
+        "multiplex",
+        r#"{"message":"Simple","signals":{"OnOne":5,"Page":0}}"#,
+        Err("OnOne is present only where raw Page is 1, which the other values rule out"),
+    );
+    check(
+        "multiplex",
+        r#"{"message":"Ranges","signals":{"Low":5}}"#,
+        Err("Low is present only where raw Page is 0 to 3; give that signal too"),
+    );
     check("multiplex", r#"{"message":"Ranges","signals":{"Wide":5,"Page":20}}"#, Ok("101#1405000000000000"));
-    check("multiplex", r#"{"message":"Ranges","signals":{"Wide":5,"Page":13}}"#, Err("Wide is present only where raw Page is 10 to 12, 20, 255, which the other values rule out"));
+    check(
+        "multiplex",
+        r#"{"message":"Ranges","signals":{"Wide":5,"Page":13}}"#,
+        Err("Wide is present only where raw Page is 10 to 12, 20, 255, which the other values rule out"),
+    );
     check("multiplex", r#"{"message":"Nested","signals":{"Deepest":7}}"#, Ok("102#4100FF0700000000"));
-    check("multiplex", r#"{"message":"Nested","signals":{"Deepest":7,"OnOuterZero":1}}"#, Err("Deepest is present only where raw Outer is 1, which the other values rule out"));
-    check("multiplex", r#"{"message":"Several","signals":{"OnRight":7,"Right":3,"OnLeft":1,"Left":2}}"#, Ok("103#0203010700000000"));
-    check("multiplex_faults", r#"{"message":"SignedSelector","signals":{"NeverReached":1}}"#, Err("NeverReached is present only where raw Page is 255, which the other values rule out"));
+    check(
+        "multiplex",
+        r#"{"message":"Nested","signals":{"Deepest":7,"OnOuterZero":1}}"#,
+        Err("OnOuterZero is present only where raw Outer is 0, which the other values rule out"),
+    );
+    check(
+        "multiplex",
+        r#"{"message":"Several","signals":{"OnRight":7,"Right":3,"OnLeft":1,"Left":2}}"#,
+        Ok("103#0203010700000000"),
+    );
+    check(
+        "multiplex_faults",
+        r#"{"message":"SignedSelector","signals":{"NeverReached":1}}"#,
+        Err("NeverReached is present only where raw Page is 255, which the other values rule out"),
+    );
     // start values
-    check("attributes", r#"{"message":"Cyclic"}"#, Ok("500#04050000FD000000"));
-    check("attributes", r#"{"message":"Cyclic","signals":{"Start":-10}}"#, Ok("500#00050000FD000000"));
+    check("attributes", r#"{"message":"Cyclic"}"#, Ok("500#040500FD00000000"));
+    check("attributes", r#"{"message":"Cyclic","signals":{"Start":-10}}"#, Ok("500#000500FD00000000"));
     // names
-    check("long_names", r#"{"message":"ShortMessageNameOfThirtyTwoChars","signals":{"Child":1}}"#, Ok("600#0101000000000000"));
-    check("long_names", r#"{"message":"ShortMessageNameOfThirtyTwoCharsIsLonger","signals":{"ShortSignalNameOfThirtyTwoCharactersIsLonger":2,"With spaces, v1_2":1}}"#, Ok("600#0200000100000000"));
-    check("long_names", r#"{"message":"ShortMessageNameOfThirtyTwoChars","signals":{"ShortSignalNameOfThirtyTwoCharac":2,"Spaced":1}}"#, Ok("600#0200000100000000"));
+    check(
+        "long_names",
+        r#"{"message":"ShortMessageNameOfThirtyTwoChars","signals":{"Child":1}}"#,
+        Ok("600#0101000000000000"),
+    );
+    check(
+        "long_names",
+        r#"{"message":"ShortMessageNameOfThirtyTwoCharsIsLonger","signals":{"ShortSignalNameOfThirtyTwoCharactersIsLonger":2,"With spaces, v1_2":1}}"#,
+        Ok("600#0200000100000000"),
+    );
+    check(
+        "long_names",
+        r#"{"message":"ShortMessageNameOfThirtyTwoChars","signals":{"ShortSignalNameOfThirtyTwoCharac":2,"Spaced":1}}"#,
+        Ok("600#0200000100000000"),
+    );
     // frames
     check("fd", r#"{"message":"FdOfEight","signals":{"S":1}}"#, Ok("701##00100000000000000"));
     check("fd", r#"{"message":"ExtendedFd","signals":{"S":1}}"#, Ok("00000704##1000000000000000000000001"));
-    check("j1939", r#"{"message":"Transport","signals":{"Late":1}}"#, Err("Transport has 200 bytes, a frame at most 64"));
+    check(
+        "j1939",
+        r#"{"message":"Transport","signals":{"Late":1}}"#,
+        Err("Transport has 200 bytes, a frame at most 64"),
+    );
 }
 
 #[test]
