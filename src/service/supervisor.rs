@@ -41,6 +41,8 @@ pub struct Options {
 const DEMO_USER: &str = "demo";
 /// How long both may take to end when they are asked to; then they are killed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the controller waits for the plant to end first.
+const HEAD_START: Duration = Duration::from_millis(500);
 /// A process that was ready for this long is started again without more and more delay.
 const GOOD_LIFE: Duration = Duration::from_millis(300);
 /// Longest line of a log that is kept in one piece, in bytes.
@@ -225,17 +227,16 @@ impl Supervisor {
         self.terminal.status(&line);
     }
 
-    /// Asks both to end, waits, and kills what is left; at once after another Ctrl-C.
+    /// Asks both to end, the plant first: it would report the end of the other. Waits, and kills what is left; at once
+    /// after another Ctrl-C.
     async fn stop(&mut self, interrupt: &mut tokio::signal::unix::Signal, log: &mut mpsc::Receiver<Vec<u8>>) {
-        for process in [&mut self.plant, &mut self.controller] {
-            process.signal(Signal::SIGTERM);
-        }
+        let (plant, controller) = (&mut self.plant, &mut self.controller);
         let ended = async {
-            for process in [&mut self.plant, &mut self.controller] {
-                if let Some(child) = &mut process.child {
-                    let _ = child.wait().await;
-                }
-            }
+            plant.signal(Signal::SIGTERM);
+            let _ = timeout(HEAD_START, plant.wait()).await;
+            controller.signal(Signal::SIGTERM);
+            controller.wait().await;
+            plant.wait().await;
         };
         let terminal = &mut self.terminal;
         let reading = async {
@@ -386,6 +387,13 @@ impl Process {
             }
         }
         ready
+    }
+
+    /// Until it has ended, if it runs.
+    async fn wait(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.wait().await;
+        }
     }
 
     fn signal(&self, signal: Signal) {

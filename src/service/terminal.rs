@@ -48,6 +48,7 @@ impl Terminal {
 
     /// The line at the bottom; where there is none, a line like all others.
     pub fn status(&mut self, text: &str) {
+        self.clear();
         // what a DBC file says must not move the cursor
         self.status = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         if self.live {
