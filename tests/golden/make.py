@@ -44,7 +44,7 @@ EDITS = {
         (r"(8\|8@1\+ \(1,0\) \[0\|0\])\n", r'\1 "" B' + "\n"), (r"\(5\.,-5\.\)", "(5,-5) [0|0]"), (r"\(\.5", "(0.5"),
         (r"\[-1.*INF\]", "[0|0]"), (r"B C // .*", "B"), ("2017_Digits", "Digits"), ("3Phase", "Phase3"), (" 1A", " A"),
         (" 2B", " B"), ("F 1;", "F : 1;"), ("BOOL False True", "INT 0 1"), ("ENU ", "ENUM "), ("0x0 0xFF", "0 255"),
-        (r"Phase3 5\.", "Phase3 5"), ("100 True", "100 1"), ('2.5 "two and a half" ', ""), ("1.0 ", "1 "),
+        (r"Phase3 5\.", "Phase3 5"), ("100 True", "100 1"), ('2.5 "two and a half" ', ""), (r"1\.0 ", "1 "),
         (r'"C:\\"', r'"C:\\\\ "'), (r'"one" 2\n', '"one" ;\n')],
     "multiplex_faults": [
         (LINE % "SG_ (Lost|Whose|Torn|Unknown|One|Two) ", ""), ("SG_ Bare m : 8", "SG_ Bare : 8"),
@@ -163,7 +163,8 @@ def vectors(stem, database):
             check(message, data, signals, renamed)
             yield {"id": frame(message, data)[0], "extended": message.is_extended_frame, "payload": data.hex(),
                    "message": shown(message.name), "signals": signals}
-        if sum(other.name == message.name for other in database.messages) > 1:
+        names = [signal.name for signal in message.signals]
+        if len(set(names)) < len(names) or sum(other.name == message.name for other in database.messages) > 1:
             continue  # the name does not say which
         for setting in branches(message):
             data = bytearray(RANDOM.randbytes(length))
