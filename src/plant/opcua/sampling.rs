@@ -403,8 +403,11 @@ mod tests {
         Watch { introductions: 0, ..watch }
     }
 
-    /// One look: value, cause, source time in milliseconds.
-    fn look(watch: &mut Watch, (value, cause, time): (f64, Option<Cause>, u64)) -> String {
+    /// Value, cause, source time in milliseconds.
+    type Seen = (f64, Option<Cause>, u64);
+
+    /// What one look hands over, in words.
+    fn look(watch: &mut Watch, (value, cause, time): Seen) -> String {
         let causes = cause.map_or(Causes::NONE, Causes::of);
         let source_time = time * 1_000_000;
         let sample = Sample { raw: None, value: None, causes, source_time, received: 0, count: 1 };
@@ -429,7 +432,7 @@ mod tests {
         news.into_iter().map(word).collect::<Vec<_>>().join(", then ")
     }
 
-    fn check(mut watch: Watch, looks: &[((f64, Option<Cause>, u64), &str)]) {
+    fn check(mut watch: Watch, looks: &[(Seen, &str)]) {
         for (number, (sample, want)) in looks.iter().enumerate() {
             assert_eq!(look(&mut watch, *sample), *want, "look {number}: {sample:?}");
         }
