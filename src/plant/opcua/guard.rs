@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use opcua::types::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::framing::{self, Answer, Framing, HEADER, Refusal, Stage, Verdict};
@@ -63,13 +63,22 @@ impl Peers {
 
 /// What the guard goes by.
 pub struct Guard {
-    /// Where the server layer listens.
-    pub inner: SocketAddr,
+    /// The port of 127.0.0.1 that the server layer listens on; none while it begins.
+    pub inner: watch::Receiver<Option<u16>>,
     pub offers_none: bool,
     /// Connections with a certificate.
     pub max_connections: usize,
     pub trust: Trust,
     pub peers: Arc<Peers>,
+}
+
+impl Guard {
+    /// A connection to the server layer, as soon as it is there.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let mut inner = self.inner.clone();
+        let port = inner.wait_for(Option::is_some).await.ok().and_then(|port| *port);
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port.ok_or(io::ErrorKind::NotConnected)?)).await
+    }
 }
 
 /// All connections, so that there are never too many.
@@ -270,23 +279,21 @@ impl Link<'_> {
         let mut framing = Framing::new(self.shared.guard.offers_none);
         let mut message = Vec::new();
         // nothing reaches the server layer before a good Hello
-        let hello = read(&mut client, &mut framing, &mut message);
+        let hello = async {
+            read(&mut client, &mut framing, &mut message).await?;
+            Ok(self.shared.guard.connect().await?)
+        };
         let inner = match timeout_at(start + HELLO, hello).await {
             Err(_) => return Some(Refusal { status: StatusCode::BadTimeout, reason: "no Hello in time" }),
             Ok(Err(End::Refused(refusal))) => return Some(refusal),
-            Ok(Err(End::Io(_))) => return None,
-            Ok(Ok(_)) => TcpStream::connect(self.shared.guard.inner).await,
-        };
-        let (from_inner, mut to_inner) = match inner {
-            Ok(inner) => {
-                prepare(&inner);
-                inner.into_split()
+            Ok(Err(End::Io(error))) => {
+                tracing::trace!(peer = %self.peer, %error, "OPC UA connection ended");
+                return None;
             }
-            Err(error) => {
-                tracing::error!(%error, "the OPC UA server layer is not there");
-                return Some(Refusal { status: StatusCode::BadServerHalted, reason: "the server is stopping" });
-            }
+            Ok(Ok(inner)) => inner,
         };
+        prepare(&inner);
+        let (from_inner, mut to_inner) = inner.into_split();
         let (shared, id, peer, opened) = (self.shared, self.id, self.peer, &mut self.opened);
         let up = async {
             to_inner.write_all(&message).await?;

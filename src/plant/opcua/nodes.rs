@@ -239,13 +239,13 @@ impl Nodes {
                 // -1: the publishing interval of the subscription (OPC 10000-4, 7.21)
                 _ => publishing_interval(context, item),
             };
-            let watch = Watch::new(wanted.node_id.clone(), tag, source, text, trigger)
+            let mut watch = Watch::new(wanted.node_id.clone(), tag, source, text, trigger)
                 .every(interval, item.sampling_interval() < 0.0)
                 .enabled(item.monitoring_mode() != MonitoringMode::Disabled);
             // The server layer holds values back and rewrites their source time when they come closer than its own
             // interval. We take the samples ourselves, so its interval becomes 0 (half a microsecond, cut off).
             item.revise_sampling_interval(0.0005);
-            watch.initial(&mut initial);
+            watch.begin(&mut initial);
             self.sampling.add(item.handle(), watch);
         }
         item.set_initial_value(initial);
@@ -391,9 +391,18 @@ impl NodeManager for Nodes {
         }
     }
 
-    async fn delete_monitored_items(&self, _context: &RequestContext, items: &[&MonitoredItemRef]) {
+    async fn delete_monitored_items(&self, context: &RequestContext, items: &[&MonitoredItemRef]) {
+        let session = context.subscriptions.get_session_subscriptions(context.session_id);
         for item in items {
             self.sampling.remove(item.handle());
+            let with_subscription = session.as_ref().is_none_or(|session| {
+                let session = session.lock();
+                let subscription = session.get(item.handle().subscription_id);
+                subscription.is_none_or(|subscription| subscription.is_empty())
+            });
+            if with_subscription {
+                self.sampling.leave_behind();
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ const SOON: Duration = Duration::from_millis(50);
 const INTRODUCTIONS: u8 = 2;
 /// When to look again at what was put off.
 const AGAIN: Duration = Duration::from_millis(10);
+/// Items left behind, at some 100 bytes each, before the server layer begins anew.
+const MOST_LEFT: usize = 500_000;
 /// Values handed over under one lock of the server layer.
 const BATCH: usize = 1000;
 
@@ -129,14 +132,22 @@ impl Watch {
         self
     }
 
-    /// Makes the initial value one that later ones can follow.
-    pub fn initial(&self, value: &mut DataValue) {
-        if value.status.is_some_and(|status| status.is_bad()) {
-            value.value = None;
+    /// Makes the initial value one that later ones can follow: what comes next is compared with it.
+    pub fn begin(&mut self, initial: &mut DataValue) {
+        let status = initial.status.unwrap_or_default();
+        if status.is_bad() {
+            initial.value = None;
         }
+        let time = initial.source_timestamp.and_then(|time| time.as_chrono().timestamp_nanos_opt());
         if self.stamps == Stamps::Never {
-            value.source_timestamp = None;
+            initial.source_timestamp = None;
         }
+        self.last = Some(Sent {
+            value: initial.value.clone(),
+            status,
+            source_time: time.and_then(|time| u64::try_from(time).ok()).unwrap_or(0),
+            stamped: initial.source_timestamp.is_some(),
+        });
     }
 
     /// What to hand over for this sample: nothing, the value, or a marker and the value.
@@ -244,6 +255,9 @@ pub struct Sampling {
     start: Instant,
     items: Mutex<Items>,
     changed: Notify,
+    /// Items that the server layer keeps although their subscription is gone.
+    left: AtomicUsize,
+    littered: Notify,
 }
 
 /// A value on its way to the server layer.
@@ -255,7 +269,13 @@ struct Push {
 
 impl Sampling {
     pub fn new() -> Sampling {
-        Sampling { start: Instant::now(), items: Mutex::default(), changed: Notify::new() }
+        Sampling {
+            start: Instant::now(),
+            items: Mutex::default(),
+            changed: Notify::new(),
+            left: AtomicUsize::new(0),
+            littered: Notify::new(),
+        }
     }
 
     fn items(&self) -> MutexGuard<'_, Items> {
@@ -297,6 +317,18 @@ impl Sampling {
             watch.enabled = enabled;
             watch.introductions = INTRODUCTIONS;
         }
+    }
+
+    /// Counts an item that went with its whole subscription.
+    pub fn leave_behind(&self) {
+        if self.left.fetch_add(1, Ordering::Relaxed) + 1 == MOST_LEFT {
+            self.littered.notify_one();
+        }
+    }
+
+    /// Returns when so much was left behind that the server layer should begin anew.
+    pub async fn littered(&self) {
+        self.littered.notified().await;
     }
 
     /// How many items there are.
@@ -459,6 +491,21 @@ mod tests {
                 ((f64::NAN, Some(OutOfRange), 8), ""),
             ],
         );
+    }
+
+    #[test]
+    fn the_first_look_follows_the_initial_value() {
+        let mut late = watch(Trigger::Unfiltered);
+        late.introductions = INTRODUCTIONS;
+        let mut initial = DataValue { value: Some(Variant::Double(1.0)), ..DataValue::null() };
+        late.begin(&mut initial);
+        assert_eq!(look(&mut late, (1.0, Some(Cause::Late), 1)), "- uncertain, then 1 uncertain");
+        assert_eq!(
+            look(&mut late, (1.0, Some(Cause::Late), 1)),
+            "1 uncertain",
+            "once more, should it not be registered"
+        );
+        assert_eq!(look(&mut late, (1.0, Some(Cause::Late), 1)), "");
     }
 
     #[test]

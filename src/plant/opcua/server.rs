@@ -15,6 +15,7 @@ use opcua::server::{
 };
 use opcua::types::{BuildInfo, DateTime, MessageSecurityMode, VariableId, Variant};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::config::Config;
 use super::guard::{self, Guard, Peers};
@@ -69,33 +70,73 @@ pub async fn run(
     };
     let (own, trust) = tokio::task::spawn_blocking(prepare).await.context("certificates")??;
 
-    let sampling = Arc::new(Sampling::new());
     let peers = Arc::new(Peers::default());
-    let (server, handle) = build(&plant, &config, address, &own, &trust, &sampling, &peers)?;
-    let subscriptions = server.subscriptions();
-    let inner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the OPC UA server's own listener")?;
+    let (inner, port) = watch::channel(None);
     let guard = Guard {
-        inner: inner.local_addr().context("the OPC UA server's own listener")?,
+        inner: port,
         offers_none: config.security_policy_none,
         max_connections: config.max_connections,
-        trust,
-        peers,
+        trust: trust.clone(),
+        peers: peers.clone(),
     };
-    let mut layer = tokio::spawn(server.run_with(inner));
+    let layers = async {
+        loop {
+            let (server, handle, sampling) = build(&plant, &config, address, &own, &trust, &peers)?;
+            layer(&plant, server, handle, &sampling, &inner, address).await?;
+            tracing::info!("OPC UA server begun anew, to be rid of what deleted subscriptions left behind");
+        }
+    };
+    tokio::select! {
+        ended = layers => ended,
+        () = guard::serve(listener, guard) => Ok(()),
+        () = shutdown => Ok(()),
+    }
+}
+
+/// One life of the server layer. It ends by itself when too much is left behind in it: the layer keeps an entry for
+/// each monitored item of a deleted subscription, for ever (async-opcua 0.19). Clients then connect again.
+async fn layer(
+    plant: &Plant,
+    server: Server,
+    handle: ServerHandle,
+    sampling: &Sampling,
+    inner: &watch::Sender<Option<u16>>,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    let own = "the OPC UA server's own listener";
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context(own)?;
+    let port = listener.local_addr().context(own)?.port();
+    let subscriptions = server.subscriptions();
+    let stop = Stop(&handle);
+    let mut running = tokio::spawn(server.run_with(listener));
     tokio::select! {
         () = publish_port(&handle, address.port()) => {}
-        ended = &mut layer => bail!("the OPC UA server ended: {ended:?}"),
+        ended = &mut running => bail!("the OPC UA server ended: {ended:?}"),
     }
+    inner.send_replace(Some(port));
     tracing::info!(%address, "OPC UA server ready");
-    let ended = tokio::select! {
-        ended = &mut layer => Err(anyhow!("the OPC UA server ended: {ended:?}")),
-        () = guard::serve(listener, guard) => Ok(()),
-        () = sampling.run(&plant, subscriptions) => Ok(()),
-        () = count_sessions(&handle, &plant) => Ok(()),
-        () = shutdown => Ok(()),
-    };
-    handle.cancel();
-    ended
+    tokio::select! {
+        ended = &mut running => bail!("the OPC UA server ended: {ended:?}"),
+        () = sampling.run(plant, subscriptions) => {}
+        () = count_sessions(&handle, plant) => {}
+        () = sampling.littered() => {}
+    }
+    inner.send_replace(None);
+    drop(stop);
+    // what does not end when it is told to is ended
+    if tokio::time::timeout(Duration::from_secs(1), &mut running).await.is_err() {
+        running.abort();
+    }
+    Ok(())
+}
+
+/// Tells the server layer to end, however its user ends.
+struct Stop<'a>(&'a ServerHandle);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 /// Keeps [`Plant::opcua_sessions`] up to date.
@@ -128,10 +169,10 @@ fn build(
     address: SocketAddr,
     own: &Own,
     trust: &Trust,
-    sampling: &Arc<Sampling>,
     peers: &Arc<Peers>,
-) -> anyhow::Result<(Server, ServerHandle)> {
+) -> anyhow::Result<(Server, ServerHandle, Arc<Sampling>)> {
     let host = host(address.ip());
+    let sampling = Arc::new(Sampling::new());
     let login = Login { users: Users::new(config.users.clone()), anonymous_read: config.anonymous_read };
     let nodes = Nodes::new(plant.clone(), sampling.clone(), peers.clone());
     let mut builder = ServerBuilder::new()
@@ -169,7 +210,7 @@ fn build(
     let builder = builder.default_endpoint(SecurityPolicy::Basic256Sha256.to_str());
     let (server, handle) = builder.build().map_err(|error| anyhow!("the OPC UA server: {error}"))?;
     match handle.get_namespace_index(NAMESPACE_URI) {
-        Some(NAMESPACE) => Ok((server, handle)),
+        Some(NAMESPACE) => Ok((server, handle, sampling)),
         other => bail!("the namespace {NAMESPACE_URI} has the index {other:?} instead of {NAMESPACE}"),
     }
 }
