@@ -32,11 +32,15 @@ Examples:
 With --json, one object a line:
   {\"time\":1790000000.123456,\"bus\":\"can0\",\"id\":\"1F4\",\"extended\":false,\"message\":\"Motor\",
    \"signals\":{\"Torque\":{\"raw\":\"-3\",\"value\":-1.5,\"label\":null,\"unit\":\"Nm\"}}}
-\"raw\" is what the bits say, as a decimal string (the IEEE bits of a float); \"value\" is raw * factor + offset, null
-where it is not a finite number; \"label\" is the word of the value table. \"message\" is null and \"signals\" is empty
-for an identifier that no DBC file has. \"time\" is null without a time stamp; dates (candump -tA) are read as UTC.
 
-A line that is not candump's is reported with its number on standard error, and the rest is decoded.
+\"raw\" is what the bits say, as a decimal string (the IEEE bits of a float). \"value\" is raw * factor + offset, null \
+where it is not a finite number. \"label\" is the word of the value table. \"message\" is null and \"signals\" is \
+empty for an identifier that no DBC file has. \"time\" is null without a time stamp; dates (candump -tA) are read as \
+UTC.
+
+A line that is not candump's is reported with its number on standard error, and the rest is decoded. Error frames are \
+no messages: --json leaves them out.
+
 Exit status: 0 all lines decoded, 65 some lines or a DBC file could not be read.")]
 pub struct Args {
     /// DBC file; may be given several times
@@ -113,11 +117,18 @@ fn decode(
     loop {
         let (name, number) = (lines.name.clone(), lines.number + 1);
         let Some(line) = lines.next(|| output.flush())? else { break };
-        let parsed = match line {
-            Line::Text(text) => candump::parse(text).map(|line| (text, line)).map_err(|error| error.to_string()),
-            Line::NotUtf8 => Err("not text".into()),
-            Line::TooLong => Err("too long for a line of candump".into()),
+        // candump -a shows bytes as text, whatever they are
+        let lossy;
+        let text = match line {
+            Line::Text(text) => Ok(text),
+            Line::NotUtf8(text) => {
+                lossy = text;
+                Ok(lossy.as_str())
+            }
+            Line::TooLong => Err("too long for a line of candump".to_string()),
         };
+        let parsed =
+            text.and_then(|text| candump::parse(text).map(|line| (text, line)).map_err(|error| error.to_string()));
         match parsed {
             Ok((_, None)) => {}
             Ok((text, Some(line))) => {

@@ -26,19 +26,20 @@ const LONGEST_LINE: usize = 1 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  echo '{\"message\":\"Motor\",\"signals\":{\"Torque\":-1.5,\"Mode\":\"Running\"}}' | canvoy encode --dbc plant.dbc
+  echo '{\"message\":\"Motor\",\"signals\":{\"Torque\":-1.5}}' | canvoy encode --dbc plant.dbc
   canvoy encode --dbc plant.dbc --interface vcan0 values.jsonl | canplayer -I -
 
-\"signals\" holds engineering values: numbers, or words of the value table. A number becomes the nearest raw value,
-halves the even one. \"raw\" holds raw values as decimal strings, {\"message\":\"Motor\",\"raw\":{\"Torque\":\"-3\"}}; a
-float signal's are its IEEE bits. Both may stand together, for different signals.
+Values: \"signals\" holds engineering values, numbers or words of the value table; a number becomes the nearest raw \
+value, halves the even one. \"raw\" holds raw values as decimal strings, a float signal's are its IEEE bits: \
+{\"message\":\"Motor\",\"raw\":{\"Torque\":\"-3\"}}. Both may stand together, for different signals.
 
-A signal that is not named gets its start value (GenSigStartValue), 0 without one; bits of no signal are 0. A selector
-that is not named takes the only value that selects the named signals.
+Not named: a signal gets its start value (GenSigStartValue), 0 without one; bits of no signal are 0. A selector takes \
+the only value that selects the named signals.
 
-What can't be represented is refused, never clipped: a value outside the signal's bits, signals of different branches,
-signals that share bits. The physical range of the DBC is not checked here. A refused line is reported with its number
-on standard error and gives no output line.
+Refused, never clipped: a value outside the signal's bits, signals of different branches, signals that share bits. The \
+physical range of the DBC is not checked here. A refused line is reported with its number on standard error and gives \
+no output line. The payload has the length that the DBC gives.
+
 Exit status: 0 all lines encoded, 65 some lines were refused or a DBC file could not be read.")]
 pub struct Args {
     /// DBC file; may be given several times
@@ -91,7 +92,7 @@ fn encode(
         let frame = match line {
             Line::Text(text) if text.trim().is_empty() => continue,
             Line::Text(text) => frame(databases, text),
-            Line::NotUtf8 => Err("not UTF-8".into()),
+            Line::NotUtf8(_) => Err("not UTF-8".into()),
             Line::TooLong => Err("too long".into()),
         };
         match frame {

@@ -20,7 +20,8 @@ pub struct Lines {
 /// What was read.
 pub enum Line<'a> {
     Text(&'a str),
-    NotUtf8,
+    /// With a stand-in for what is no UTF-8.
+    NotUtf8(String),
     TooLong,
 }
 
@@ -74,7 +75,7 @@ impl Lines {
         Ok(Some(match std::str::from_utf8(&self.line) {
             _ if too_long => Line::TooLong,
             Ok(text) => Line::Text(text),
-            Err(_) => Line::NotUtf8,
+            Err(_) => Line::NotUtf8(String::from_utf8_lossy(&self.line).into_owned()),
         }))
     }
 }
@@ -93,11 +94,11 @@ mod tests {
         while let Some(line) = lines.next(|| Ok(())).unwrap() {
             got.push(match line {
                 Line::Text(text) => text.to_string(),
-                Line::NotUtf8 => "not UTF-8".into(),
+                Line::NotUtf8(text) => format!("not UTF-8: {text}"),
                 Line::TooLong => "too long".into(),
             });
         }
-        assert_eq!(got, ["one\r", "", "too long", "not UTF-8", "last"]);
+        assert_eq!(got, ["one\r", "", "too long", "not UTF-8: tw\u{FFFD}", "last"]);
         assert_eq!(lines.number, 5);
     }
 }

@@ -42,13 +42,13 @@ impl Signal {
     /// Whether this raw value says that there is no value: by the J1939 rule in a J1939 message (an error indicator
     /// included), or because the value table names it so.
     pub fn not_available(&self, message: &Message, raw: Raw) -> bool {
-        if message.pgn.is_some()
-            && let Raw::Unsigned(bits) = raw
-        {
-            return matches!(j1939_validity(self.codec.size, bits), Validity::Error | Validity::NotAvailable);
-        }
-        let Some(key) = raw.as_i128() else { return false };
-        self.value_table.iter().any(|(k, word)| *k == key && says_not_available(word))
+        let by_code = match raw {
+            Raw::Unsigned(bits) if message.pgn.is_some() => {
+                matches!(j1939_validity(self.codec.size, bits), Validity::Error | Validity::NotAvailable)
+            }
+            _ => false,
+        };
+        by_code || self.label(raw).is_some_and(says_not_available)
     }
 }
 

@@ -184,7 +184,7 @@ fn text_is_that_of_cantools() {
 
 #[test]
 fn a_log_line_that_is_none_is_reported_and_the_rest_decoded() {
-    let log = "can0 400#FF\nnonsense\n(1.0) can0 7FE#00\n\ncan0 400#0\n(1.0) can1 20000004#0000\n(1.0) can1 400#R\n";
+    let log = "can0 400   [1]  FF   '\u{FFFD}'\nnonsense\n(1.0) can0 7FE#00\n\ncan0 400#0\n(1.0) can1 20000004#0000\n(1.0) can1 400#R\n";
     let (code, output, errors) = run_decode(fixture("values"), log, true, false);
     let (head, tail) = ("{\"time\":1.0,\"bus\":\"can", "\"signals\":{}}\n");
     assert_eq!(
@@ -428,6 +428,24 @@ fn frame_formats() {
     check("j1939", "NotJ1939", false, None);
     check("j1939", "Standard", false, None);
     check("j1939_protocol", "EEC1", false, Some(0xF004));
+}
+
+#[test]
+fn raw_values_that_say_there_is_none() {
+    let check = |dbc: &str, name: &str, of: &str, raw: u64, want: bool| {
+        let database = load(dbc);
+        let message = message(&database, name);
+        assert_eq!(signal(message, of).not_available(message, Raw::Unsigned(raw)), want, "{of} {raw:X}");
+    };
+    check("j1939", "EEC1", "EngineSpeed", 0xFF00, true);
+    check("j1939", "EEC1", "EngineSpeed", 0xFE00, true);
+    check("j1939", "EEC1", "EngineSpeed", 0xFAFF, false);
+    check("j1939", "EEC1", "StarterMode", 3, true);
+    check("j1939", "NotJ1939", "S", 0xFF, false);
+    check("values", "Words", "Level", 0xFF, true);
+    check("values", "Words", "Level", 0xFE, false);
+    check("values", "Words", "Flag", 1, false);
+    check("values", "Big", "All", u64::MAX, true);
 }
 
 #[test]
