@@ -95,6 +95,8 @@ pub struct Watch {
     due: Instant,
     enabled: bool,
     introductions: u8,
+    /// Status of the initial value, which is all that the server layer has if it did not know the item yet.
+    first: StatusCode,
     /// How long news have been put off, see [`Watch::puts_off`].
     waited: Duration,
     last: Option<Sent>,
@@ -113,6 +115,7 @@ impl Watch {
             due: Instant::now(),
             enabled: true,
             introductions: INTRODUCTIONS,
+            first: StatusCode::Good,
             waited: Duration::ZERO,
             last: None,
         }
@@ -142,6 +145,7 @@ impl Watch {
         if self.stamps == Stamps::Never {
             initial.source_timestamp = None;
         }
+        self.first = status;
         self.last = Some(Sent {
             value: initial.value.clone(),
             status,
@@ -170,7 +174,8 @@ impl Watch {
             if !changed && introduced {
                 return Vec::new();
             }
-            if same_value && last.status != status && self.trigger == Trigger::Unfiltered {
+            let other_status = last.status != status || !introduced && self.first != status;
+            if same_value && other_status && self.trigger == Trigger::Unfiltered {
                 if status.is_bad() {
                     // absent and Empty are the same on the wire, but not to the server layer
                     value = if last.value.is_none() { Some(Variant::Empty) } else { None };
@@ -500,11 +505,8 @@ mod tests {
         let mut initial = DataValue { value: Some(Variant::Double(1.0)), ..DataValue::null() };
         late.begin(&mut initial);
         assert_eq!(look(&mut late, (1.0, Some(Cause::Late), 1)), "- uncertain, then 1 uncertain");
-        assert_eq!(
-            look(&mut late, (1.0, Some(Cause::Late), 1)),
-            "1 uncertain",
-            "once more, should it not be registered"
-        );
+        let again = "once more, should the server layer not have known the item";
+        assert_eq!(look(&mut late, (1.0, Some(Cause::Late), 1)), "- uncertain, then 1 uncertain", "{again}");
         assert_eq!(look(&mut late, (1.0, Some(Cause::Late), 1)), "");
     }
 
