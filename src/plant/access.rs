@@ -101,6 +101,16 @@ fn parse(text: &str) -> Result<Vec<Entry<'_>>, String> {
         .collect()
 }
 
+/// Whether the file can be read and understood; the number of users in it. A file that is not there has none.
+pub fn check(file: &Path) -> anyhow::Result<usize> {
+    let text = match fs::read_to_string(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        other => other.with_context(|| format!("users: {}", file.display()))?,
+    };
+    let entries = parse(&text).map_err(anyhow::Error::msg).with_context(|| format!("users: {}", file.display()))?;
+    Ok(entries.len())
+}
+
 fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err("a user name has 1 to 64 characters");
@@ -235,6 +245,10 @@ mod tests {
         add(&file, "anna", "second").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(fs::read_to_string(&file).unwrap().starts_with("# plant 3\n"));
+        assert_eq!(check(&file).unwrap(), 2);
+        assert_eq!(check(&folder.join("none")).unwrap(), 0);
+        fs::write(folder.join("odd"), "anna:secret\n").unwrap();
+        assert!(check(&folder.join("odd")).is_err());
         let quick = |file| Users { delay: Duration::from_millis(20), ..Users::new(file) };
         let users = quick(Some(file));
         for (name, password, want) in [

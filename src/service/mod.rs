@@ -8,6 +8,7 @@
 //! Under systemd there is no supervisor: each process is a unit of its own.
 
 pub mod banner;
+pub mod child;
 pub mod controller;
 pub mod exit;
 pub mod folder;

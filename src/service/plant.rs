@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::plant::link::{self, End, Handover, Link};
 use crate::plant::status::{Counters, Status};
 use crate::plant::view::Request;
-use crate::plant::{Plant, http, opcua};
+use crate::plant::{Plant, access, http, opcua};
 use crate::service::exit::{CONFIG, Failure, INTERNAL, PERMISSION, UNAVAILABLE};
 use crate::service::{log, process};
 use crate::store::{Layout, Reader, clock};
@@ -145,6 +145,7 @@ async fn try_work(options: &Options, notifier: &Notifier) -> anyhow::Result<std:
         });
     }
     if settings.opcua.enabled {
+        check_users(&settings.opcua)?;
         let listener = listen("OPC UA", settings.opcua.listen, "[opcua]", "--opcua-port")?;
         let (plant, state) = (plant.clone(), options.state.clone());
         let config = settings.opcua.clone();
@@ -217,6 +218,26 @@ fn plan_of(handover: Handover) -> anyhow::Result<(Plan, Settings, Reader)> {
 
 fn hexadecimal(plan: &Plan) -> String {
     plan.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file that can't be understood is a mistake now; one that is not there may come while we run.
+fn check_users(config: &opcua::Config) -> Result<(), Failure> {
+    let Some(file) = &config.users else {
+        if !config.anonymous_read {
+            warn!(
+                "nobody can log in to the OPC UA server: add users = \"FILE\" to [opcua], and a user by `canvoy user add FILE NAME`"
+            );
+        }
+        return Ok(());
+    };
+    match access::check(file) {
+        Ok(0) => {
+            warn!(file = %file.display(), "nobody can log in to the OPC UA server yet: `canvoy user add FILE NAME`")
+        }
+        Ok(_) => {}
+        Err(error) => return Err(Failure::new(CONFIG, format!("{error:#}"))),
+    }
+    Ok(())
 }
 
 fn listen(protocol: &str, address: SocketAddr, section: &str, flag: &str) -> Result<TcpListener, Failure> {

@@ -1,26 +1,22 @@
 //! `canvoy run` and `canvoy demo`: starts controller and plant, keeps both running, shows how things are.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::UnixDatagram;
-use tokio::process::{Child, ChildStderr, Command};
+use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::banner;
-use super::exit::{self, Failure};
+use super::child::{Event, Process};
+use super::exit::Failure;
 use super::folder::{self, Private};
 use super::plant::Overrides;
-use super::restart::{Action, Ending, SETTLED, Side, decide};
+use super::restart::{Action, Ending, Side};
 use super::source::{Source, print_diagnostics};
 use super::terminal::Terminal;
 use crate::config::LoadOptions;
@@ -41,12 +37,10 @@ pub struct Options {
 const DEMO_USER: &str = "demo";
 /// How long both may take to end when they are asked to; then they are killed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Until the next attempt where a process can't be started at all.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long the controller waits for the plant to end first.
 const HEAD_START: Duration = Duration::from_millis(500);
-/// A process that was ready for this long is started again without more and more delay.
-const GOOD_LIFE: Duration = Duration::from_millis(300);
-/// Longest line of a log that is kept in one piece, in bytes.
-const LINE: usize = 16 * 1024;
 
 /// Runs until it is told to stop.
 pub fn run(mut options: Options) -> anyhow::Result<ExitCode> {
@@ -138,22 +132,15 @@ struct Supervisor {
     banner: Option<String>,
 }
 
-/// What one of the processes did.
-enum Event {
-    Ended(Ending),
-    Restart,
-    /// A notification, as for systemd (sd_notify(3)).
-    Told(String),
-}
-
 impl Supervisor {
     async fn serve(&mut self) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = if ignores_hang_up() { None } else { Some(signal(SignalKind::hangup())?) };
         let (lines, mut log) = mpsc::channel(64);
-        self.controller.start(&self.terminal, &lines)?;
-        self.plant.start(&self.terminal, &lines)?;
+        let lines = self.terminal.shared.then_some(lines);
+        self.controller.start(lines.as_ref())?;
+        self.plant.start(lines.as_ref())?;
         let mut tick = interval(self.terminal.period());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.tick().await;
@@ -184,7 +171,17 @@ impl Supervisor {
                         self.terminal.log(describe(side, ending, after).as_bytes());
                     }
                 },
-                Event::Restart => process.start(&self.terminal, &lines)?,
+                Event::Restart => {
+                    if let Err(error) = process.start(lines.as_ref()) {
+                        process.retry(RETRY);
+                        self.terminal.log(format!("canvoy: {error:#}; trying again\n").as_bytes());
+                    }
+                }
+                Event::Stuck => {
+                    process.stuck();
+                    let text = format!("canvoy: the {} does not move any more and is killed\n", name(side));
+                    self.terminal.log(text.as_bytes());
+                }
                 Event::Told(text) => {
                     if process.told(&text) {
                         self.show_banner();
@@ -195,8 +192,9 @@ impl Supervisor {
         self.notifier.stopping();
         self.terminal.status("");
         self.stop(&mut interrupt, &mut log).await;
-        // what they said last
-        while let Ok(line) = log.try_recv() {
+        // what they said last: their pipes end with them
+        drop(lines);
+        while let Ok(Some(line)) = timeout(HEAD_START, log.recv()).await {
             self.terminal.log(&line);
         }
         // the process that ended has said why
@@ -244,198 +242,25 @@ impl Supervisor {
             while let Some(line) = log.recv().await {
                 terminal.log(&line);
             }
+            std::future::pending().await
         };
         let in_time = tokio::select! {
             done = timeout(PATIENCE, ended) => done.is_ok(),
             _ = interrupt.recv() => false,
-            () = reading => false,
+            never = reading => never,
         };
         if !in_time {
-            for process in [&mut self.plant, &mut self.controller] {
-                if let Some(child) = &mut process.child {
-                    // fails only where it has ended
-                    let _ = child.kill().await;
-                }
-            }
+            self.plant.kill().await;
+            self.controller.kill().await;
         }
     }
 }
 
-/// A process, running or about to be started again.
-struct Process {
-    side: Side,
-    arguments: Vec<OsString>,
-    /// Where it tells what systemd would be told.
-    notifications: UnixDatagram,
-    notify_path: PathBuf,
-    child: Option<Child>,
-    restart_at: Option<Instant>,
-    starts: u64,
-    /// Since when this life is ready.
-    ready: Option<Instant>,
-    /// Some life was ready for long enough.
-    settled: bool,
-    failures: u32,
-    /// Its last status line.
-    status: String,
-}
-
-impl Process {
-    fn new(side: Side, arguments: Vec<OsString>, folder: &Path) -> anyhow::Result<Process> {
-        let name = match side {
-            Side::Controller => "controller.notify",
-            Side::Plant => "plant.notify",
-        };
-        let notify_path = folder.join(name);
-        let _ = std::fs::remove_file(&notify_path);
-        let notifications =
-            UnixDatagram::bind(&notify_path).with_context(|| format!("make the socket {}", notify_path.display()))?;
-        Ok(Process {
-            side,
-            arguments,
-            notifications,
-            notify_path,
-            child: None,
-            restart_at: None,
-            starts: 0,
-            ready: None,
-            settled: false,
-            failures: 0,
-            status: String::new(),
-        })
+fn name(side: Side) -> &'static str {
+    match side {
+        Side::Controller => "controller",
+        Side::Plant => "plant side",
     }
-
-    fn start(&mut self, terminal: &Terminal, lines: &mpsc::Sender<Vec<u8>>) -> anyhow::Result<()> {
-        // the program that we are, also when another version has been installed in its place since
-        let mut command = Command::new("/proc/self/exe");
-        command
-            .arg0("canvoy")
-            .args(&self.arguments[..1])
-            .arg(format!("--supervisor={}", std::process::id()))
-            .args((self.side == Side::Plant).then(|| format!("--restarts={}", self.starts)))
-            .args(&self.arguments[1..])
-            .env("NOTIFY_SOCKET", &self.notify_path)
-            .env_remove("WATCHDOG_USEC")
-            .env_remove("WATCHDOG_PID")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            // Ctrl-C reaches us alone; we tell them
-            .process_group(0)
-            .kill_on_drop(true);
-        if terminal.shared {
-            command.stderr(Stdio::piped()).env("CLICOLOR_FORCE", "1");
-        }
-        let mut child = command.spawn().context("can't start a process")?;
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(forward(stderr, lines.clone()));
-        }
-        self.child = Some(child);
-        self.restart_at = None;
-        self.starts += 1;
-        Ok(())
-    }
-
-    /// The next thing that happens to it. Cancelling it loses nothing.
-    async fn event(&mut self) -> Event {
-        let mut buffer = [0; 4096];
-        let restart_at = self.restart_at;
-        tokio::select! {
-            // its last words come before its end
-            biased;
-            Ok(length) = self.notifications.recv(&mut buffer) => {
-                Event::Told(String::from_utf8_lossy(&buffer[..length]).into_owned())
-            }
-            ended = async {
-                match &mut self.child {
-                    Some(child) => child.wait().await,
-                    None => std::future::pending().await,
-                }
-            } => Event::Ended(ended.map_or(Ending::Exited(exit::SYSTEM), Ending::from)),
-            () = async {
-                match restart_at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            } => Event::Restart,
-        }
-    }
-
-    /// Takes note of its end; what is to be done.
-    fn ended(&mut self, ending: Ending) -> Action {
-        self.child = None;
-        let lived = self.ready.take().map(|since| since.elapsed()).unwrap_or_default();
-        self.settled |= lived >= SETTLED;
-        self.failures = if lived >= GOOD_LIFE { 0 } else { self.failures.saturating_add(1) };
-        let action = decide(self.side, ending, self.settled, self.failures);
-        if let Action::Restart(after) = action {
-            self.restart_at = Some(Instant::now() + after);
-        }
-        action
-    }
-
-    /// Takes note of a notification; whether it says that it is ready.
-    fn told(&mut self, text: &str) -> bool {
-        let mut ready = false;
-        for line in text.lines() {
-            match line.split_once('=') {
-                Some(("READY", "1")) => {
-                    self.ready.get_or_insert_with(Instant::now);
-                    ready = true;
-                }
-                Some(("STATUS", status)) => self.status = status.to_owned(),
-                _ => {}
-            }
-        }
-        ready
-    }
-
-    /// Until it has ended, if it runs.
-    async fn wait(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.wait().await;
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
-        if let Some(id) = id {
-            // not waited for yet, so the id is still its own; fails only where it has ended
-            let _ = kill(Pid::from_raw(id), signal);
-        }
-    }
-}
-
-/// Hands on what a process writes, line by line.
-async fn forward(stderr: ChildStderr, lines: mpsc::Sender<Vec<u8>>) {
-    let mut reader = BufReader::with_capacity(LINE, stderr);
-    loop {
-        let mut line = Vec::new();
-        match read_line(&mut reader, &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        if lines.send(line).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// A line, or as much of it as the buffer holds.
-async fn read_line(reader: &mut BufReader<ChildStderr>, line: &mut Vec<u8>) -> io::Result<usize> {
-    while line.len() < LINE {
-        let available = reader.fill_buf().await?;
-        if available.is_empty() {
-            break;
-        }
-        let end = available.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
-        let taken = end.unwrap_or(available.len());
-        line.extend_from_slice(&available[..taken]);
-        reader.consume(taken);
-        if end.is_some() {
-            break;
-        }
-    }
-    Ok(line.len())
 }
 
 fn describe(side: Side, ending: Ending, after: Duration) -> String {
@@ -508,25 +333,5 @@ mod tests {
         let (one, other) = (random_password().unwrap(), random_password().unwrap());
         assert_eq!(one.len(), 12);
         assert_ne!(one, other);
-    }
-
-    #[tokio::test]
-    async fn notifications_and_lives() {
-        let folder = Private::new(|_| None).unwrap();
-        let mut process = Process::new(Side::Plant, Vec::new(), folder.path()).unwrap();
-        let notifier = Notifier::new(Some(process.notify_path.as_os_str()), None);
-        notifier.ready("first");
-        let Event::Told(text) = process.event().await else { panic!("no notification") };
-        assert!(process.told(&text));
-        assert_eq!(process.status, "first");
-        assert!(!process.told("STATUS=second"));
-        assert_eq!(process.status, "second");
-        // not for long enough: a bad start
-        assert_eq!(process.ended(Ending::Exited(exit::UNAVAILABLE)), Action::End(exit::UNAVAILABLE));
-        process.ready = Instant::now().checked_sub(SETTLED);
-        assert_eq!(process.ended(Ending::Killed(9)), Action::Restart(Duration::from_millis(50)));
-        assert!(matches!(process.event().await, Event::Restart));
-        // settled for good, though this life was short
-        assert_eq!(process.ended(Ending::Exited(exit::UNAVAILABLE)), Action::Restart(Duration::from_millis(50)));
     }
 }
