@@ -69,8 +69,9 @@ impl Metrics {
         let causes: Vec<Causes> = (0..plant.plan.buses.len()).map(|bus| plant.bus_causes(bus, now)).collect();
         let mut out = String::with_capacity(64 * 1024);
         self.signals(&mut out, &plant.plan, &reader, &causes, now, limit);
-        self.buses(&mut out, &plant.plan, &reader);
-        controller(&mut out, &plant.plan, &reader, plant.alive(now));
+        let alive = plant.alive(now);
+        self.buses(&mut out, &plant.plan, &reader, alive);
+        controller(&mut out, &plant.plan, &reader, alive);
         out
     }
 
@@ -158,7 +159,7 @@ impl Metrics {
         );
     }
 
-    fn buses(&self, out: &mut String, plan: &Plan, reader: &Reader) {
+    fn buses(&self, out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
         header(out, "can_bus_info", "gauge", "1; the Linux interface behind a bus.");
         for (bus, labels) in plan.buses.iter().zip(&self.buses) {
             let interface = match &bus.interface {
@@ -167,11 +168,16 @@ impl Metrics {
             };
             let _ = writeln!(out, "can_bus_info{labels},interface=\"{}\",fd=\"{}\"}} 1", Escaped(interface), bus.fd);
         }
-        header(out, "can_bus_state", "gauge", "1 for the state that a bus is in, 0 for the others.");
+        header(
+            out,
+            "can_bus_state",
+            "gauge",
+            "1 for the state that a bus is in, 0 for the others; all 0 while the controller is gone.",
+        );
         for (bus, labels) in self.buses.iter().enumerate() {
             let state = reader.bus_state(bus);
             for one in BusState::ALL {
-                let set = u8::from(one == state);
+                let set = u8::from(alive && one == state);
                 let _ = writeln!(out, "can_bus_state{labels},state=\"{}\"}} {set}", one.word());
             }
         }
@@ -431,7 +437,8 @@ mod tests {
         example.plant.disconnect();
         let gone = late.replace("late", "controller_gone");
         let page = metrics.render(&example.plant, NOW);
-        check(&page, &[&gone, "canvoy_controller_up 0"], &["can_signal_value{"]);
+        let state = r#"can_bus_state{bus="line",state="active"} 0"#;
+        check(&page, &[&gone, "canvoy_controller_up 0", state], &["can_signal_value{"]);
     }
 
     #[test]

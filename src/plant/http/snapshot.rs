@@ -160,7 +160,8 @@ pub fn take<'a>(plant: &'a Plant, status: &Status, filter: &Filter, now: u64) ->
     let simulated = |bus: &plan::Bus| {
         bus.interface == Interface::Virtual || plan.simulated || reader.get(Word::Flags) & FLAG_SIMULATED != 0
     };
-    let buses = plan.buses.iter().enumerate().map(|(index, bus)| of_bus(&reader, index, bus, status, simulated(bus)));
+    let buses =
+        plan.buses.iter().enumerate().map(|(index, bus)| of_bus(&reader, index, bus, status, simulated(bus), alive));
     let mut snapshot = Snapshot {
         time: text::time(clock::realtime()),
         controller: Controller {
@@ -187,10 +188,18 @@ pub fn take<'a>(plant: &'a Plant, status: &Status, filter: &Filter, now: u64) ->
     snapshot
 }
 
-fn of_bus<'a>(reader: &Reader, index: usize, bus: &'a plan::Bus, status: &Status, simulated: bool) -> Bus<'a> {
+fn of_bus<'a>(
+    reader: &Reader,
+    index: usize,
+    bus: &'a plan::Bus,
+    status: &Status,
+    simulated: bool,
+    alive: bool,
+) -> Bus<'a> {
     let count = |word| reader.bus(index, word);
-    let state = reader.bus_state(index);
-    let since = count(BusWord::StateSince);
+    // what a dead controller said last is no state
+    let state = alive.then(|| reader.bus_state(index));
+    let since = if alive { count(BusWord::StateSince) } else { 0 };
     Bus {
         name: &bus.name,
         interface: match &bus.interface {
@@ -198,11 +207,11 @@ fn of_bus<'a>(reader: &Reader, index: usize, bus: &'a plan::Bus, status: &Status
             Interface::Virtual => "virtual",
         },
         simulated,
-        state: state.word(),
+        state: state.map_or("unknown", BusState::word),
         trust: word(match state {
-            BusState::Active => Trust::Good,
-            BusState::Warning | BusState::Passive => Trust::Uncertain,
-            BusState::Gone | BusState::Down | BusState::BusOff => Trust::Bad,
+            Some(BusState::Active) => Trust::Good,
+            Some(BusState::Warning | BusState::Passive) => Trust::Uncertain,
+            Some(BusState::Gone | BusState::Down | BusState::BusOff) | None => Trust::Bad,
         }),
         since: (since > 0).then(|| text::time(since)),
         frames_per_second: status.rate(index),
@@ -328,6 +337,15 @@ mod tests {
         example.frame("line.EEC1", 0, 0, 0x8CF0_0421, &[0x10]);
         example.frame("line.EEC1", 1, 0, 0x8CF0_0422, &[0x20]);
         assert_eq!(names(&json(&example, "q=eec1")), ["line.EEC1@33.Load", "line.EEC1@34.Load"]);
+    }
+
+    #[test]
+    fn a_bus_of_a_dead_controller_has_no_state() {
+        let example = Example::new();
+        assert_eq!(json(&example, "")["buses"][0]["state"], "active");
+        example.plant.disconnect();
+        let bus = &json(&example, "")["buses"][0];
+        assert_eq!((&bus["state"], &bus["trust"], &bus["since"]), (&"unknown".into(), &"bad".into(), &().into()));
     }
 
     #[test]
