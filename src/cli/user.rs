@@ -4,12 +4,13 @@ use std::io::{IsTerminal, Read, Write, stderr, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Subcommand;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use super::print;
 use crate::plant::access;
+use crate::service::exit::{Failure, USAGE};
 
 /// Manage the users of the OPC UA server
 #[derive(Clone, Debug, clap::Args)]
@@ -43,9 +44,17 @@ enum Command {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Command::Add { file, name } = args.command;
     let password = if stdin().is_terminal() { ask_twice(&name)? } else { first_line()? };
-    access::add(&file, &name, &password)?;
+    access::add(&file, &name, &password).map_err(|error| {
+        // what is no matter of the file system is one of the name or the password
+        let of_file = error.chain().any(|cause| cause.is::<std::io::Error>());
+        if of_file { error } else { refuse(format!("{error:#}")) }
+    })?;
     print(&format!("{name} can log in with this password where [opcua] has users = \"{}\"\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn refuse(message: impl Into<String>) -> anyhow::Error {
+    Failure::new(USAGE, message).into()
 }
 
 /// A line of standard input, without its end.
@@ -62,10 +71,10 @@ fn first_line() -> anyhow::Result<String> {
 fn ask_twice(name: &str) -> anyhow::Result<String> {
     let first = ask(&format!("Password of {name}: "))?;
     if first.is_empty() {
-        bail!("no password, nothing changed");
+        return Err(refuse("no password, nothing changed"));
     }
     if ask("Once more: ")? != first {
-        bail!("these were two different passwords, nothing changed");
+        return Err(refuse("these were two different passwords, nothing changed"));
     }
     Ok(first)
 }
@@ -82,7 +91,7 @@ fn ask(prompt: &str) -> anyhow::Result<String> {
             _ => match byte[0] {
                 b'\r' | b'\n' => break Ok(()),
                 // Ctrl-C and Ctrl-D arrive as characters here
-                3 | 4 => break Err(anyhow::anyhow!("nothing changed")),
+                3 | 4 => break Err(refuse("nothing changed")),
                 // backspace takes a character, which may be several bytes
                 8 | 127 => while line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {},
                 // Ctrl-U
