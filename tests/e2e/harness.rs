@@ -1,6 +1,7 @@
 //! Child processes, temporary folders, free ports and polling with a limit: what every test here is made of.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -54,42 +55,61 @@ pub fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) 
     }
 }
 
-/// A program in a process group of its own, its output in a file; killed with all its children at the end of the test,
-/// which shows the output when it fails.
+/// A program in a process group of its own, what it writes in files; killed with all its children at the end of the
+/// test, which shows what it wrote when it fails.
 pub struct Process {
     name: String,
     child: Child,
-    output: PathBuf,
     ended: Option<ExitStatus>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Process {
-    /// Starts `program` with arguments; standard input is empty, output and errors go to one file.
+    /// Starts `program` with arguments; standard input is empty.
     pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Process {
         let mut command = Command::new(program.as_ref());
         command.args(arguments).stdin(Stdio::null());
         Process::spawn(command)
     }
 
+    /// Starts a command, standard input as it says.
     pub fn spawn(mut command: Command) -> Process {
         let folder = TempDir::new();
-        let output = folder.path().join("output");
-        let file = File::create(&output).expect("create the output file");
-        command.stdout(file.try_clone().expect("a second descriptor")).stderr(file);
+        let file = |name: &str| File::create(folder.path().join(name)).expect("create a file for the output");
+        command.stdout(file("stdout")).stderr(file("stderr"));
         own_group(&mut command, libc::SIGKILL);
         let name = format!("{command:?}");
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        Process { name, child, output, ended: None, _folder: folder }
+        Process { name, child, ended: None, folder }
     }
 
     pub fn id(&self) -> i32 {
         i32::try_from(self.child.id()).expect("a process id")
     }
 
-    /// All it has written so far.
+    /// What it has written to standard output so far.
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.output).unwrap_or_default()).into_owned()
+        self.read("stdout")
+    }
+
+    /// What it has written to standard error so far.
+    pub fn errors(&self) -> String {
+        self.read("stderr")
+    }
+
+    fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.folder.path().join(name)).unwrap_or_default()).into_owned()
+    }
+
+    /// Writes to its standard input, which the command has as a pipe.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let stdin = self.child.stdin.as_mut().expect("standard input is a pipe");
+        stdin.write_all(bytes).and_then(|()| stdin.flush()).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
+    /// Closes its standard input.
+    pub fn close_input(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// Waits until its output satisfies `found`; a process that ends before is a failure.
@@ -108,6 +128,23 @@ impl Process {
             self.ended = self.child.try_wait().expect("wait for a child");
         }
         self.ended
+    }
+
+    /// The processes that it has started and that live, by their command lines.
+    pub fn children(&self) -> Vec<(i32, String)> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            // after the name in parentheses: state, parent
+            let mut fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
+            let (state, parent) = (fields.next(), fields.next().and_then(|parent| parent.parse().ok()));
+            if parent == Some(self.id()) && state != Some("Z") {
+                let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                found.push((pid, String::from_utf8_lossy(&line).replace('\0', " ")));
+            }
+        }
+        found
     }
 
     /// Sends a signal to this process alone.
@@ -134,7 +171,7 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- output of {}\n{}", self.name, self.output());
+            eprintln!("--- {}\n--- its output:\n{}--- its errors:\n{}", self.name, self.output(), self.errors());
         }
     }
 }
@@ -157,4 +194,16 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     let code = process.wait_end();
     assert_eq!(code, 0, "{program} {arguments:?}");
     process.output()
+}
+
+/// Sends a signal to a process by its id.
+pub fn signal(pid: i32, signal: i32) {
+    // SAFETY: a system call on numbers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// A TCP port of this machine that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
 }

@@ -6,7 +6,10 @@
 #[path = "../it/allocations.rs"]
 mod allocations;
 mod buses;
+mod canvoy;
+mod garbage;
 mod harness;
+mod peer;
 mod place;
 mod smoke;
 
@@ -42,7 +45,7 @@ macro_rules! tests {
 }
 
 fn main() {
-    let all: Vec<Test> = [smoke::TESTS, buses::TESTS].concat();
+    let all: Vec<Test> = [buses::TESTS, garbage::TESTS, smoke::TESTS].concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }
