@@ -207,3 +207,11 @@ pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }
+
+/// Bytes of memory that a process holds.
+pub fn resident(pid: i32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    let kilobytes: usize = line.trim().trim_end_matches(" kB").parse().unwrap_or_else(|_| panic!("no memory of {pid}"));
+    kilobytes * 1024
+}

@@ -12,6 +12,7 @@ mod harness;
 mod peer;
 mod place;
 mod smoke;
+mod socketcan;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -45,7 +46,7 @@ macro_rules! tests {
 }
 
 fn main() {
-    let all: Vec<Test> = [buses::TESTS, garbage::TESTS, smoke::TESTS].concat();
+    let all: Vec<Test> = [buses::TESTS, garbage::TESTS, smoke::TESTS, socketcan::TESTS].concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }
