@@ -50,6 +50,33 @@ impl Canvoy {
         canvoy.wait_ready()
     }
 
+    /// Starts `canvoy demo` on free ports and waits until it serves; user and password are those that it prints.
+    pub fn demo() -> Canvoy {
+        let folder = TempDir::new();
+        let (opcua, http) = (free_port(), free_port());
+        let mut command = Command::new(CANVOY);
+        command.args(["demo", "--opcua-port", &opcua.to_string(), "--http-port", &http.to_string()]);
+        command.current_dir(folder.path()).stdin(Stdio::null());
+        command.env("XDG_STATE_HOME", folder.path()).env("XDG_RUNTIME_DIR", folder.path());
+        let mut canvoy = Canvoy {
+            process: Process::spawn(command),
+            opcua: format!("opc.tcp://127.0.0.1:{opcua}"),
+            http: format!("127.0.0.1:{http}"),
+            user: String::new(),
+            password: String::new(),
+            folder,
+        }
+        .wait_ready();
+        let word = |output: &str, before: &str| {
+            let after = output.split(before).nth(1)?;
+            Some(after.split_whitespace().next()?.to_string())
+        };
+        (canvoy.user, canvoy.password) = canvoy
+            .process
+            .wait_output("user and password", |output| Some((word(output, " user ")?, word(output, " password ")?)));
+        canvoy
+    }
+
     fn wait_ready(mut self) -> Canvoy {
         let address = self.http.clone();
         poll("canvoy to serve", LIMIT, || {

@@ -11,7 +11,7 @@ use crate::canvoy::{CANVOY, Canvoy, get};
 use crate::harness::{Process, ROOT, TempDir, resident};
 
 crate::tests! {
-    Nothing: dbc_files, configurations, bytes_to_the_ports;
+    Nothing: dbc_files, configurations, candump_logs, bytes_to_the_ports;
 }
 
 /// Reproducible numbers (xorshift64*, Vigna 2016); a failed case is found again by its number.
@@ -120,6 +120,23 @@ fn configurations() {
         std::fs::write(folder.path().join("plant.toml"), damaged(original.as_bytes(), case))
             .expect("write the configuration");
         check(&folder, case);
+    }
+}
+
+/// `canvoy decode` reads what it can and says 65 where there was more, with the number of the line.
+fn candump_logs() {
+    let log: String = (0..200u32)
+        .map(|n| format!("(1790000000.{n:06}) line {:03X}#{:016X}\n", 0x100 + n, u64::from(n) * 0x0123_4567_89AB))
+        .collect();
+    let dbc = format!("{ROOT}/dbc/line.dbc");
+    let folder = TempDir::new();
+    for case in 0..60 {
+        std::fs::write(folder.path().join("log"), damaged(log.as_bytes(), case)).expect("write the log");
+        let options: &[&str] = if case % 2 == 0 { &["--json"] } else { &[] };
+        let (code, errors) = canvoy(folder.path(), &[&["decode", "--dbc", &dbc, "log"], options].concat());
+        assert!(code == 0 || code == 65, "case {case}: exit code {code}: {errors}");
+        assert!(code == 0 || errors.contains("log:"), "case {case}: {errors}");
+        assert!(!errors.contains("panicked"), "case {case}: {errors}");
     }
 }
 

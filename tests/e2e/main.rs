@@ -7,10 +7,12 @@
 mod allocations;
 mod buses;
 mod canvoy;
+mod demo;
 mod garbage;
 mod harness;
 mod peer;
 mod place;
+mod prometheus;
 mod smoke;
 mod socketcan;
 
@@ -46,7 +48,15 @@ macro_rules! tests {
 }
 
 fn main() {
-    let all: Vec<Test> = [buses::TESTS, garbage::TESTS, smoke::TESTS, socketcan::TESTS].concat();
+    let all: Vec<Test> = [
+        buses::TESTS,
+        demo::TESTS,
+        garbage::TESTS,
+        prometheus::TESTS,
+        smoke::TESTS,
+        socketcan::TESTS,
+    ]
+    .concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }

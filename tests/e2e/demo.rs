@@ -1,0 +1,217 @@
+//! `canvoy demo` as a newcomer meets it: what it prints, what OPC UA clients find and change in it, how it ends.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::canvoy::{Canvoy, get};
+use crate::harness::{LIMIT, poll, signal};
+use crate::peer::Peer;
+
+crate::tests! {
+    Nothing: it_says_where_to_look_and_ends_cleanly, a_killed_controller_is_seen_at_once_and_comes_back;
+    Tools: asyncua_finds_its_way, node_opcua_finds_its_way;
+}
+
+const SETPOINT: &str = "line.DriveCommand.SpeedSetpoint";
+const SPEED: &str = "line.DriveStatus.ActualSpeed";
+
+fn it_says_where_to_look_and_ends_cleanly() {
+    let mut demo = Canvoy::demo();
+    let output = demo.process.output();
+    for part in [&demo.opcua, &demo.user, &demo.password, "/metrics"] {
+        assert!(output.contains(part), "{part} is not in {output}");
+    }
+    assert_eq!(get(&demo.http, "/").map(|(status, page)| (status, page.contains("Canvoy"))), Some((200, true)));
+    poll("the drive to report its speed", LIMIT, || {
+        demo.metric("can_signal_value{bus=\"line\",message=\"DriveStatus\",signal=\"ActualSpeed\",unit=\"rpm\"}")
+    });
+    let children = demo.process.children();
+    assert_eq!(children.len(), 2, "controller and plant: {children:?}");
+    demo.process.signal(libc::SIGINT);
+    assert_eq!(demo.process.wait_end(), 0);
+    poll("both processes to be gone", LIMIT, || {
+        children.iter().all(|(pid, _)| !std::path::Path::new(&format!("/proc/{pid}/root/")).exists()).then_some(())
+    });
+}
+
+fn a_killed_controller_is_seen_at_once_and_comes_back() {
+    let demo = Canvoy::demo();
+    let speed = "can_signal_value{bus=\"line\",message=\"DriveStatus\",signal=\"ActualSpeed\",unit=\"rpm\"}";
+    poll("a speed", LIMIT, || demo.metric(speed));
+    signal(demo.part("controller"), libc::SIGKILL);
+    let page = poll("every value to be bad with its cause", LIMIT, || {
+        let page = demo.metrics();
+        (!page.contains("\ncan_signal_value{")).then_some(page)
+    });
+    let reasons: Vec<&str> = page.lines().filter(|line| line.starts_with("can_signal_quality{")).collect();
+    assert!(reasons.len() > 100, "{} signals", reasons.len());
+    assert!(reasons.iter().all(|line| line.contains("quality=\"controller_gone\"")), "{reasons:?}");
+    assert_eq!(get(&demo.http, "/healthz").map(|(status, _)| status), Some(503));
+    // nothing is stuck: the supervisor starts it again, and the plant process finds it
+    poll("a speed from the new controller", LIMIT, || demo.metric(speed));
+}
+
+fn asyncua_finds_its_way() {
+    client_finds_its_way(Peer::asyncua);
+}
+
+fn node_opcua_finds_its_way() {
+    client_finds_its_way(Peer::node_opcua);
+}
+
+fn client_finds_its_way(start: fn() -> Peer) {
+    let demo = Canvoy::demo();
+    let mut peer = start();
+    check_security(&mut peer, &demo, start);
+    peer.connect(&demo);
+    check_tree(&mut peer);
+    check_description(&mut peer);
+    check_writes(&mut peer);
+    check_subscription(&mut peer);
+    check_quality(&mut peer);
+    peer.ask(json!({"do": "disconnect"}));
+}
+
+fn check_security(peer: &mut Peer, demo: &Canvoy, start: fn() -> Peer) {
+    let endpoints = peer.ask(json!({"do": "endpoints", "url": demo.opcua}));
+    let mut policies: Vec<&str> =
+        endpoints.as_array().expect("endpoints").iter().filter_map(|e| e["policy"].as_str()).collect();
+    policies.sort_unstable();
+    assert_eq!(policies, ["Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss", "Basic256Sha256"]);
+    for endpoint in endpoints.as_array().expect("endpoints") {
+        assert_eq!(
+            (&endpoint["mode"], &endpoint["tokens"]),
+            (&json!("SignAndEncrypt"), &json!(["UserName"])),
+            "{endpoint}"
+        );
+    }
+    let request = |policy: &str, password: &str| json!({"do": "connect", "url": demo.opcua, "user": demo.user, "password": password, "policy": policy});
+    for policy in ["Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"] {
+        let mut other = start();
+        other.ask(request(policy, &demo.password));
+        assert_eq!(other.read("i=2259")["value"], json!(0), "server state: running");
+        other.ask(json!({"do": "disconnect"}));
+    }
+    assert!(start().try_ask(&request("Basic256Sha256", "wrong")).is_err(), "a wrong password");
+}
+
+fn check_tree(peer: &mut Peer) {
+    let tree = peer.ask(json!({"do": "browse", "depth": 3}));
+    let rows: Vec<(&str, &str)> = tree
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| (row[0].as_str().unwrap_or(""), row[1].as_str().unwrap_or("")))
+        .collect();
+    assert!(rows.len() > 300, "{} nodes", rows.len());
+    for (path, id) in &rows {
+        let parts: Vec<&str> = path.split('/').collect();
+        if parts.len() == 4 {
+            assert_eq!(*id, parts[1..].join("."), "NodeId of {path}");
+        }
+    }
+    // sorted and stable: the walk is depth first, so each level in its order
+    let mut siblings: std::collections::BTreeMap<&str, Vec<&str>> = Default::default();
+    for (path, _) in &rows {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        siblings.entry(parent).or_default().push(name);
+    }
+    for (parent, names) in siblings.iter().filter(|(parent, _)| parent.matches('/').count() < 2) {
+        assert!(names.is_sorted(), "{parent}: {names:?}");
+    }
+    assert_eq!(tree, peer.ask(json!({"do": "browse", "depth": 3})), "a second walk finds the same");
+}
+
+fn check_description(peer: &mut Peer) {
+    let setpoint = peer.ask(json!({"do": "describe", "node": SETPOINT}));
+    assert!(
+        setpoint["description"].as_str().is_some_and(|text| text.starts_with("Speed that the main drive shall reach")),
+        "{setpoint}"
+    );
+    assert_eq!(setpoint["writable"], json!(true), "{setpoint}");
+    let range = &setpoint["properties"]["EURange"];
+    assert_eq!((range["low"].as_f64(), range["high"].as_f64()), (Some(0.0), Some(3000.0)), "{setpoint}");
+    let unit = &setpoint["properties"]["EngineeringUnits"];
+    // UNECE Recommendation 20, RPM: revolutions per minute
+    assert_eq!(unit["unitId"], json!(4_411_213), "{setpoint}");
+    let speed = peer.ask(json!({"do": "describe", "node": SPEED}));
+    assert_eq!(speed["writable"], json!(false), "{speed}");
+    let state = peer.ask(json!({"do": "describe", "node": "line.DriveStatus.DriveState"}));
+    assert!(state["properties"]["EnumValues"].as_array().is_some_and(|values| values.len() > 3), "{state}");
+    assert!(state["properties"]["ValueAsText"].is_string(), "{state}");
+    let enable = peer.ask(json!({"do": "describe", "node": "line.DriveCommand.Enable"}));
+    assert!(
+        enable["properties"]["TrueState"].is_string() && enable["properties"]["FalseState"].is_string(),
+        "{enable}"
+    );
+}
+
+fn check_writes(peer: &mut Peer) {
+    for rpm in [1200.0, 600.0] {
+        assert_eq!(peer.write(SETPOINT, rpm), "Good");
+        peer.read_until(SPEED, &format!("near {rpm}"), |value| {
+            value["status"].as_u64().is_some_and(|status| status >> 30 == 0)
+                && value["value"].as_f64().is_some_and(|speed| (speed - rpm).abs() < 10.0)
+        });
+        assert_eq!(peer.read(SETPOINT)["value"], json!(rpm));
+    }
+    let mut wrong = |node: &str, value: Value, kind: Option<&str>| {
+        let mut request = json!({"do": "write", "node": node, "value": value});
+        if let Some(kind) = kind {
+            request["type"] = json!(kind);
+        }
+        peer.ask(request).as_str().unwrap_or_default().to_string()
+    };
+    assert_eq!(wrong(SETPOINT, json!(3000.5), None), "BadOutOfRange");
+    assert_eq!(wrong(SETPOINT, json!("fast"), Some("String")), "BadTypeMismatch");
+    assert!(["BadNotWritable", "BadUserAccessDenied"].contains(&wrong(SPEED, json!(1.0), None).as_str()));
+    assert_eq!(peer.read(SETPOINT)["value"], json!(600.0), "refused writes change nothing");
+}
+
+fn check_subscription(peer: &mut Peer) {
+    peer.ask(json!({"do": "changes"}));
+    let revised = peer.ask(json!({"do": "subscribe", "nodes": [SPEED, "line.DriveStatus.DriveAlive"], "interval": 10}));
+    assert!(revised["publishing"].as_f64().is_some_and(|interval| interval <= 10.0), "{revised}");
+    assert_eq!(peer.write(SETPOINT, 1500.0), "Good");
+    // the counter of a 10 ms message: most of its steps arrive
+    let mut stamps: Vec<f64> = Vec::new();
+    poll("changes at 10 ms", LIMIT, || {
+        let seen = peer.ask(json!({"do": "changes"}));
+        let changes = seen["changes"].as_array().cloned().unwrap_or_default();
+        stamps.extend(
+            changes
+                .iter()
+                .filter(|c| c["node"] == "line.DriveStatus.DriveAlive")
+                .filter_map(|c| c["source_ms"].as_f64()),
+        );
+        (stamps.len() > 200).then_some(())
+    });
+    assert!(stamps.is_sorted(), "source time stamps go forward");
+    let mut steps: Vec<f64> = stamps.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    steps.sort_by(f64::total_cmp);
+    assert!(
+        steps[steps.len() / 2] < 25.0,
+        "half of the changes come within {} ms of each other",
+        steps[steps.len() / 2]
+    );
+}
+
+fn check_quality(peer: &mut Peer) {
+    // good, but simulated: GoodEdited
+    assert_eq!(peer.read("line.FillerStatus.TankLevel")["status"], json!(0x00DC_0000));
+    assert_eq!(peer.write("line.DemoControl.FaultSelect", 2), "Good");
+    let late =
+        peer.read_until("line.FillerStatus.TankLevel", "late", |value| value["status"] == json!(0x408F_0000_u32));
+    assert!(late["value"].is_number(), "the last value is held: {late}");
+    let same = peer.read("line.FillerStatus.TankLevel");
+    assert_eq!((&same["value"], &same["source_ms"]), (&late["value"], &late["source_ms"]), "and its time");
+    assert_eq!(peer.write("line.DemoControl.FaultSelect", 3), "Good");
+    peer.read_until("line.OvenStatus.OvenTemperature", "not available", |value| {
+        value["status"] == json!(0x808C_0000_u32)
+    });
+    peer.read_until_within("line.FillerStatus.TankLevel", "back", Duration::from_secs(30), |value| {
+        value["status"] == json!(0x00DC_0000)
+    });
+    assert_eq!(peer.write("line.DemoControl.FaultSelect", 0), "Good");
+}
