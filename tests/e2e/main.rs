@@ -48,15 +48,8 @@ macro_rules! tests {
 }
 
 fn main() {
-    let all: Vec<Test> = [
-        buses::TESTS,
-        demo::TESTS,
-        garbage::TESTS,
-        prometheus::TESTS,
-        smoke::TESTS,
-        socketcan::TESTS,
-    ]
-    .concat();
+    let all: Vec<Test> =
+        [buses::TESTS, demo::TESTS, garbage::TESTS, prometheus::TESTS, smoke::TESTS, socketcan::TESTS].concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }
