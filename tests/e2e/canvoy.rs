@@ -32,7 +32,7 @@ impl Canvoy {
             std::fs::write(folder.path().join(name), text).expect("write a file");
         }
         let config = format!(
-            "{buses}\n[opcua]\nlisten = \"127.0.0.1:{opcua}\"\nusers = \"users\"\n\n[http]\nlisten = \"127.0.0.1:{http}\"\n"
+            "{buses}\n[opcua]\nlisten = \"127.0.0.1:{opcua}\"\nusers = \"users\"\ntrust_any_client_certificate = true\n\n[http]\nlisten = \"127.0.0.1:{http}\"\n"
         );
         std::fs::write(folder.path().join("plant.toml"), config).expect("write the configuration");
         add_user(&folder);

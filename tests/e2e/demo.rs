@@ -70,6 +70,7 @@ fn client_finds_its_way(start: fn() -> Peer) {
     check_writes(&mut peer);
     check_subscription(&mut peer);
     check_quality(&mut peer);
+    check_reconnection(&mut peer, &demo);
     peer.ask(json!({"do": "disconnect"}));
 }
 
@@ -90,37 +91,41 @@ fn check_security(peer: &mut Peer, demo: &Canvoy, start: fn() -> Peer) {
     for policy in ["Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"] {
         let mut other = start();
         other.ask(request(policy, &demo.password));
-        assert_eq!(other.read("i=2259")["value"], json!(0), "server state: running");
+        assert_eq!(other.read("i=2259")["value"], json!(0.0), "server state: running");
         other.ask(json!({"do": "disconnect"}));
     }
     assert!(start().try_ask(&request("Basic256Sha256", "wrong")).is_err(), "a wrong password");
 }
 
 fn check_tree(peer: &mut Peer) {
-    let tree = peer.ask(json!({"do": "browse", "depth": 3}));
-    let rows: Vec<(&str, &str)> = tree
+    let tree = peer.ask(json!({"do": "browse", "depth": 4}));
+    let rows: Vec<[&str; 4]> = tree
         .as_array()
         .expect("rows")
         .iter()
-        .map(|row| (row[0].as_str().unwrap_or(""), row[1].as_str().unwrap_or("")))
+        .map(|row| [0, 1, 2, 3].map(|column| row[column].as_str().unwrap_or_default()))
         .collect();
-    assert!(rows.len() > 300, "{} nodes", rows.len());
-    for (path, id) in &rows {
+    // Objects/Canvoy/bus/message/signal, and bus/message/message@SA/signal: bus.Message.Signal, bus.Message@SA.Signal
+    let signals: Vec<&[&str; 4]> = rows.iter().filter(|row| row[2] == "Variable" && row[3] != "PropertyType").collect();
+    assert!(signals.len() > 300, "{} signals", signals.len());
+    for [path, id, ..] in &signals {
         let parts: Vec<&str> = path.split('/').collect();
-        if parts.len() == 4 {
-            assert_eq!(*id, parts[1..].join("."), "NodeId of {path}");
-        }
+        let [_, bus, .., message, signal] = parts[..] else { panic!("{path}") };
+        assert_eq!(*id, format!("{bus}.{message}.{signal}"), "NodeId of {path}");
+    }
+    for kind in ["AnalogUnitType", "MultiStateValueDiscreteType", "TwoStateDiscreteType"] {
+        assert!(signals.iter().any(|row| row[3] == kind), "no {kind}");
     }
     // sorted and stable: the walk is depth first, so each level in its order
     let mut siblings: std::collections::BTreeMap<&str, Vec<&str>> = Default::default();
-    for (path, _) in &rows {
+    for [path, ..] in &rows {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         siblings.entry(parent).or_default().push(name);
     }
     for (parent, names) in siblings.iter().filter(|(parent, _)| parent.matches('/').count() < 2) {
         assert!(names.is_sorted(), "{parent}: {names:?}");
     }
-    assert_eq!(tree, peer.ask(json!({"do": "browse", "depth": 3})), "a second walk finds the same");
+    assert_eq!(tree, peer.ask(json!({"do": "browse", "depth": 4})), "a second walk finds the same");
 }
 
 fn check_description(peer: &mut Peer) {
@@ -133,8 +138,8 @@ fn check_description(peer: &mut Peer) {
     let range = &setpoint["properties"]["EURange"];
     assert_eq!((range["low"].as_f64(), range["high"].as_f64()), (Some(0.0), Some(3000.0)), "{setpoint}");
     let unit = &setpoint["properties"]["EngineeringUnits"];
-    // UNECE Recommendation 20, RPM: revolutions per minute
-    assert_eq!(unit["unitId"], json!(4_411_213), "{setpoint}");
+    // UNECE Recommendation 20: the letters of RPM, revolutions per minute
+    assert_eq!(unit["unitId"], json!(u32::from_be_bytes(*b"\0RPM")), "{setpoint}");
     let speed = peer.ask(json!({"do": "describe", "node": SPEED}));
     assert_eq!(speed["writable"], json!(false), "{speed}");
     let state = peer.ask(json!({"do": "describe", "node": "line.DriveStatus.DriveState"}));
@@ -214,4 +219,20 @@ fn check_quality(peer: &mut Peer) {
         value["status"] == json!(0x00DC_0000)
     });
     assert_eq!(peer.write("line.DemoControl.FaultSelect", 0), "Good");
+}
+
+/// The plant process is killed: the client comes back by itself, and its subscription goes on.
+fn check_reconnection(peer: &mut Peer, demo: &Canvoy) {
+    let killed = demo.part("plant");
+    signal(killed, libc::SIGKILL);
+    poll("the loss of the connection", LIMIT, || {
+        (peer.ask(json!({"do": "changes"}))["losses"].as_u64() > Some(0)).then_some(())
+    });
+    let back = poll("a new plant process", LIMIT, || Some(demo.part("plant")).filter(|plant| *plant != killed));
+    poll("changes of the subscription", LIMIT, || {
+        let changes = peer.try_ask(&json!({"do": "changes"})).ok()?["changes"].as_array()?.len();
+        (changes > 10).then_some(())
+    });
+    assert_eq!(demo.part("plant"), back, "it stays");
+    assert_eq!(peer.read(SETPOINT)["value"], json!(1500.0), "what was written still stands");
 }

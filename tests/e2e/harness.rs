@@ -171,7 +171,8 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- {}\n--- its output:\n{}--- its errors:\n{}", self.name, self.output(), self.errors());
+            let (output, errors) = (self.output(), self.errors());
+            eprintln!("--- {}\n--- its output:\n{}--- its errors:\n{}", self.name, tail(&output), tail(&errors));
         }
     }
 }
@@ -214,4 +215,13 @@ pub fn resident(pid: i32) -> usize {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     let kilobytes: usize = line.trim().trim_end_matches(" kB").parse().unwrap_or_else(|_| panic!("no memory of {pid}"));
     kilobytes * 1024
+}
+
+/// The last part of a long text: whole lines, at most some thousand characters.
+pub fn tail(text: &str) -> &str {
+    let start = text.len().saturating_sub(6_000);
+    match text.bytes().skip(start).position(|byte| byte == b'\n') {
+        Some(line) if start > 0 => &text[start + line + 1..],
+        _ => text,
+    }
 }

@@ -8,6 +8,21 @@ use serde_json::{Value, json};
 use crate::canvoy::Canvoy;
 use crate::harness::{LIMIT, Process, ROOT, TempDir, poll};
 
+/// JavaScript writes 1.0 as 1: every `value` that is a number becomes a float, so that both clients compare alike.
+fn numbers(answer: Value) -> Value {
+    match answer {
+        Value::Array(items) => items.into_iter().map(numbers).collect(),
+        Value::Object(fields) => {
+            let float = |(name, value): (String, Value)| match value.as_f64() {
+                Some(number) if name == "value" => (name, json!(number)),
+                _ => (name, numbers(value)),
+            };
+            Value::Object(fields.into_iter().map(float).collect())
+        }
+        other => other,
+    }
+}
+
 /// A client process that answers requests.
 pub struct Peer {
     process: Process,
@@ -47,7 +62,7 @@ impl Peer {
         let mut answer: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         match answer["error"].as_str() {
             Some(error) => Err(error.to_string()),
-            None => Ok(answer["ok"].take()),
+            None => Ok(numbers(answer["ok"].take())),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::harness::{ROOT, own_group, target_folder};
+use crate::harness::{ROOT, own_group, tail, target_folder};
 
 /// A guest boots in 4 to 30 s and runs its tests one after the other on one slow processor; this only ends what hangs.
 const LIMIT_SECONDS: u64 = 1500;
@@ -80,7 +80,8 @@ fn run(names: &[&str]) -> Outcome {
     own_group(&mut command, libc::SIGTERM);
     let status = command.status();
     let text = std::fs::read(&console).unwrap_or_default();
-    let mut text = String::from_utf8_lossy(&text).into_owned();
+    // a console ends its lines with CR LF
+    let mut text = String::from_utf8_lossy(&text).replace("\r\n", "\n");
     if !matches!(&status, Ok(status) if status.success()) {
         text.push_str(&format!("\ntests/vm/run ended with {status:?}\n"));
     }
@@ -119,11 +120,5 @@ pub fn inside(all: &[Test], names: &[String], results: &Path) {
 /// The part of the console that belongs to one test.
 fn console_of(console: &str, name: &str) -> String {
     let after = console.split_once(&format!("=== {name}\n")).map_or(console, |(_, after)| after);
-    tail(after.split("\n=== ").next().unwrap_or(after)).to_string()
-}
-
-/// The last part of a long text.
-fn tail(text: &str) -> &str {
-    let start = text.len().saturating_sub(20_000);
-    &text[(start..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len())..]
+    after.split("\n=== ").next().unwrap_or(after).to_string()
 }

@@ -24,9 +24,9 @@ function plain(value) {
   if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
   if (typeof value !== 'object') return value;
   if (value instanceof Date) return value.toISOString();
-  if (value.constructor?.name === 'LocalizedText') return value.text ?? null;
   if (ArrayBuffer.isView(value) || Array.isArray(value)) return Array.from(value, plain);
-  if (typeof value.toJSON === 'function') return value.toJSON();
+  if (typeof value.toJSON === 'function') return plain(value.toJSON());
+  if ('text' in value && Object.keys(value).every((name) => name === 'text' || name === 'locale')) return value.text;
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, plain(item)]));
 }
 
@@ -143,7 +143,8 @@ const actions = {
     group.on('changed', (item, dataValue) => {
       seen.push({ node: item.itemToMonitor.nodeId.value, ...plainDataValue(dataValue) });
     });
-    return { publishing: subscription.publishingInterval };
+    const sampling = group.monitoredItems.map((item) => item.result?.revisedSamplingInterval ?? null);
+    return { publishing: subscription.publishingInterval, sampling };
   },
 
   async changes() {

@@ -130,7 +130,7 @@ class Peer:
         return [plain_data_value(value) for value in values]
 
     def read_parameters(self, nodes, attribute):
-        parameters = ua.ReadParameters()
+        parameters = ua.ReadParameters(TimestampsToReturn=ua.TimestampsToReturn.Both)
         for node in nodes:
             parameters.NodesToRead.append(ua.ReadValueId(NodeId=self.node(node).nodeid, AttributeId=attribute))
         return parameters
