@@ -26,13 +26,18 @@ pub struct Canvoy {
 impl Canvoy {
     /// Starts `canvoy run` with these buses and waits until it serves. The text may name files of `files`.
     pub fn run(buses: &str, files: &[(&str, &str)], options: &[&str]) -> Canvoy {
+        Canvoy::run_with("trust_any_client_certificate = true", buses, files, options)
+    }
+
+    /// The same with other lines in `[opcua]`.
+    pub fn run_with(opcua_lines: &str, buses: &str, files: &[(&str, &str)], options: &[&str]) -> Canvoy {
         let folder = TempDir::new();
         let (opcua, http) = (free_port(), free_port());
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).expect("write a file");
         }
         let config = format!(
-            "{buses}\n[opcua]\nlisten = \"127.0.0.1:{opcua}\"\nusers = \"users\"\ntrust_any_client_certificate = true\n\n[http]\nlisten = \"127.0.0.1:{http}\"\n"
+            "{buses}\n[opcua]\nlisten = \"127.0.0.1:{opcua}\"\nusers = \"users\"\n{opcua_lines}\n\n[http]\nlisten = \"127.0.0.1:{http}\"\n"
         );
         std::fs::write(folder.path().join("plant.toml"), config).expect("write the configuration");
         add_user(&folder);

@@ -15,6 +15,7 @@ mod place;
 mod prometheus;
 mod smoke;
 mod socketcan;
+mod trust;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -49,7 +50,8 @@ macro_rules! tests {
 
 fn main() {
     let all: Vec<Test> =
-        [buses::TESTS, demo::TESTS, garbage::TESTS, prometheus::TESTS, smoke::TESTS, socketcan::TESTS].concat();
+        [buses::TESTS, demo::TESTS, garbage::TESTS, prometheus::TESTS, smoke::TESTS, socketcan::TESTS, trust::TESTS]
+            .concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }
