@@ -183,7 +183,7 @@ fn the_plant_dies_and_the_bus_goes_on() {
     }
     // They reconnect by themselves, and what was written still stands.
     for peer in &mut peers {
-        poll("the client to be back", LIMIT, || {
+        poll("the client to be back", 3 * LIMIT, || {
             let read = peer.try_ask(&json!({"do": "read", "nodes": ["m.Command.Setpoint"]})).ok()?;
             (read[0]["status_name"] == "Good" && read[0]["value"] == json!(1000.0)).then_some(())
         });

@@ -66,6 +66,9 @@ const actions = {
       securityPolicy: policy ? SecurityPolicy[policy] : SecurityPolicy.None,
       endpointMustExist: false,
       keepSessionAlive: true,
+      // a request that the server took with it when it died is given up after this; the default is a minute
+      transportTimeout: 10000,
+      defaultTransactionTimeout: 10000,
       connectionStrategy: { initialDelay: 100, maxDelay: 500, maxRetry: 100 },
     });
     client.on('connection_lost', () => { losses += 1; });
