@@ -1,6 +1,6 @@
 //! `canvoy demo` as a newcomer meets it: what it prints, what OPC UA clients find and change in it, how it ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::harness::{LIMIT, poll, signal};
 use crate::peer::Peer;
 
 crate::tests! {
-    Nothing: it_says_where_to_look_and_ends_cleanly, a_killed_controller_is_seen_at_once_and_comes_back;
+    Nothing: it_says_where_to_look_and_ends_cleanly, a_killed_controller_is_seen_within_a_second_and_comes_back;
     Tools: asyncua_finds_its_way, node_opcua_finds_its_way;
 }
 
@@ -35,19 +35,27 @@ fn it_says_where_to_look_and_ends_cleanly() {
     });
 }
 
-fn a_killed_controller_is_seen_at_once_and_comes_back() {
+fn a_killed_controller_is_seen_within_a_second_and_comes_back() {
     let demo = Canvoy::demo();
     let speed = "can_signal_value{bus=\"line\",message=\"DriveStatus\",signal=\"ActualSpeed\",unit=\"rpm\"}";
-    poll("a speed", LIMIT, || demo.metric(speed));
-    signal(demo.part("controller"), libc::SIGKILL);
-    let page = poll("every value to be bad with its cause", LIMIT, || {
-        let page = demo.metrics();
-        (!page.contains("\ncan_signal_value{")).then_some(page)
-    });
-    let reasons: Vec<&str> = page.lines().filter(|line| line.starts_with("can_signal_quality{")).collect();
-    assert!(reasons.len() > 100, "{} signals", reasons.len());
-    assert!(reasons.iter().all(|line| line.contains("quality=\"controller_gone\"")), "{reasons:?}");
-    assert_eq!(get(&demo.http, "/healthz").map(|(status, _)| status), Some(503));
+    // a busy machine may be late once; only being late each time is a fault of ours
+    let mut seen = Vec::new();
+    while seen.len() < 3 && !seen.iter().any(|seconds| *seconds < 1.0) {
+        poll("a speed", LIMIT, || demo.metric(speed));
+        let controller = demo.part("controller");
+        let killed = Instant::now();
+        signal(controller, libc::SIGKILL);
+        let page = poll("every value to be bad with its cause", LIMIT, || {
+            let page = demo.metrics();
+            (!page.contains("\ncan_signal_value{")).then_some(page)
+        });
+        seen.push(killed.elapsed().as_secs_f64());
+        let reasons: Vec<&str> = page.lines().filter(|line| line.starts_with("can_signal_quality{")).collect();
+        assert!(reasons.len() > 100, "{} signals", reasons.len());
+        assert!(reasons.iter().all(|line| line.contains("quality=\"controller_gone\"")), "{reasons:?}");
+        assert_eq!(get(&demo.http, "/healthz").map(|(status, _)| status), Some(503));
+    }
+    assert!(seen.iter().any(|seconds| *seconds < 1.0), "seen after {seen:?} s");
     // nothing is stuck: the supervisor starts it again, and the plant process finds it
     poll("a speed from the new controller", LIMIT, || demo.metric(speed));
 }
@@ -71,6 +79,7 @@ fn client_finds_its_way(start: fn() -> Peer) {
     check_subscription(&mut peer);
     check_quality(&mut peer);
     check_reconnection(&mut peer, &demo);
+    check_controller_gone(&mut peer, &demo);
     peer.ask(json!({"do": "disconnect"}));
 }
 
@@ -235,4 +244,14 @@ fn check_reconnection(peer: &mut Peer, demo: &Canvoy) {
     });
     assert_eq!(demo.part("plant"), back, "it stays");
     assert_eq!(peer.read(SETPOINT)["value"], json!(1500.0), "what was written still stands");
+}
+
+/// The controller is killed: every value says so, writes are refused, and all is well again when it is back.
+fn check_controller_gone(peer: &mut Peer, demo: &Canvoy) {
+    signal(demo.part("controller"), libc::SIGKILL);
+    for node in [SPEED, SETPOINT, "cell.EEC1@0.EngSpeed"] {
+        peer.read_until(node, "BadDeviceFailure", |value| value["status"] == json!(0x808B_0000_u32));
+    }
+    assert_ne!(peer.write(SETPOINT, 900.0), "Good", "nobody is there to do it");
+    peer.read_until(SPEED, "back", |value| value["status"] == json!(0x00DC_0000));
 }

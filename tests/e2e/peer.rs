@@ -45,8 +45,12 @@ impl Peer {
 
     fn spawn(mut command: Command) -> Peer {
         let home = TempDir::new();
-        // neither writes to the home folder of whoever runs the tests, nor beside its source
-        command.env("HOME", home.path()).env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::piped());
+        // neither writes to the home folder of whoever runs the tests, nor beside its source, nor leaves anything
+        command
+            .env("HOME", home.path())
+            .env("TMPDIR", home.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::piped());
         Peer { process: Process::spawn(command), answered: 0, _home: home }
     }
 
