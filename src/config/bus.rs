@@ -102,6 +102,8 @@ fn check_name(name: &str, report: &mut Report<'_>) {
     let possible = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if !possible {
         report.error(&["bus", name], format!("bus name \"{name}\": only letters, digits, _ and - are possible"));
+    } else if name == "Canvoy" {
+        report.error(&["bus", name], "a bus can't be called \"Canvoy\": in OPC UA that is the folder of all buses");
     }
 }
 

@@ -13,7 +13,8 @@ use crate::plant::text;
 use crate::store::clock;
 
 /// `CANVOY_LOG` chooses what is logged, as in RUST_LOG. What the OPC UA library says about clients is ours to say.
-const DEFAULT: &str = "info,opcua=error,opcua_client=error,opcua_core=error,opcua_crypto=error,opcua_server=error";
+const DEFAULT: &str =
+    "info,opcua=error,opcua_client=error,opcua_core=error,opcua_crypto=error,opcua_server=error,opcua_types=off";
 
 /// Starts it. `process`: which one writes, empty for the only one.
 pub fn start(process: &'static str) {
