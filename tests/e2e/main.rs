@@ -10,6 +10,7 @@ mod canvoy;
 mod demo;
 mod garbage;
 mod harness;
+mod hostile;
 mod peer;
 mod place;
 mod prometheus;
@@ -49,9 +50,17 @@ macro_rules! tests {
 }
 
 fn main() {
-    let all: Vec<Test> =
-        [buses::TESTS, demo::TESTS, garbage::TESTS, prometheus::TESTS, smoke::TESTS, socketcan::TESTS, trust::TESTS]
-            .concat();
+    let all: Vec<Test> = [
+        buses::TESTS,
+        demo::TESTS,
+        garbage::TESTS,
+        hostile::TESTS,
+        prometheus::TESTS,
+        smoke::TESTS,
+        socketcan::TESTS,
+        trust::TESTS,
+    ]
+    .concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }
