@@ -70,7 +70,10 @@ fn write_text(
     }
     let sends = plan.messages.iter().filter(|m| matches!(m.direction, Direction::Output(_))).count();
     let writable = plan.tags.iter().filter(|tag| tag.writable).count();
-    writeln!(text, "\n  {sends} messages are sent, {writable} signals may be written.")?;
+    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let sends = count(sends, "message is sent", "messages are sent");
+    let writable = count(writable, "signal may be written", "signals may be written");
+    writeln!(text, "\n  {sends}, {writable}.")?;
     if *source == Source::Demo {
         writeln!(text, "  Write line.DriveCommand.SpeedSetpoint, and DriveStatus.ActualSpeed follows.")?;
     }

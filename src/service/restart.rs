@@ -55,9 +55,10 @@ pub fn decide(side: Side, ending: Ending, settled: bool, failures: u32) -> Actio
         Ending::Exited(code @ (exit::USAGE | exit::CONFIG)) if side == Side::Controller || !settled => {
             Action::End(code)
         }
-        Ending::Exited(code @ (exit::UNAVAILABLE | exit::SYSTEM | exit::IO | exit::PERMISSION)) if !settled => {
-            Action::End(code)
-        }
+        // a port that is taken is for the one who starts us to see
+        Ending::Exited(code @ (exit::UNAVAILABLE | exit::PERMISSION)) if !settled => Action::End(code),
+        // a full disk on the network side is no reason to stop the machine
+        Ending::Exited(code @ (exit::SYSTEM | exit::IO)) if !settled && side == Side::Controller => Action::End(code),
         // a crash, a kill, or an end that nobody asked for
         Ending::Exited(_) | Ending::Killed(_) => Action::Restart(match side {
             Side::Controller => CONTROLLER_PAUSE,
@@ -92,6 +93,9 @@ mod tests {
             // at the start its port or its users file is wrong: say so and end
             (Side::Plant, exited(exit::UNAVAILABLE), false, 1, Action::End(69)),
             (Side::Plant, exited(exit::CONFIG), false, 1, Action::End(78)),
+            // a full disk is nothing to stop the machine for
+            (Side::Plant, exited(exit::IO), false, 1, after(50)),
+            (Side::Controller, exited(exit::IO), false, 1, Action::End(74)),
             // later it is not
             (Side::Plant, exited(exit::UNAVAILABLE), true, 1, after(50)),
             (Side::Plant, exited(exit::CONFIG), true, 1, after(50)),
