@@ -83,10 +83,11 @@ impl Canvoy {
     }
 
     fn wait_ready(mut self) -> Canvoy {
-        let address = self.http.clone();
+        let (address, opcua) = (self.http.clone(), self.opcua.trim_start_matches("opc.tcp://").to_string());
         poll("canvoy to serve", LIMIT, || {
             let ended = self.process.ended();
             assert!(ended.is_none(), "canvoy ended: {ended:?}");
+            TcpStream::connect(&opcua).ok()?;
             matches!(get(&address, "/healthz"), Some((200, _))).then_some(())
         });
         self
