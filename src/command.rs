@@ -208,14 +208,14 @@ fn raw_of(plan: &Plan, tag: TagIndex, value: Value) -> Result<Raw, Refusal> {
     }
     // A value that the DBC names in its value table is meant, even outside the range (SNA codes).
     let named = signal.value_table.iter().any(|(key, _)| raw.as_i128() == Some(*key));
-    let written = match value {
+    // Both what was asked for and what the frame will say, which rounding to the raw value may carry over a limit.
+    let asked = match value {
         Value::Engineering(value) => value,
         Value::Raw(_) => engineering,
     };
-    match signal.range {
-        Some((min, max)) if !named && !signal.in_range(written) => {
-            Err(Refusal::Range { tag: name(), value: written, min, max })
-        }
+    let outside = [asked, engineering].into_iter().find(|value| !signal.in_range(*value));
+    match (signal.range, outside) {
+        (Some((min, max)), Some(value)) if !named => Err(Refusal::Range { tag: name(), value, min, max }),
         _ => Ok(raw),
     }
 }

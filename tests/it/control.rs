@@ -34,6 +34,7 @@ BO_ 300 Command: 8 Us
  SG_ Setpoint : 0|16@1- (0.5,0) [-3000|3000] "rpm" Drive
  SG_ Enable : 16|1@1+ (1,0) [0|1] "" Drive
  SG_ Ramp : 24|8@1+ (1,0) [0|0] "" Drive
+ SG_ Coarse : 32|8@1+ (0.5,0) [0|10.3] "" Drive
 BO_ 301 Event: 2 Us
  SG_ Code : 0|8@1+ (1,0) [0|0] "" Drive
  SG_ Level : 8|8@1+ (1,0) [0|0] "" Drive
@@ -282,6 +283,8 @@ fn what_may_not_be_written_is_refused_with_its_reason() {
             vec![("b.Command.Setpoint", Value::Engineering(3000.5))],
             "3000.5 is outside -3000..=3000 of b.Command.Setpoint",
         ),
+        // on the limit, but the frame would say 10.5
+        (vec![("b.Command.Coarse", Value::Engineering(10.3))], "10.5 is outside 0..=10.3 of b.Command.Coarse"),
         (vec![("b.Command.Setpoint", Value::Engineering(f64::NAN))], "b.Command.Setpoint takes a finite number"),
         (vec![("b.Command.Setpoint", Value::Raw(Raw::Unsigned(1)))], "b.Command.Setpoint takes another type of value"),
         (
