@@ -71,7 +71,7 @@ fn decode(plan: &Plan) {
 }
 
 fn records() {
-    let layout = Layout { buses: 1, records: 1 };
+    let layout = Layout { buses: 1, records: 1, ..Layout::default() };
     let memory = Arc::new(Memory::heap(layout.words()));
     let mut writer = Writer::new(memory.clone(), layout, 0);
     let Ok(reader) = Reader::open(memory, layout, 0) else { return };
@@ -108,7 +108,7 @@ fn step(signals: usize) -> f64 {
     let sources = Sources::embedded("b.toml", toml, &[("b.dbc", dbc.as_bytes())]);
     let Ok(loaded) = load(&sources, LoadOptions { simulate: false }) else { return f64::NAN };
     let plan = loaded.plan;
-    let layout = Layout { buses: 1, records: plan.records };
+    let layout = Layout::of(&plan);
     let mut store = Writer::new(Arc::new(Memory::heap(layout.words())), layout, 0);
     let mut now = Now { monotonic: 1, realtime: 1 };
     let mut control = Control::new(&plan, now);

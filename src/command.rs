@@ -3,16 +3,18 @@
 //! One datagram of a SOCK_SEQPACKET socket is one JSON document. The controller trusts nobody: what may be written, its
 //! type, range and representation are checked here, on its side.
 
+mod refusal;
 pub mod socket;
 
+pub use refusal::{Denied, Lasting, Refusal, latch_words};
 use serde::{Deserialize, Serialize};
 
 use crate::can::MAX_LEN;
 use crate::dbc::{EncodeError, Raw};
-use crate::plan::{Direction, Immediate, MessageIndex, Plan, TagIndex};
+use crate::plan::{Bits, BusIndex, Direction, Immediate, MessageIndex, Plan, RouteIndex, TagIndex};
 
 /// Version of the door; both sides must agree.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Largest datagram either way, in bytes.
 pub const MAX_DATAGRAM: usize = 64 * 1024;
 /// Most signals in one command.
@@ -32,12 +34,38 @@ pub struct Generation {
     pub hash: String,
 }
 
-/// Plant to controller.
+/// Plant, or a person at the machine, to controller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub enum Command {
-    /// Writes signals of one message together: all or none.
-    Set { id: u64, origin: Origin, writes: Vec<Write> },
+pub struct Command {
+    /// Comes back in the [`Reply`].
+    pub id: u64,
+    pub origin: Origin,
+    pub action: Action,
+}
+
+/// What is to be done. Closed: nothing else can be asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Action {
+    /// Writes signals of one message together: all or none. Renews the message's lease.
+    Set(Vec<Write>),
+    /// Renews the lease of the message of this tag without writing.
+    Renew(TagIndex),
+    /// Holds a tag at a value for so many seconds, whatever the machine or its owner says.
+    Force { tag: TagIndex, value: Value, seconds: f64 },
+    /// Ends the force of one tag, or all forces.
+    Release(Option<TagIndex>),
+    /// Ends fallback: every latch is reset, if the cause of none lasts.
+    Arm,
+    /// Takes every output to its fallback value.
+    Disarm,
+    /// Remote (the plant may write) or Local.
+    Remote(bool),
+    /// Restarts a bus that is off, and forgets how often it was.
+    Restart(BusIndex),
+    /// Switches a route on or off.
+    Route { route: RouteIndex, on: bool },
 }
 
 /// Who wrote, for the audit record.
@@ -78,56 +106,40 @@ pub struct Reply {
     pub refusal: Option<Refusal>,
 }
 
-/// Why a command was refused. Each protocol maps each to its own status.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    #[error("no such tag")]
-    UnknownTag,
-    #[error("{tag} is not in the bus's `writable` list")]
-    NotWritable { tag: String },
-    #[error("{tag} takes a finite number")]
-    NotFinite { tag: String },
-    #[error("{tag} takes another type of value")]
-    Type { tag: String },
-    #[error("{value} is outside {min}..={max} of {tag}")]
-    Range { tag: String, value: f64, min: f64, max: f64 },
-    #[error("{tag}: {reason}")]
-    Unrepresentable { tag: String, reason: String },
-    #[error("{tag} and {other} can't be in one frame: different multiplexor branches or overlapping bits")]
-    Conflict { tag: String, other: String },
-    #[error("one command writes signals of one message; {tag} belongs to another")]
-    SeveralMessages { tag: String },
-    #[error("nothing to write")]
-    Empty,
-    #[error("more than {MAX_WRITES} signals in one command")]
-    TooMany,
-    #[error("the command is malformed or of another version")]
-    Malformed,
-    #[error("too many commands are waiting; try again")]
-    Busy,
-    #[error("the bus is down or off; nothing was changed")]
-    BusDown,
+/// Longest force: a day.
+pub const MAX_FORCE_SECONDS: f64 = 86_400.0;
+
+/// A checked command, as the real-time thread takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Patch(Patch),
+    Renew(MessageIndex),
+    /// `until`: CLOCK_MONOTONIC nanoseconds. `bits`: of the tag's message; `raw`: [`Raw::bits`].
+    Force {
+        tag: TagIndex,
+        bits: Bits,
+        raw: u64,
+        until: u64,
+    },
+    Release(Option<TagIndex>),
+    Arm,
+    Disarm,
+    Remote(bool),
+    Restart(BusIndex),
+    Route {
+        route: RouteIndex,
+        on: bool,
+    },
 }
 
-/// A checked command as the real-time thread applies it: the bits of one message that change.
+/// A checked write: the bits of one message that change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patch {
     pub message: MessageIndex,
-    /// Ones where `bits` counts.
-    pub mask: [u8; MAX_LEN],
-    pub bits: [u8; MAX_LEN],
+    pub bits: Bits,
     pub immediate: Immediate,
-}
-
-impl Patch {
-    /// Changes a payload; whether anything became different.
-    pub fn apply(&self, payload: &mut [u8; MAX_LEN]) -> bool {
-        let before = *payload;
-        for ((byte, mask), bits) in payload.iter_mut().zip(self.mask).zip(self.bits) {
-            *byte = *byte & !mask | bits & mask;
-        }
-        before != *payload
-    }
+    /// The message's repetitions follow.
+    pub repeated: bool,
 }
 
 /// Checks a set of writes against the plan and compiles it.
@@ -145,26 +157,30 @@ pub fn compile(plan: &Plan, writes: &[Write]) -> Result<Patch, Refusal> {
         return Err(Refusal::NotWritable { tag: plan.tag_name(first.tag, None) });
     };
     let mut values: Vec<(usize, Raw)> = Vec::with_capacity(writes.len());
-    let mut immediate = Immediate::No;
+    let (mut immediate, mut repeated) = (Immediate::No, false);
     for write in writes {
         let tag = plan.tags.get(write.tag).ok_or(Refusal::UnknownTag)?;
         let name = || plan.tag_name(write.tag, None);
         if tag.message != message_index {
             return Err(Refusal::SeveralMessages { tag: name() });
         }
+        if tag.link.is_some() {
+            return Err(Refusal::OwnedByLink { tag: name() });
+        }
         if !tag.writable {
             return Err(Refusal::NotWritable { tag: name() });
         }
         values.push((tag.signal, raw_of(plan, write.tag, write.value)?));
         immediate = immediate.max(tag.immediate);
+        repeated |= tag.repeated;
     }
-    let mut patch = Patch { message: message_index, mask: [0; MAX_LEN], bits: [0; MAX_LEN], immediate };
+    let mut patch = Patch { message: message_index, bits: Bits::NONE, immediate, repeated };
     add_selectors(plan, message_index, &mut values)?;
     for (i, (signal, raw)) in values.iter().enumerate() {
         let codec = &message.message.signals[*signal].codec;
         let mut mask = [0; MAX_LEN];
         codec.mask(&mut mask);
-        if mask.iter().zip(&patch.mask).any(|(a, b)| a & b != 0) {
+        if mask.iter().zip(&patch.bits.mask).any(|(a, b)| a & b != 0) {
             let other = values[..i].iter().find(|(other, _)| {
                 let mut bits = [0; MAX_LEN];
                 message.message.signals[*other].codec.mask(&mut bits);
@@ -175,13 +191,33 @@ pub fn compile(plan: &Plan, writes: &[Write]) -> Result<Patch, Refusal> {
                 other: signal_name(plan, message_index, other.map_or(*signal, |(other, _)| *other)),
             });
         }
-        patch.mask.iter_mut().zip(mask).for_each(|(all, one)| *all |= one);
-        codec.insert(*raw, &mut patch.bits).map_err(|error| Refusal::Unrepresentable {
+        patch.bits.mask.iter_mut().zip(mask).for_each(|(all, one)| *all |= one);
+        codec.insert(*raw, &mut patch.bits.bits).map_err(|error| Refusal::Unrepresentable {
             tag: signal_name(plan, message_index, *signal),
             reason: error.to_string(),
         })?;
     }
     Ok(patch)
+}
+
+/// Checks the force of one tag. `now`: CLOCK_MONOTONIC nanoseconds. Signals of a J1939 message are forced for all sources.
+pub fn compile_force(plan: &Plan, tag: TagIndex, value: Value, seconds: f64, now: u64) -> Result<Change, Refusal> {
+    let forced = plan.tags.get(tag).ok_or(Refusal::UnknownTag)?;
+    if !forced.forcible {
+        return Err(Refusal::NotForcible { tag: plan.tag_name(tag, None) });
+    }
+    // written so that NaN is refused too
+    if !(1.0..=MAX_FORCE_SECONDS).contains(&seconds) {
+        return Err(Refusal::ForceTime);
+    }
+    let raw = raw_of(plan, tag, value)?;
+    let codec = &plan.signal(tag).codec;
+    let mut bits = Bits::NONE;
+    codec.mask(&mut bits.mask);
+    codec
+        .insert(raw, &mut bits.bits)
+        .map_err(|error| Refusal::Unrepresentable { tag: plan.tag_name(tag, None), reason: error.to_string() })?;
+    Ok(Change::Force { tag, bits, raw: raw.bits(), until: now.saturating_add((seconds * 1e9) as u64) })
 }
 
 fn signal_name(plan: &Plan, message: MessageIndex, signal: usize) -> String {

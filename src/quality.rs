@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Cause {
     /// The controller process is gone or stuck: nothing here is being kept up to date.
     ControllerGone,
+    /// An operator has set the value until a given time; what the machine says is not shown.
+    Forced,
     /// The Linux network interface is down or does not exist.
     InterfaceGone,
     /// The CAN controller has left the bus (ISO 11898-1, fault confinement).
@@ -16,12 +18,29 @@ pub enum Cause {
     NeverReceived,
     /// Frames arrive, but none yet in which this multiplexed signal is present.
     BranchNotSeen,
+    /// The device is switched off by design (`expected_when` does not hold): nothing is missing.
+    NotExpected,
+    /// One of our messages that is not being sent now: disarmed and silent until armed, a foreign sender, a source that is
+    /// not good.
+    NotSent,
+    /// The last frame had a wrong checksum; the last good one is held.
+    Checksum,
+    /// The last frame had a wrong counter; the last good one is held.
+    Counter,
     /// The receive deadline has passed; the last value is held.
     Late,
+    /// Frames may have been lost on the way since the last one; until the next good one.
+    Lost,
     /// The sender says so: SAE J1939-71 code, or a value table entry "not available".
     NotAvailable,
     /// Outside the range that the DBC gives; shown as received, never clipped.
     OutOfRange,
+    /// One of our outputs has its fallback value: not armed, or latched.
+    Fallback,
+    /// One of our outputs is held by an interlock.
+    Interlocked,
+    /// One of our outputs has a substitute, because the source of its link is not good.
+    Substituted,
     /// Made up by a simulated device: there is no machine behind it.
     Simulated,
 }
@@ -53,15 +72,24 @@ pub const GOOD: Meaning = Meaning { label: "good", text: "good", status: 0, stat
 
 impl Cause {
     /// All causes, worst first.
-    pub const ALL: [Cause; 9] = [
+    pub const ALL: [Cause; 18] = [
         Cause::ControllerGone,
+        Cause::Forced,
         Cause::InterfaceGone,
         Cause::BusOff,
         Cause::NeverReceived,
         Cause::BranchNotSeen,
+        Cause::NotExpected,
+        Cause::NotSent,
+        Cause::Checksum,
+        Cause::Counter,
         Cause::Late,
+        Cause::Lost,
         Cause::NotAvailable,
         Cause::OutOfRange,
+        Cause::Fallback,
+        Cause::Interlocked,
+        Cause::Substituted,
         Cause::Simulated,
     ];
 
@@ -71,6 +99,39 @@ impl Cause {
             Cause::ControllerGone => {
                 ("controller_gone", "controller gone", 0x808B_0000, "BadDeviceFailure", Trust::Bad)
             }
+            Cause::Forced => ("forced", "forced by an operator", 0x0096_0000, "GoodLocalOverride", Trust::Good),
+            Cause::NotExpected => {
+                ("not_expected", "device is switched off", 0x808D_0000, "BadOutOfService", Trust::Bad)
+            }
+            Cause::NotSent => ("not_sent", "not being sent", 0x808D_0000, "BadOutOfService", Trust::Bad),
+            Cause::Checksum => (
+                "checksum",
+                "checksum wrong, last good value held",
+                0x4090_0000,
+                "UncertainLastUsableValue",
+                Trust::Uncertain,
+            ),
+            Cause::Counter => (
+                "counter",
+                "counter wrong, last good value held",
+                0x4090_0000,
+                "UncertainLastUsableValue",
+                Trust::Uncertain,
+            ),
+            Cause::Lost => ("lost", "frames may have been lost", 0x4095_0000, "UncertainSubNormal", Trust::Uncertain),
+            Cause::Fallback => {
+                ("fallback", "fallback value in force", 0x4091_0000, "UncertainSubstituteValue", Trust::Uncertain)
+            }
+            Cause::Interlocked => {
+                ("interlocked", "held by an interlock", 0x4091_0000, "UncertainSubstituteValue", Trust::Uncertain)
+            }
+            Cause::Substituted => (
+                "substituted",
+                "substitute, source not good",
+                0x4091_0000,
+                "UncertainSubstituteValue",
+                Trust::Uncertain,
+            ),
             Cause::InterfaceGone => {
                 ("interface_gone", "interface down or gone", 0x808A_0000, "BadNotConnected", Trust::Bad)
             }

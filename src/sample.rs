@@ -22,11 +22,15 @@ pub struct Sample {
     pub count: u64,
 }
 
-/// Decodes one signal out of its record. `outer`: the causes that hold for the whole bus ([`bus_causes`]).
+/// Decodes one signal out of its record. `outer`: the causes that hold for the whole bus ([`bus_causes`]) and for the tag
+/// ([`Reader::marks`]).
 pub fn decode(message: &dbc::Message, signal: usize, record: &Record, outer: Causes) -> Sample {
     let signal = &message.signals[signal];
     let mut causes = record.causes.and(outer);
-    let empty = record.causes.contains(Cause::NeverReceived) || record.causes.contains(Cause::BranchNotSeen);
+    let forced = outer.contains(Cause::Forced);
+    // a force writes its bits into the record, whether a frame ever came or not
+    let empty =
+        !forced && (record.causes.contains(Cause::NeverReceived) || record.causes.contains(Cause::BranchNotSeen));
     let raw = if empty { None } else { signal.codec.raw(record.bytes()) };
     if !empty && raw.is_none() {
         // the frame was shorter than the signal needs
@@ -45,10 +49,11 @@ pub fn decode(message: &dbc::Message, signal: usize, record: &Record, outer: Cau
 
 /// Reads and decodes one tag. `source`: the J1939 slot, 0 for all others; `now`: CLOCK_MONOTONIC nanoseconds.
 pub fn read(plan: &Plan, reader: &Reader, tag: TagIndex, source: usize, now: u64) -> Sample {
+    let marks = reader.marks(tag).causes();
     let tag = &plan.tags[tag];
     let message = &plan.messages[tag.message];
     let group = message.message.signals[tag.signal].group;
-    let outer = bus_causes(plan, reader, message.bus, now);
+    let outer = bus_causes(plan, reader, message.bus, now).and(marks);
     match reader.record(message.record(source, group)) {
         Some(record) => decode(&message.message, tag.signal, &record, outer),
         // the writer stopped in the middle of this record

@@ -73,8 +73,8 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
     let sent: Vec<(&Message, &Transmission)> = messages
         .iter()
         .filter_map(|message| match &message.direction {
-            Direction::Output(transmission) => Some((message, transmission)),
-            Direction::Input { .. } => None,
+            Direction::Output(transmission) => Some((message, &**transmission)),
+            Direction::Input(_) => None,
         })
         .collect();
     if sent.is_empty() {
@@ -103,9 +103,9 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
     }
 
     let received: Vec<&Message> =
-        messages.iter().filter(|message| matches!(message.direction, Direction::Input { .. })).collect();
+        messages.iter().filter(|message| matches!(message.direction, Direction::Input(_))).collect();
     let with_deadline =
-        received.iter().filter(|message| matches!(message.direction, Direction::Input { deadline: Some(_) })).count();
+        received.iter().filter(|message| matches!(&message.direction, Direction::Input(reception) if reception.deadlines.iter().any(Option::is_some))).count();
     writeln!(
         text,
         "  receives {} with {}; {with_deadline} of them late when they stop coming",

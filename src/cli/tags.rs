@@ -101,9 +101,11 @@ pub fn row(plan: &Plan, tag: usize) -> Row {
     let planned = &plan.messages[plan.tags[tag].message];
     let message = &planned.message;
     let (direction, cycle, deadline) = match &planned.direction {
-        Direction::Input { deadline } => {
-            ("received", message.cycle_time.map(|cycle| cycle.as_nanos() as u64), *deadline)
-        }
+        Direction::Input(reception) => (
+            "received",
+            message.cycle_time.map(|cycle| cycle.as_nanos() as u64),
+            reception.deadlines.get(signal.group).copied().flatten(),
+        ),
         Direction::Output(transmission) => ("sent", transmission.period, None),
     };
     let letter = match signal.codec.kind {

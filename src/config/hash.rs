@@ -31,9 +31,10 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
             hash.number(message.message.id.bits().into());
             hash.number(message.sources as u64);
             match &message.direction {
-                Direction::Input { deadline } => {
+                Direction::Input(reception) => {
                     hash.number(0);
-                    hash.option(*deadline);
+                    hash.number(reception.deadlines.len() as u64);
+                    reception.deadlines.iter().for_each(|deadline| hash.option(*deadline));
                 }
                 Direction::Output(transmission) => {
                     hash.number(1);

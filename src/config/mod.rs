@@ -28,6 +28,8 @@ use document::Document;
 use report::{Places, Report, sort};
 use rights::Decided;
 
+/// Frames that may wait to be sent on a bus, unless configured.
+const TRANSMIT_QUEUE: usize = 64;
 /// Most buses of one plant.
 const MAX_BUSES: usize = 64;
 /// Most signals of all buses together.
@@ -79,14 +81,7 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
     let mut sections = sections(&file, sources, &parsed, complete, &mut report);
     check_buses(&sections, &mut report);
     sections.truncate(MAX_BUSES);
-    let mut plan = Plan {
-        hash: [0; 32],
-        simulated: options.simulate,
-        buses: Vec::new(),
-        messages: Vec::new(),
-        tags: Vec::new(),
-        records: 0,
-    };
+    let mut plan = Plan { simulated: options.simulate, ..Plan::default() };
     for section in &sections {
         let bus = bus::check(section, options.simulate, &mut report);
         let decided = rights::decide(section, &bus, &mut report);
@@ -111,6 +106,7 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
             files.map(|(name, parsed)| (name.as_str(), parsed.file.bytes.as_slice())).collect()
         })
         .collect();
+    plan.number();
     plan.hash = hash::hash(&plan, &dbc);
     Ok(Loaded { plan, settings, diagnostics })
 }
@@ -189,7 +185,7 @@ fn check_buses(sections: &[Section<'_>], report: &mut Report<'_>) {
 fn add(plan: &mut Plan, section: &Section<'_>, bus: bus::Bus<'_>, decided: Vec<Decided>) -> bool {
     let first_message = plan.messages.len();
     for (entry, decided) in bus.messages.into_iter().zip(decided) {
-        let received_j1939 = entry.message.pgn.is_some() && matches!(decided.direction, Direction::Input { .. });
+        let received_j1939 = entry.message.pgn.is_some() && matches!(decided.direction, Direction::Input(_));
         let first_tag = plan.tags.len();
         let tags = decided.tags.into_iter().enumerate();
         plan.tags.extend(tags.map(|(signal, (writable, immediate))| Tag {
@@ -197,6 +193,7 @@ fn add(plan: &mut Plan, section: &Section<'_>, bus: bus::Bus<'_>, decided: Vec<D
             signal,
             writable,
             immediate,
+            ..Tag::default()
         }));
         let message = Message {
             bus: plan.buses.len(),
@@ -215,6 +212,8 @@ fn add(plan: &mut Plan, section: &Section<'_>, bus: bus::Bus<'_>, decided: Vec<D
         fd: bus.fd,
         node: bus.node,
         messages: first_message..plan.messages.len(),
+        transmit_queue: TRANSMIT_QUEUE,
+        ..Bus::default()
     });
     plan.tags.len() <= MAX_TAGS && plan.records <= MAX_RECORDS
 }

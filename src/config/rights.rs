@@ -9,7 +9,7 @@ use super::transmission::{CantSend, Sending, deadline, sending};
 use super::written::{Names, Override};
 use crate::dbc;
 use crate::diagnostic::Severity;
-use crate::plan::{Direction, Immediate};
+use crate::plan::{Direction, Immediate, Reception};
 
 /// A day: nothing on a machine waits longer for a frame.
 const MAX_MS: i64 = 86_400_000;
@@ -32,9 +32,13 @@ pub fn decide(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> 
         let over = overrides.get(&index).cloned().unwrap_or_default();
         let received = || Decided {
             // what is ours and not sent by us is nobody's to be late with
-            direction: Direction::Input {
-                deadline: if bus.ours(message) { None } else { deadline(message, &over, bus.late_factor) },
-            },
+            direction: Direction::Input(Reception {
+                deadlines: vec![
+                    if bus.ours(message) { None } else { deadline(message, &over, bus.late_factor) };
+                    message.groups.len()
+                ],
+                ..Reception::default()
+            }),
             tags: vec![(false, Immediate::No); message.signals.len()],
         };
         let place = transmitted.get(&index);
@@ -46,7 +50,7 @@ pub fn decide(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> 
                     check_sending(section, entry, &sending, *place, &writable, index, report);
                     let tags = sending.immediate.iter().enumerate();
                     let tags = tags.map(|(signal, how)| (writable.contains_key(&(index, signal)), *how)).collect();
-                    Decided { direction: Direction::Output(sending.transmission), tags }
+                    Decided { direction: Direction::Output(Box::new(sending.transmission)), tags }
                 }
                 Err(CantSend { reason, by_override }) => {
                     let text = format!("{} can't be sent: {reason}", message.name);

@@ -73,7 +73,8 @@ pub fn sending(message: &dbc::Message, over: &Override) -> Result<Sending, CantS
     let immediate = message.signals.iter().map(|signal| immediate(message, signal, over)).collect();
     let start = start_payload(message, length, &mut warnings);
     let start_delay = u64::try_from(message.start_delay.as_nanos()).unwrap_or(u64::MAX);
-    Ok(Sending { transmission: Transmission { period, start_delay, length, start }, immediate, warnings })
+    let transmission = Transmission { start_delay, ..Transmission::new(length, start, period) };
+    Ok(Sending { transmission, immediate, warnings })
 }
 
 fn period(message: &dbc::Message, over: &Override, warnings: &mut Vec<String>) -> Result<Option<u64>, String> {

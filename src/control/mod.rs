@@ -3,13 +3,15 @@
 //! Everything is allocated by [`Control::new`]; [`Control::step`] allocates nothing, takes no lock and runs for a time
 //! that the plan bounds.
 
+mod alarm;
+mod due;
 mod receive;
 mod transmit;
 
 use crate::can::Frame;
-use crate::command::Patch;
+use crate::command::{Change, Denied};
 use crate::dbc::Lookup;
-use crate::plan::{Direction, Plan};
+use crate::plan::{BusIndex, ContractIndex, Direction, MessageIndex, Plan, RouteIndex};
 use crate::store::Writer;
 use crate::store::layout::{BusState, BusWord};
 use receive::Inputs;
@@ -31,15 +33,32 @@ pub enum Event<'a> {
     Received { bus: usize, frame: &'a Frame, source_time: u64 },
     /// The state of a bus has changed.
     Bus { bus: usize, state: BusState },
-    /// A write of the plant, already checked.
-    Patch(&'a Patch),
     /// A deadline may have come.
     Timer,
 }
 
-/// The frames that a step wants to send, in order.
+/// A frame that is to be sent, and what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    pub frame: Frame,
+    pub key: Key,
+    /// CLOCK_MONOTONIC nanoseconds after which it is worth nothing.
+    pub stale: u64,
+    /// What is measured when it has left, since `since` (CLOCK_REALTIME nanoseconds).
+    pub contract: Option<ContractIndex>,
+    pub since: u64,
+}
+
+/// Whose frame it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    Message(MessageIndex),
+    Route(RouteIndex),
+}
+
+/// The frames that wait to be sent.
 pub struct Transmit {
-    frames: Vec<(usize, Frame)>,
+    frames: Vec<(BusIndex, Outgoing)>,
 }
 
 impl Transmit {
@@ -49,16 +68,16 @@ impl Transmit {
     }
 
     /// Whether there was room.
-    fn push(&mut self, bus: usize, frame: &Frame) -> bool {
+    fn push(&mut self, bus: BusIndex, outgoing: &Outgoing) -> bool {
         let room = self.frames.len() < self.frames.capacity();
         if room {
-            self.frames.push((bus, *frame));
+            self.frames.push((bus, *outgoing));
         }
         room
     }
 
     /// Takes all frames out, in order; the room stays.
-    pub fn drain(&mut self) -> impl Iterator<Item = (usize, Frame)> + '_ {
+    pub fn drain(&mut self) -> impl Iterator<Item = (BusIndex, Outgoing)> + '_ {
         self.frames.drain(..)
     }
 
@@ -112,12 +131,33 @@ impl Control {
                 self.states[bus] = state;
                 store.set_bus_state(bus, state, now.realtime);
             }
-            Event::Patch(patch) => self.outputs.patch(now, patch, &self.states, store, transmit),
             Event::Timer => {
                 self.outputs.timer(now, &self.states, store, transmit);
                 self.inputs.timer(now, store);
             }
         }
+    }
+
+    /// One command, already checked for what the plan says; refused for what only the state says.
+    pub fn command(
+        &mut self,
+        now: Now,
+        change: &Change,
+        store: &mut Writer,
+        transmit: &mut Transmit,
+    ) -> Result<(), Denied> {
+        match change {
+            Change::Patch(patch) => self.outputs.patch(now, patch, &self.states, store, transmit),
+            Change::Renew(_)
+            | Change::Force { .. }
+            | Change::Release(_)
+            | Change::Arm
+            | Change::Disarm
+            | Change::Remote(_)
+            | Change::Restart(_)
+            | Change::Route { .. } => return Err(Denied::NotArmed),
+        }
+        Ok(())
     }
 
     /// When [`Event::Timer`] is wanted next, CLOCK_MONOTONIC nanoseconds; `u64::MAX` for never.

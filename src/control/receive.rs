@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::Now;
+use super::alarm::Alarms;
+use super::due::Due;
 use crate::can::{Frame, MAX_LEN};
 use crate::dbc;
-use crate::plan::{Direction, Plan};
+use crate::plan::{Alarm, Direction, Plan};
 use crate::quality::{Cause, Causes};
 use crate::store::layout::{BusWord, Word};
 use crate::store::{Record, Writer};
@@ -15,9 +17,10 @@ pub(super) struct Inputs {
     messages: Vec<Option<Input>>,
     /// What the store shows, by record: the source for causes that change without a frame.
     records: Box<[Record]>,
-    deadlines: Vec<Deadline>,
-    /// Not later than the earliest of `deadlines`: frames only move deadlines away, so it is looked at when it passes.
-    next_due: u64,
+    /// Message and slot of each item of `due`.
+    deadlines: Vec<(usize, usize)>,
+    due: Due,
+    alarms: Alarms,
 }
 
 struct Input {
@@ -30,25 +33,19 @@ struct Input {
     deadline: Option<(u64, usize)>,
 }
 
-struct Deadline {
-    message: usize,
-    slot: usize,
-    /// CLOCK_MONOTONIC; `u64::MAX` while late or never received.
-    due: u64,
-}
-
 impl Inputs {
     pub fn new(plan: &Plan) -> Inputs {
         let mut deadlines = Vec::new();
         let mut messages = Vec::with_capacity(plan.messages.len());
         for (index, message) in plan.messages.iter().enumerate() {
-            let Direction::Input { deadline } = message.direction else {
+            let Direction::Input(reception) = &message.direction else {
                 messages.push(None);
                 continue;
             };
+            let deadline = reception.deadlines.iter().copied().flatten().min();
             let first = deadlines.len();
             if deadline.is_some() {
-                deadlines.extend((0..message.sources).map(|slot| Deadline { message: index, slot, due: u64::MAX }));
+                deadlines.extend((0..message.sources).map(|slot| (index, slot)));
             }
             messages.push(Some(Input {
                 message: message.message.clone(),
@@ -61,8 +58,9 @@ impl Inputs {
         Inputs {
             messages,
             records: vec![Record::EMPTY; plan.records].into_boxed_slice(),
+            due: Due::new(deadlines.len()),
             deadlines,
-            next_due: u64::MAX,
+            alarms: Alarms::new(plan),
         }
     }
 
@@ -108,28 +106,22 @@ impl Inputs {
             store.record(first + group, record);
         }
         if let Some((after, first)) = input.deadline {
-            let due = now.monotonic.saturating_add(after);
-            self.deadlines[first + slot].due = due;
-            self.next_due = self.next_due.min(due);
+            if self.due.get(first + slot) == u64::MAX {
+                self.alarms.set(Alarm::Late(message), false, 0, now, store);
+            }
+            self.due.set(first + slot, now.monotonic.saturating_add(after));
         }
         true
     }
 
     /// Marks as late what is.
     pub fn timer(&mut self, now: Now, store: &mut Writer) {
-        if now.monotonic < self.next_due {
-            return;
-        }
-        let mut next = u64::MAX;
-        for deadline in &mut self.deadlines {
-            if deadline.due > now.monotonic {
-                next = next.min(deadline.due);
-                continue;
-            }
-            deadline.due = u64::MAX;
-            let Some(input) = &self.messages[deadline.message] else { continue };
+        while let Some((item, _)) = self.due.take(now.monotonic) {
+            let (message, slot) = self.deadlines[item];
+            let Some(input) = &self.messages[message] else { continue };
+            self.alarms.set(Alarm::Late(message), true, slot as u64, now, store);
             let groups = input.message.groups.len();
-            let first = input.first_record + deadline.slot * groups;
+            let first = input.first_record + slot * groups;
             for index in first..first + groups {
                 let record = &mut self.records[index];
                 if record.count > 0 {
@@ -138,11 +130,10 @@ impl Inputs {
                 }
             }
         }
-        self.next_due = next;
     }
 
     pub fn next_due(&self) -> u64 {
-        self.next_due
+        self.due.next()
     }
 }
 

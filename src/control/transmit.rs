@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Now, Transmit, can_send};
+use super::{Key, Now, Outgoing, Transmit, can_send};
 use crate::can::{Frame, MAX_LEN};
 use crate::command::Patch;
 use crate::dbc;
@@ -19,7 +19,11 @@ pub(super) struct Outputs {
 }
 
 struct Output {
+    /// In the plan.
+    index: usize,
     bus: usize,
+    /// Nanoseconds that a frame may wait.
+    stale: u64,
     message: Arc<dbc::Message>,
     first_record: usize,
     frame: Frame,
@@ -35,7 +39,7 @@ impl Outputs {
     pub fn new(plan: &Plan, start: Now) -> Outputs {
         let mut outputs = Vec::new();
         let mut by_message = Vec::with_capacity(plan.messages.len());
-        for message in &plan.messages {
+        for (index, message) in plan.messages.iter().enumerate() {
             let Direction::Output(transmission) = &message.direction else {
                 by_message.push(None);
                 continue;
@@ -50,7 +54,9 @@ impl Outputs {
             };
             by_message.push(Some(outputs.len()));
             outputs.push(Output {
+                index,
                 bus: message.bus,
+                stale: transmission.stale,
                 message: dbc.clone(),
                 first_record: message.first_record,
                 frame,
@@ -101,7 +107,7 @@ impl Outputs {
     pub fn patch(&mut self, now: Now, patch: &Patch, states: &[BusState], store: &mut Writer, transmit: &mut Transmit) {
         let Some(index) = self.by_message.get(patch.message).copied().flatten() else { return };
         let output = &mut self.outputs[index];
-        let changed = patch.apply(&mut output.payload);
+        let changed = patch.bits.apply(&mut output.payload);
         store.add(Word::Writes, 1);
         let at_once = match patch.immediate {
             Immediate::No => false,
@@ -125,7 +131,14 @@ impl Output {
         if can_send(states[self.bus]) {
             let length = self.frame.len();
             self.frame.payload_mut().copy_from_slice(&self.payload[..length]);
-            if transmit.push(self.bus, &self.frame) {
+            let outgoing = Outgoing {
+                frame: self.frame,
+                key: Key::Message(self.index),
+                stale: now.monotonic.saturating_add(self.stale),
+                contract: None,
+                since: now.realtime,
+            };
+            if transmit.push(self.bus, &outgoing) {
                 self.sent += 1;
             } else {
                 store.add_bus(self.bus, BusWord::TransmitDropped, 1);

@@ -3,7 +3,7 @@
 use tracing::info;
 
 use crate::command::socket::Peer;
-use crate::command::{MAX_WRITES, Origin, Refusal, Value, Write};
+use crate::command::{Action, MAX_WRITES, Origin, Refusal, Value, Write};
 use crate::plan::Plan;
 use crate::sample;
 use crate::store::{Reader, clock};
@@ -19,6 +19,8 @@ pub struct Entry {
 }
 
 struct Line {
+    /// The kind of command.
+    what: &'static str,
     tag: String,
     old: String,
     new: String,
@@ -26,23 +28,36 @@ struct Line {
 
 impl Entry {
     /// Takes down a command, with the values that it is about to replace.
-    pub fn new(plan: &Plan, reader: &Reader, peer: Peer, origin: Origin, writes: &[Write]) -> Entry {
-        let now = clock::monotonic();
-        let lines = writes.iter().take(MAX_WRITES).map(|write| match plan.tags.get(write.tag) {
-            Some(_) => {
-                let old = sample::read(plan, reader, write.tag, 0, now);
-                Line {
-                    tag: plan.tag_name(write.tag, None),
-                    old: old.value.map_or("none".into(), |value| value.to_string()),
-                    new: match write.value {
-                        Value::Engineering(value) => value.to_string(),
-                        Value::Raw(raw) => plan.signal(write.tag).codec.engineering(raw).to_string(),
-                    },
-                }
+    pub fn new(plan: &Plan, reader: &Reader, peer: Peer, origin: Origin, action: &Action) -> Entry {
+        let tag_name = |tag: usize| match plan.tags.get(tag) {
+            Some(_) => plan.tag_name(tag, None),
+            None => format!("#{tag}"),
+        };
+        let name = |named: Option<&String>, index: usize| named.map_or(format!("#{index}"), String::clone);
+        let bus = |index: usize| name(plan.buses.get(index).map(|bus| &bus.name), index);
+        let route = |index: usize| name(plan.routes.get(index).map(|route| &route.name), index);
+        let one = |what, tag: String, new: &str| vec![Line { what, tag, old: String::new(), new: new.to_owned() }];
+        let lines = match action {
+            Action::Set(writes) => {
+                let now = clock::monotonic();
+                writes.iter().take(MAX_WRITES).map(|write| line(plan, reader, "write", write, now)).collect()
             }
-            None => Line { tag: format!("#{}", write.tag), old: "none".into(), new: format!("{:?}", write.value) },
-        });
-        Entry { lines: lines.collect(), origin, peer }
+            Action::Force { tag, value, seconds } => {
+                let write = Write { tag: *tag, value: *value };
+                let mut line = line(plan, reader, "force", &write, clock::monotonic());
+                line.new = format!("{} for {seconds} s", line.new);
+                vec![line]
+            }
+            Action::Renew(tag) => one("renew lease", tag_name(*tag), ""),
+            Action::Release(Some(tag)) => one("release", tag_name(*tag), ""),
+            Action::Release(None) => one("release", "all forces".into(), ""),
+            Action::Arm => one("arm", "outputs".into(), "armed"),
+            Action::Disarm => one("disarm", "outputs".into(), "disarmed"),
+            Action::Remote(remote) => one("mode", "machine".into(), if *remote { "Remote" } else { "Local" }),
+            Action::Restart(at) => one("restart", bus(*at), ""),
+            Action::Route { route: at, on } => one("route", route(*at), if *on { "on" } else { "off" }),
+        };
+        Entry { lines, origin, peer }
     }
 
     /// Writes the record, one line for each signal.
@@ -50,14 +65,30 @@ impl Entry {
         let result = result.map_or_else(|refusal| format!("refused: {refusal}"), |()| "done".into());
         let Origin { protocol, user, address } = &self.origin;
         let (protocol, user, address) = (short(protocol), short(user), short(address));
-        for Line { tag, old, new } in &self.lines {
+        for Line { what, tag, old, new } in &self.lines {
             // quoted: text of a client must not look like another line or field
             info!(target: "audit", ?user, ?address, ?protocol, pid = self.peer.pid, uid = self.peer.uid,
-                ?tag, %old, %new, ?result, "write");
+                ?tag, %old, %new, ?result, "{what}");
         }
         if self.lines.is_empty() {
             info!(target: "audit", ?user, ?address, ?protocol, pid = self.peer.pid, uid = self.peer.uid, ?result, "empty write");
         }
+    }
+}
+
+fn line(plan: &Plan, reader: &Reader, what: &'static str, write: &Write, now: u64) -> Line {
+    if write.tag >= plan.tags.len() {
+        return Line { what, tag: format!("#{}", write.tag), old: "none".into(), new: format!("{:?}", write.value) };
+    }
+    let old = sample::read(plan, reader, write.tag, 0, now);
+    Line {
+        what,
+        tag: plan.tag_name(write.tag, None),
+        old: old.value.map_or("none".into(), |value| value.to_string()),
+        new: match write.value {
+            Value::Engineering(value) => value.to_string(),
+            Value::Raw(raw) => plan.signal(write.tag).codec.engineering(raw).to_string(),
+        },
     }
 }
 

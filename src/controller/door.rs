@@ -239,8 +239,7 @@ fn parse(datagram: &[u8]) -> Result<Command, u64> {
             return 0;
         }
         let document: serde_json::Value = serde_json::from_slice(datagram).unwrap_or_default();
-        let named = document.as_object().and_then(|object| object.values().next());
-        named.and_then(|body| body.get("id")).and_then(serde_json::Value::as_u64).unwrap_or(0)
+        document.get("id").and_then(serde_json::Value::as_u64).unwrap_or(0)
     })
 }
 
@@ -254,11 +253,11 @@ mod tests {
         check(b"", 0);
         check(b"\xFF\xFE", 0);
         check(b"[[[[", 0);
-        check(br#"{"Set":{"id":7}}"#, 7);
-        check(br#"{"Reboot":{"id":8}}"#, 8);
-        check(br#"{"Set":{"id":-1,"origin":{},"writes":[]}}"#, 0);
-        check(br#"{"Set":{"id":9,"origin":{"protocol":"","user":"","address":""},"writes":[],"x":1}}"#, 9);
+        check(br#"{"id":7}"#, 7);
+        check(br#"{"id":8,"action":"Reboot"}"#, 8);
+        check(br#"{"id":-1,"origin":{},"action":{"Set":[]}}"#, 0);
+        check(br#"{"id":9,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]},"x":1}"#, 9);
         check("[".repeat(60_000).as_bytes(), 0);
-        assert!(parse(br#"{"Set":{"id":1,"origin":{"protocol":"","user":"","address":""},"writes":[]}}"#).is_ok());
+        assert!(parse(br#"{"id":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]}}"#).is_ok());
     }
 }

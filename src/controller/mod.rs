@@ -28,7 +28,7 @@ use socketcan::errors::CanError;
 use tracing::{error, info, warn};
 
 use crate::bus::error_frame::ErrorFrame;
-use crate::command::{self, Command, Generation, Refusal};
+use crate::command::{self, Action, Change, Command, Generation, Refusal};
 use crate::notify::Notifier;
 use crate::plan::{Direction, Plan};
 use crate::rt::{self, Notice, Order, grants};
@@ -130,7 +130,7 @@ impl Controller {
     /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
     pub fn open(options: Options, notifier: Notifier) -> anyhow::Result<Controller> {
         let Options { plan, bundle, simulator, socket, group } = options;
-        let layout = Layout { buses: plan.buses.len(), records: plan.records };
+        let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
         let writer = Writer::new(memory.clone(), layout, plan.hash_word());
@@ -254,7 +254,7 @@ impl Controller {
     /// Checks a command and hands it to the real-time thread.
     fn take(&mut self, request: Request) {
         let Request { client, peer, command } = request;
-        let Command::Set { id, origin, writes } = match command {
+        let Command { id, origin, action } = match command {
             Ok(command) => command,
             Err(id) => {
                 if let Some(left_out) = self.malformed.pass() {
@@ -263,19 +263,14 @@ impl Controller {
                 return self.door.answer(client, id, Some(Refusal::Malformed));
             }
         };
-        let entry = Entry::new(&self.plan, &self.reader, peer, origin, &writes);
+        let entry = Entry::new(&self.plan, &self.reader, peer, origin, &action);
         let ticket = self.tickets;
-        let result = command::compile(&self.plan, &writes).and_then(|patch| {
-            let bus = self.plan.messages[patch.message].bus;
-            match self.reader.bus_state(bus) {
-                BusState::Active | BusState::Warning | BusState::Passive => {}
-                BusState::Gone | BusState::Down | BusState::BusOff => return Err(Refusal::BusDown),
-            }
+        let result = self.check(&action).and_then(|change| {
             // one answer has room in the notices for each that is pending
             if self.pending.len() >= rt::ORDERS {
                 return Err(Refusal::Busy);
             }
-            self.rt.order(Order::Apply { ticket, patch }).map_err(|_| Refusal::Busy)
+            self.rt.order(Order::Command { ticket, change }).map_err(|_| Refusal::Busy)
         });
         match result {
             Ok(()) => {
@@ -289,17 +284,46 @@ impl Controller {
         }
     }
 
+    /// Checks an action against the plan, and writes against the state of their bus.
+    fn check(&self, action: &Action) -> Result<Change, Refusal> {
+        let plan = &self.plan;
+        let message = |tag: usize| plan.tags.get(tag).map(|tag| tag.message).ok_or(Refusal::UnknownTag);
+        Ok(match action {
+            Action::Set(writes) => {
+                let patch = command::compile(plan, writes)?;
+                match self.reader.bus_state(plan.messages[patch.message].bus) {
+                    BusState::Active | BusState::Warning | BusState::Passive => Change::Patch(patch),
+                    BusState::Gone | BusState::Down | BusState::BusOff => return Err(Refusal::BusDown),
+                }
+            }
+            Action::Renew(tag) => Change::Renew(message(*tag)?),
+            Action::Force { tag, value, seconds } => {
+                command::compile_force(plan, *tag, *value, *seconds, clock::monotonic())?
+            }
+            Action::Release(Some(tag)) if *tag >= plan.tags.len() => return Err(Refusal::UnknownTag),
+            Action::Release(tag) => Change::Release(*tag),
+            Action::Arm => Change::Arm,
+            Action::Disarm => Change::Disarm,
+            Action::Remote(remote) => Change::Remote(*remote),
+            Action::Restart(bus) if *bus >= plan.buses.len() => return Err(Refusal::Unknown),
+            Action::Restart(bus) => Change::Restart(*bus),
+            Action::Route { route, .. } if *route >= plan.routes.len() => return Err(Refusal::Unknown),
+            Action::Route { route, on } => Change::Route { route: *route, on: *on },
+        })
+    }
+
     /// Takes what the real-time thread has to say.
     fn notices(&mut self) {
         while let Some(notice) = self.rt.notice() {
             match notice {
-                Notice::Done { ticket } => {
-                    // in order: the rings are
-                    while self.pending.front().is_some_and(|pending| pending.ticket <= ticket)
+                Notice::Done { ticket, result } => {
+                    let refusal = result.err().map(|denied| denied.refusal(&self.plan));
+                    // in order, one answer for each: the rings are
+                    if self.pending.front().is_some_and(|pending| pending.ticket == ticket)
                         && let Some(pending) = self.pending.pop_front()
                     {
-                        pending.entry.close(Ok(()));
-                        self.door.answer(pending.client, pending.id, None);
+                        pending.entry.close(refusal.as_ref().map_or(Ok(()), Err));
+                        self.door.answer(pending.client, pending.id, refusal);
                     }
                 }
                 Notice::Closed { bus, sockets } => {

@@ -130,14 +130,14 @@ impl Link {
     }
 
     fn command(&mut self, request: Request) -> Result<(), LinkError> {
-        let Request { origin, writes, answer } = request;
+        let Request { origin, action, answer } = request;
         // who waits may be gone; either way there is nothing more to do
         if self.pending.len() >= MAX_PENDING {
             let _ = answer.send(Err(Refusal::Busy));
             return Ok(());
         }
         self.next_id += 1;
-        let command = Command::Set { id: self.next_id, origin, writes };
+        let command = Command { id: self.next_id, origin, action };
         let bytes = serde_json::to_vec(&command).map_err(|error| LinkError::Malformed(error.to_string()))?;
         if bytes.len() > MAX_DATAGRAM {
             let _ = answer.send(Err(Refusal::TooMany));
@@ -199,7 +199,7 @@ fn read_bundle(descriptor: OwnedFd) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Origin, Value, Write};
+    use crate::command::{Action, Origin, Value, Write};
     use crate::store::memory::sealed;
 
     fn generation(version: u32) -> Generation {
@@ -215,14 +215,14 @@ mod tests {
 
     fn request(answer: Answer) -> Request {
         let writes = vec![Write { tag: 3, value: Value::Engineering(1.5) }];
-        Request { origin: Origin::default(), writes, answer }
+        Request { origin: Origin::default(), action: Action::Set(writes), answer }
     }
 
     fn next_command(controller: &Connection) -> Option<u64> {
         let mut buffer = vec![0; MAX_DATAGRAM];
         let length = controller.receive(&mut buffer, &mut Vec::new()).ok()?;
-        let Command::Set { id, writes, .. } = serde_json::from_slice(&buffer[..length]).unwrap();
-        assert_eq!(writes.len(), 1);
+        let Command { id, action, .. } = serde_json::from_slice(&buffer[..length]).unwrap();
+        assert!(matches!(action, Action::Set(writes) if writes.len() == 1));
         Some(id)
     }
 
@@ -277,7 +277,7 @@ mod tests {
             send(&controller);
             Link::open(ours).await.err().map(|error| error.to_string()).unwrap_or_default()
         };
-        assert!(open(&|c| hand_over(c, &generation(VERSION + 1))).await.contains("version 2"));
+        assert!(open(&|c| hand_over(c, &generation(VERSION + 1))).await.contains("version 3"));
         assert!(open(&|c| c.send(b"[]", &[]).unwrap()).await.contains("can't be read"));
         assert!(open(&|c| c.send(b"{}", &[c.as_fd()]).unwrap()).await.contains("can't be read"));
         let text = serde_json::to_vec(&generation(VERSION)).unwrap();

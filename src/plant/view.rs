@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::command::{Origin, Refusal, Write};
+use crate::command::{Action, Origin, Refusal, Write};
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
 use crate::quality::{Cause, Causes};
 use crate::sample::{self, Sample};
@@ -14,7 +14,7 @@ use crate::store::{Reader, Record};
 /// A write on its way to the controller.
 pub struct Request {
     pub origin: Origin,
-    pub writes: Vec<Write>,
+    pub action: Action,
     /// Answered by the controller, or dropped when it goes away.
     pub answer: oneshot::Sender<Result<(), Refusal>>,
 }
@@ -80,7 +80,8 @@ impl Plant {
         let signal = self.plan.tags[tag].signal;
         let group = self.plan.messages[message].message.signals[signal].group;
         let (record, causes) = self.record(message, source, group, now);
-        sample::decode(&self.plan.messages[message].message, signal, &record, causes)
+        let marks = self.reader().marks(tag).causes();
+        sample::decode(&self.plan.messages[message].message, signal, &record, causes.and(marks))
     }
 
     /// One record and the causes that hold around it: for readers of several signals of a message.
@@ -110,11 +111,16 @@ impl Plant {
 
     /// Writes signals of one message together; answered by the controller.
     pub async fn write(&self, origin: Origin, writes: Vec<Write>) -> Result<(), WriteError> {
+        self.command(origin, Action::Set(writes)).await
+    }
+
+    /// Anything that the controller can be asked to do; answered by it.
+    pub async fn command(&self, origin: Origin, action: Action) -> Result<(), WriteError> {
         if !self.connected.load(Ordering::Acquire) {
             return Err(WriteError::ControllerGone);
         }
         let (answer, done) = oneshot::channel();
-        self.requests.try_send(Request { origin, writes, answer }).map_err(|error| match error {
+        self.requests.try_send(Request { origin, action, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Refused(Refusal::Busy),
             mpsc::error::TrySendError::Closed(_) => WriteError::ControllerGone,
         })?;

@@ -16,7 +16,7 @@ use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
 use crate::can::Frame;
-use crate::control::{Control, Event, Now, Transmit};
+use crate::control::{Control, Event, Now, Outgoing, Transmit};
 use crate::plan::{Direction, Interface, Plan};
 use crate::sim::Simulator;
 use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, FLAG_SIMULATED, Word};
@@ -188,9 +188,10 @@ impl Machine {
             let Ok(order) = self.orders.pop() else { break };
             let now = now();
             match order {
-                Order::Apply { ticket, patch } => {
-                    self.step(now, Event::Patch(&patch));
-                    self.notify(Notice::Done { ticket });
+                Order::Command { ticket, change } => {
+                    let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
+                    self.send(now);
+                    self.notify(Notice::Done { ticket, result });
                 }
                 Order::Open { bus, sockets, state } => self.open(now, bus, sockets, state),
                 Order::State { bus, state } => self.set_state(now, bus, state, None),
@@ -207,7 +208,12 @@ impl Machine {
     /// Gives one event to control, and the frames that follow from it to the buses.
     fn step(&mut self, now: Now, event: Event<'_>) {
         self.control.step(now, event, &mut self.store, &mut self.transmit);
-        for (bus, frame) in self.transmit.drain() {
+        self.send(now);
+    }
+
+    /// Gives the frames that control wants sent to the buses.
+    fn send(&mut self, now: Now) {
+        for (bus, Outgoing { frame, .. }) in self.transmit.drain() {
             let slot = &self.buses[bus];
             let sent = match &slot.bus {
                 _ if !slot.sends => Err(Errno::EPERM),

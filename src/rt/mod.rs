@@ -22,7 +22,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::Sockets;
-use crate::command::Patch;
+use crate::command::{Change, Denied};
 use crate::plan::Plan;
 use crate::sim::Simulator;
 use crate::store::Writer;
@@ -40,8 +40,8 @@ const NOTICES_RESERVED: usize = 2 * ORDERS;
 
 /// From the main thread.
 pub enum Order {
-    /// A checked write; answered by [`Notice::Done`].
-    Apply { ticket: u64, patch: Patch },
+    /// A checked command; answered by [`Notice::Done`].
+    Command { ticket: u64, change: Change },
     /// New sockets for a bus, and the state of its interface when they were opened. Old ones come back.
     Open { bus: usize, sockets: Sockets, state: BusState },
     /// What the kernel says about an interface.
@@ -52,8 +52,8 @@ pub enum Order {
 
 /// To the main thread.
 pub enum Notice {
-    /// The write has been applied.
-    Done { ticket: u64 },
+    /// The command has been carried out, or why not.
+    Done { ticket: u64, result: Result<(), Denied> },
     /// Sockets that are out of use, to be closed where waiting does no harm.
     Closed { bus: usize, sockets: Sockets },
     /// The state of a bus has changed.

@@ -211,7 +211,7 @@ fn plan_of(handover: Handover) -> anyhow::Result<(Plan, Settings, Reader)> {
             "the controller's configuration means something else to this version: install both from one release";
         return Err(Failure::new(INTERNAL, message).into());
     }
-    let layout = Layout { buses: plan.buses.len(), records: plan.records };
+    let layout = Layout::of(&plan);
     let reader = Reader::open(Arc::new(memory), layout, plan.hash_word())?;
     Ok((plan, loaded.settings, reader))
 }
@@ -281,7 +281,7 @@ async fn follow(mut link: Link, mut requests: mpsc::Receiver<Request>, plant: &P
             let message = "the controller has another configuration; starting again with that";
             return Failure::new(UNAVAILABLE, message).into();
         }
-        let layout = Layout { buses: plant.plan.buses.len(), records: plant.plan.records };
+        let layout = Layout::of(&plant.plan);
         match Reader::open(Arc::new(handover.memory), layout, plant.plan.hash_word()) {
             Ok(reader) => plant.connect(reader),
             Err(error) => return Failure::new(UNAVAILABLE, error.to_string()).into(),

@@ -92,7 +92,7 @@ impl Player {
             let node = bus.and_then(|bus| bus.node.as_ref());
             // what only we would send stays away too, when the configuration keeps us from sending it
             let ours = node.is_some_and(|node| message.message.senders == std::slice::from_ref(node));
-            matches!(message.direction, Direction::Input { .. }) && !ours && !real
+            matches!(message.direction, Direction::Input(_)) && !ours && !real
         });
         Player::play(others.map(|(index, message)| (index, message.bus, &*message.message)))
     }

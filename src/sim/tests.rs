@@ -65,7 +65,7 @@ fn both_simulators_send_what_the_plan_receives_and_nothing_else() {
     let playback = check(Simulator::Playback(player), &plan);
     for (index, message) in plan.messages.iter().enumerate() {
         let (name, dbc) = (&message.message.name, &message.message);
-        let received = matches!(message.direction, Direction::Input { .. });
+        let received = matches!(message.direction, Direction::Input(_));
         let cyclic = received.then_some(dbc.cycle_time).flatten();
         let frames = cyclic.map_or(0, |time| 10_000_000_000_u128.div_ceil(time.as_nanos()) as usize);
         assert_eq!(playback[index], if received && cyclic.is_none() { 10 } else { frames }, "{name} played back");

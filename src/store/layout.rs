@@ -1,7 +1,10 @@
 //! What is where in the store's memory, in 64-bit words.
 
+use crate::plan::Plan;
+use crate::quality::{Cause, Causes};
+
 /// "CANVOY" and the version of this layout; a reader of another version refuses.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x01");
+pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x02");
 
 /// Words of the header.
 pub const HEADER_WORDS: usize = 128;
@@ -9,6 +12,20 @@ pub const HEADER_WORDS: usize = 128;
 pub const BUS_WORDS: usize = 32;
 /// Words of a record: two cache lines.
 pub const RECORD_WORDS: usize = 16;
+/// Words of a contract.
+pub const CONTRACT_WORDS: usize = 128;
+/// Words of an alarm.
+pub const ALARM_WORDS: usize = 4;
+/// Words of a route.
+pub const ROUTE_WORDS: usize = 16;
+/// Words of a message.
+pub const MESSAGE_WORDS: usize = 8;
+/// Most forces at a time.
+pub const FORCES: usize = 64;
+/// Words of a force.
+pub const FORCE_WORDS: usize = 4;
+/// Tags whose marks share a word.
+pub const MARKS_PER_WORD: usize = 8;
 
 /// Words of the header that have a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +52,20 @@ pub enum Word {
     Writes,
     /// J1939 frames of a source address for which no record was left.
     SourcesDropped,
+    /// 1: armed.
+    Armed,
+    /// 1: Remote, the plant may write. 0: Local.
+    Remote,
+    /// Forces in force.
+    Forces,
+    /// Alarms that are active.
+    AlarmsActive,
+    /// CLOCK_REALTIME nanoseconds of the last change of [`Word::Armed`].
+    ArmedSince,
+    /// Commands that were applied, writes included.
+    Commands,
+    /// Commands that the real-time thread refused.
+    CommandsRefused,
     /// Nanoseconds: the sum of what [`Word::Lateness`] counts.
     LatenessSum,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
@@ -84,6 +115,233 @@ pub enum BusWord {
     StateSince,
     /// Frames shorter than the DBC says.
     ShortFrames,
+    /// Frames of ours dropped because they waited too long.
+    TransmitStale,
+    /// Frames of ours dropped because the queue was full.
+    TransmitOverflow,
+    /// Frames of ours dropped because the bus was down, off, in quarantine or gone.
+    TransmitNoBus,
+    /// Frames of ours that a newer one of the same message replaced while it waited. Not a loss.
+    TransmitReplaced,
+    /// Frames that the kernel refused for another reason than a full queue.
+    TransmitRefused,
+    /// Times that the kernel's queue was full (ENOBUFS).
+    TransmitBusy,
+    /// Frames that wait to be sent now.
+    TransmitWaiting,
+    /// Restarts after bus-off, within this start of the controller.
+    Restarts,
+    /// [`FLAG_LISTEN_ONLY`] and so on, as the interface is set up.
+    Mode,
+    /// Bit/s as the interface is set up; 0: not known.
+    BitRate,
+    /// [`Trouble`] of the bus as a number: the likely cause of what is wrong.
+    Trouble,
+    /// CLOCK_MONOTONIC nanoseconds until which nothing of ours is sent (quarantine, listening); 0: none.
+    SilentUntil,
+}
+
+/// The CAN controller is set up not to send and not to acknowledge (CAN_CTRLMODE_LISTENONLY).
+pub const FLAG_LISTEN_ONLY: u64 = 1;
+/// The interface tells its mode and bit rate.
+pub const FLAG_MODE_KNOWN: u64 = 2;
+
+/// The likely cause of errors on a bus, from the classes of error frames (linux/can/error.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u64)]
+pub enum Trouble {
+    #[default]
+    None = 0,
+    /// No acknowledgement.
+    NoAcknowledge = 1,
+    /// Stuff, form, CRC or bit errors.
+    Protocol = 2,
+    /// The transceiver says so.
+    Transceiver = 3,
+    /// Arbitration lost again and again, or bit errors in it: two nodes with one identifier.
+    SameIdentifier = 4,
+    /// Frames lost in the controller.
+    Overflow = 5,
+    /// The interface is down or gone.
+    Interface = 6,
+    /// The controller left the bus, no error frame said why.
+    Unknown = 7,
+}
+
+impl Trouble {
+    pub const ALL: [Trouble; 8] = [
+        Trouble::None,
+        Trouble::NoAcknowledge,
+        Trouble::Protocol,
+        Trouble::Transceiver,
+        Trouble::SameIdentifier,
+        Trouble::Overflow,
+        Trouble::Interface,
+        Trouble::Unknown,
+    ];
+
+    /// From its number; unknown numbers are `None`.
+    pub fn from_word(word: u64) -> Trouble {
+        Self::ALL.into_iter().find(|t| *t as u64 == word).unwrap_or_default()
+    }
+
+    /// For people: what it is and where to look. Empty for none.
+    pub fn text(self) -> &'static str {
+        match self {
+            Trouble::None => "",
+            Trouble::NoAcknowledge => {
+                "nobody acknowledges: alone on the bus (other nodes off, cable open), or wrong bit rate"
+            }
+            Trouble::Protocol => {
+                "stuff, form, bit or CRC errors: wiring, termination, a wrong bit rate here or in another node"
+            }
+            Trouble::Transceiver => "the transceiver reports a fault: short circuit or broken wire of CAN_H or CAN_L",
+            Trouble::SameIdentifier => "bit errors in the arbitration: probably two nodes send the same identifier",
+            Trouble::Overflow => "the CAN controller lost frames: its interrupt is served too late",
+            Trouble::Interface => "the interface is down or unplugged",
+            Trouble::Unknown => "no error frame says why; see the error counters",
+        }
+    }
+}
+
+/// Words of a route, link or message in force: what it did with its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum RouteWord {
+    /// Frames passed on.
+    Passed = 0,
+    /// Dropped: above the rate limit.
+    RateLimited,
+    /// Dropped: does not fit the other format, has not the byte to change, or its new identifier is impossible.
+    Unfit,
+    /// Dropped: the route is off.
+    Off,
+    /// Dropped on the way out, for whatever reason of the transmit queue.
+    NotSent,
+    /// 1: switched off by the storm detector or by command.
+    Stopped,
+}
+
+/// Words of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum MessageWord {
+    /// Nanoseconds: shortest interval between two frames so far.
+    ShortestInterval = 0,
+    /// Nanoseconds: longest.
+    LongestInterval,
+    /// Intervals shorter than configured.
+    TooSoon,
+    /// Frames with a wrong checksum.
+    WrongChecksums,
+    /// Frames with a wrong or repeated counter.
+    WrongCounters,
+    /// Times that it was late.
+    Late,
+    /// One of ours: [`Latch`] bits that hold it in fallback.
+    Latched,
+    /// Frames of ours, sent by somebody else.
+    Foreign,
+}
+
+/// Why an output is held in fallback: one bit each in [`MessageWord::Latched`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Latch {
+    /// Not armed since the start.
+    Start = 1,
+    /// The bus was off.
+    BusOff = 2,
+    /// A vital input was not good.
+    Vital = 4,
+    /// The plant did not renew its lease.
+    Lease = 8,
+    /// A cycle missed its budget.
+    Overrun = 16,
+    /// Somebody else sends this message.
+    Foreign = 32,
+    /// Disarmed by command.
+    Command = 64,
+}
+
+impl Latch {
+    pub const ALL: [Latch; 7] =
+        [Latch::Start, Latch::BusOff, Latch::Vital, Latch::Lease, Latch::Overrun, Latch::Foreign, Latch::Command];
+
+    /// For people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Latch::Start => "not armed since the start",
+            Latch::BusOff => "the bus was off or gone",
+            Latch::Vital => "an input that it needs was not good",
+            Latch::Lease => "the plant stopped renewing its lease",
+            Latch::Overrun => "a cycle was later than its budget",
+            Latch::Foreign => "another node sends this message",
+            Latch::Command => "disarmed by command",
+        }
+    }
+}
+
+/// Words of a contract; buckets from [`CONTRACT_BUCKETS`] on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum ContractWord {
+    Count = 0,
+    /// Nanoseconds.
+    Sum,
+    /// Nanoseconds.
+    Max,
+    /// CLOCK_REALTIME nanoseconds of the maximum.
+    MaxAt,
+    /// More than the budget.
+    Overruns,
+    /// CLOCK_REALTIME nanoseconds of the last overrun.
+    OverrunAt,
+}
+
+/// First word of the histogram of a contract.
+pub const CONTRACT_BUCKETS: usize = 8;
+/// Buckets of the histogram: [`bucket`] and [`bucket_end`].
+pub const BUCKETS: usize = CONTRACT_WORDS - CONTRACT_BUCKETS;
+
+/// The bucket that counts a time in nanoseconds: everything below 1 µs in the first, then four for each doubling, so that
+/// a bucket's end is at most a quarter above its beginning; the last takes all above 500 s.
+pub fn bucket(nanoseconds: u64) -> usize {
+    if nanoseconds < 1024 {
+        return 0;
+    }
+    let octave = nanoseconds.ilog2() as usize;
+    let quarter = (nanoseconds >> (octave - 2)) as usize & 3;
+    ((octave - 10) * 4 + quarter + 1).min(BUCKETS - 1)
+}
+
+/// The end of a bucket in nanoseconds: all it counts is below. `u64::MAX` for the last.
+pub fn bucket_end(bucket: usize) -> u64 {
+    match bucket {
+        0 => 1024,
+        last if last >= BUCKETS - 1 => u64::MAX,
+        _ => {
+            let (octave, quarter) = ((bucket - 1) / 4 + 10, (bucket - 1) % 4);
+            (5 + quarter as u64) << (octave - 2)
+        }
+    }
+}
+
+/// What belongs to one tag and not to its whole message; one byte each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Marks(pub u8);
+
+impl Marks {
+    pub const FORCED: u8 = 1;
+    pub const INTERLOCKED: u8 = 2;
+    pub const SUBSTITUTED: u8 = 4;
+
+    pub fn causes(self) -> Causes {
+        let one = |bit, cause| if self.0 & bit != 0 { Causes::of(cause) } else { Causes::NONE };
+        one(Marks::FORCED, Cause::Forced)
+            .and(one(Marks::INTERLOCKED, Cause::Interlocked))
+            .and(one(Marks::SUBSTITUTED, Cause::Substituted))
+    }
 }
 
 /// State of a bus as the machine side sees it.
@@ -127,15 +385,32 @@ impl BusState {
 }
 
 /// Sizes of one store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     pub buses: usize,
     pub records: usize,
+    pub messages: usize,
+    pub tags: usize,
+    pub routes: usize,
+    pub contracts: usize,
+    pub alarms: usize,
 }
 
 impl Layout {
+    pub fn of(plan: &Plan) -> Layout {
+        Layout {
+            buses: plan.buses.len(),
+            records: plan.records,
+            messages: plan.messages.len(),
+            tags: plan.tags.len(),
+            routes: plan.routes.len(),
+            contracts: plan.contracts.len(),
+            alarms: plan.alarms.len(),
+        }
+    }
+
     pub fn words(self) -> usize {
-        HEADER_WORDS + self.buses * BUS_WORDS + self.records * RECORD_WORDS
+        self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
     }
 
     pub fn bytes(self) -> usize {
@@ -149,6 +424,87 @@ impl Layout {
 
     pub fn record(self, record: usize) -> usize {
         assert!(record < self.records, "record out of the plan");
-        HEADER_WORDS + self.buses * BUS_WORDS + record * RECORD_WORDS
+        self.records_start() + record * RECORD_WORDS
+    }
+
+    pub fn message(self, message: usize, word: MessageWord) -> usize {
+        assert!(message < self.messages, "message out of the plan");
+        self.messages_start() + message * MESSAGE_WORDS + word as usize
+    }
+
+    pub fn route(self, route: usize, word: RouteWord) -> usize {
+        assert!(route < self.routes, "route out of the plan");
+        self.routes_start() + route * ROUTE_WORDS + word as usize
+    }
+
+    /// First word of a contract.
+    pub fn contract(self, contract: usize) -> usize {
+        assert!(contract < self.contracts, "contract out of the plan");
+        self.contracts_start() + contract * CONTRACT_WORDS
+    }
+
+    /// First word of an alarm.
+    pub fn alarm(self, alarm: usize) -> usize {
+        assert!(alarm < self.alarms, "alarm out of the plan");
+        self.alarms_start() + alarm * ALARM_WORDS
+    }
+
+    /// First word of a force.
+    pub fn force(self, slot: usize) -> usize {
+        assert!(slot < FORCES, "no such force");
+        self.forces_start() + slot * FORCE_WORDS
+    }
+
+    /// The word with a tag's marks, and how far they are shifted in it.
+    pub fn marks(self, tag: usize) -> (usize, u32) {
+        assert!(tag < self.tags, "tag out of the plan");
+        (self.marks_start() + tag / MARKS_PER_WORD, (tag % MARKS_PER_WORD * 8) as u32)
+    }
+
+    fn records_start(self) -> usize {
+        HEADER_WORDS + self.buses * BUS_WORDS
+    }
+
+    fn messages_start(self) -> usize {
+        self.records_start() + self.records * RECORD_WORDS
+    }
+
+    fn routes_start(self) -> usize {
+        self.messages_start() + self.messages * MESSAGE_WORDS
+    }
+
+    fn contracts_start(self) -> usize {
+        self.routes_start() + self.routes * ROUTE_WORDS
+    }
+
+    fn alarms_start(self) -> usize {
+        self.contracts_start() + self.contracts * CONTRACT_WORDS
+    }
+
+    fn forces_start(self) -> usize {
+        self.alarms_start() + self.alarms * ALARM_WORDS
+    }
+
+    fn marks_start(self) -> usize {
+        self.forces_start() + FORCES * FORCE_WORDS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_in_the_bucket_that_ends_behind_it() {
+        let mut last = 0;
+        for bucket in 0..BUCKETS - 1 {
+            let end = bucket_end(bucket);
+            assert!(end > last, "{bucket}");
+            assert!(bucket == 0 || end <= last + last / 4, "{bucket}: {last} to {end}");
+            assert_eq!((super::bucket(end - 1), super::bucket(end), super::bucket(last)), (bucket, bucket + 1, bucket));
+            last = end;
+        }
+        assert_eq!((super::bucket(u64::MAX), bucket_end(BUCKETS - 1)), (BUCKETS - 1, u64::MAX));
+        assert!(last > 500_000_000_000, "{last}");
     }
 }

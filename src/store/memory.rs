@@ -128,7 +128,7 @@ mod tests {
     use crate::store::reader::{HEARTBEAT_LIMIT, OpenError};
     use crate::store::{Layout, Reader, Record, Writer};
 
-    const LAYOUT: Layout = Layout { buses: 2, records: 3 };
+    const LAYOUT: Layout = Layout { buses: 2, records: 3, messages: 2, tags: 9, routes: 1, contracts: 1, alarms: 4 };
 
     #[test]
     fn a_reader_in_another_mapping_sees_what_the_writer_writes() {
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(Reader::open(memory.clone(), LAYOUT, 42).err(), Some(OpenError::Layout));
         Writer::new(memory.clone(), LAYOUT, 42);
         assert_eq!(Reader::open(memory.clone(), LAYOUT, 43).err(), Some(OpenError::Plan));
-        assert_eq!(Reader::open(memory, Layout { buses: 2, records: 900 }, 42).err(), Some(OpenError::Layout));
+        assert_eq!(Reader::open(memory, Layout { records: 900, ..LAYOUT }, 42).err(), Some(OpenError::Layout));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::layout::{BusState, BusWord, LATENESS_BUCKETS, Layout, MAGIC, Word};
+use super::layout::{
+    BUCKETS, BusState, BusWord, CONTRACT_BUCKETS, ContractWord, FORCES, LATENESS_BUCKETS, Layout, MAGIC, Marks,
+    MessageWord, RouteWord, Word, bucket_end,
+};
 use super::memory::Memory;
 use super::record::{self, Record};
 use crate::quality::{Cause, Causes};
@@ -20,6 +23,58 @@ pub const HEARTBEAT_LIMIT: u64 = 500_000_000;
 pub struct Reader {
     memory: Arc<Memory>,
     layout: Layout,
+}
+
+/// The times of one contract so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    pub count: u64,
+    /// Nanoseconds, as all times here.
+    pub sum: u64,
+    pub max: u64,
+    /// CLOCK_REALTIME of the maximum.
+    pub max_at: u64,
+    pub overruns: u64,
+    /// CLOCK_REALTIME of the last overrun; 0: none.
+    pub overrun_at: u64,
+    /// See [`bucket_end`].
+    pub buckets: [u64; BUCKETS],
+}
+
+impl Times {
+    /// The time that this share (0 to 1) of all times does not exceed: the end of its bucket, or the maximum where that is
+    /// less. `None` without any time.
+    pub fn quantile(&self, share: f64) -> Option<u64> {
+        let total: u64 = self.buckets.iter().sum();
+        let wanted = ((total as f64 * share).ceil() as u64).clamp(1, total.max(1));
+        let mut seen = 0;
+        let at = self.buckets.iter().position(|count| {
+            seen += count;
+            seen >= wanted
+        })?;
+        Some(bucket_end(at).min(self.max))
+    }
+}
+
+/// One alarm at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlarmState {
+    pub active: bool,
+    /// How often it was raised.
+    pub count: u64,
+    /// CLOCK_REALTIME nanoseconds of the last change; 0: it never was.
+    pub since: u64,
+    pub detail: u64,
+}
+
+/// One force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Force {
+    pub tag: usize,
+    /// CLOCK_MONOTONIC nanoseconds.
+    pub until: u64,
+    /// [`crate::dbc::Raw::bits`].
+    pub bits: u64,
 }
 
 /// Why a store can't be read.
@@ -50,17 +105,17 @@ impl Reader {
 
     /// A word of the header.
     pub fn get(&self, word: Word) -> u64 {
-        self.memory.words()[word as usize].load(Ordering::Relaxed)
+        self.at(word as usize)
     }
 
     /// The lateness histogram.
     pub fn lateness(&self) -> [u64; LATENESS_BUCKETS] {
-        std::array::from_fn(|i| self.memory.words()[Word::Lateness as usize + i].load(Ordering::Relaxed))
+        std::array::from_fn(|i| self.at(Word::Lateness as usize + i))
     }
 
     /// A word of a bus.
     pub fn bus(&self, bus: usize, word: BusWord) -> u64 {
-        self.memory.words()[self.layout.bus(bus, word)].load(Ordering::Relaxed)
+        self.at(self.layout.bus(bus, word))
     }
 
     pub fn bus_state(&self, bus: usize) -> BusState {
@@ -87,5 +142,61 @@ impl Reader {
     pub fn bus_causes(&self, bus: usize, now: u64) -> Causes {
         let causes = Causes::from_bits(self.bus(bus, BusWord::Causes) as u32);
         if self.stale(now) { causes.with(Cause::ControllerGone) } else { causes }
+    }
+
+    /// A word of a message.
+    pub fn message(&self, message: usize, word: MessageWord) -> u64 {
+        self.at(self.layout.message(message, word))
+    }
+
+    /// A word of a route.
+    pub fn route(&self, route: usize, word: RouteWord) -> u64 {
+        self.at(self.layout.route(route, word))
+    }
+
+    /// The times of a contract. Each number is right, but they may be of neighbouring moments.
+    pub fn contract(&self, contract: usize) -> Times {
+        let first = self.layout.contract(contract);
+        let word = |word: ContractWord| self.at(first + word as usize);
+        Times {
+            count: word(ContractWord::Count),
+            sum: word(ContractWord::Sum),
+            max: word(ContractWord::Max),
+            max_at: word(ContractWord::MaxAt),
+            overruns: word(ContractWord::Overruns),
+            overrun_at: word(ContractWord::OverrunAt),
+            buckets: std::array::from_fn(|i| self.at(first + CONTRACT_BUCKETS + i)),
+        }
+    }
+
+    pub fn alarm(&self, alarm: usize) -> AlarmState {
+        let words = &self.memory.words()[self.layout.alarm(alarm)..];
+        let state = words[0].load(Ordering::Acquire);
+        AlarmState {
+            active: state & 1 == 1,
+            count: state >> 1,
+            since: words[1].load(Ordering::Relaxed),
+            detail: words[2].load(Ordering::Relaxed),
+        }
+    }
+
+    /// The forces in force.
+    pub fn forces(&self) -> impl Iterator<Item = Force> + '_ {
+        (0..FORCES).filter_map(|slot| {
+            let words = &self.memory.words()[self.layout.force(slot)..];
+            let tag = words[0].load(Ordering::Acquire).checked_sub(1)?;
+            let (until, bits) = (words[1].load(Ordering::Relaxed), words[2].load(Ordering::Relaxed));
+            Some(Force { tag: tag as usize, until, bits })
+        })
+    }
+
+    /// The marks of a tag.
+    pub fn marks(&self, tag: usize) -> Marks {
+        let (index, shift) = self.layout.marks(tag);
+        Marks((self.at(index) >> shift) as u8)
+    }
+
+    fn at(&self, word: usize) -> u64 {
+        self.memory.words()[word].load(Ordering::Relaxed)
     }
 }

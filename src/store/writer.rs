@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::layout::{BusState, BusWord, LATENESS_BUCKETS, Layout, MAGIC, Word};
+use super::layout::{
+    BusState, BusWord, CONTRACT_BUCKETS, ContractWord, LATENESS_BUCKETS, Layout, MAGIC, Marks, MessageWord, RouteWord,
+    Word, bucket,
+};
 use super::memory::Memory;
 use super::record::{self, Record};
 use crate::quality::{Cause, Causes};
@@ -28,6 +31,7 @@ impl Writer {
         writer.set(Word::PlanHash, plan_hash);
         writer.set(Word::Buses, layout.buses as u64);
         writer.set(Word::Records, layout.records as u64);
+        writer.set(Word::Remote, 1);
         // last: a reader that sees it sees the rest
         writer.word(Word::Magic as usize).store(MAGIC, Ordering::Release);
         writer
@@ -47,18 +51,16 @@ impl Writer {
         self.word(word as usize).store(value, Ordering::Relaxed);
     }
 
-    /// Adds to a counter of the header. One writer: a load and a store do.
+    /// Adds to a counter of the header.
     pub fn add(&mut self, word: Word, n: u64) {
-        let word = self.word(word as usize);
-        word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        add(self.word(word as usize), n);
     }
 
     /// Counts how late a deadline was served.
     pub fn lateness(&mut self, nanoseconds: u64) {
         self.add(Word::LatenessSum, nanoseconds);
         let bucket = ((nanoseconds / 1000).max(1).ilog2() as usize).min(LATENESS_BUCKETS - 1);
-        let word = self.word(Word::Lateness as usize + bucket);
-        word.store(word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        add(self.word(Word::Lateness as usize + bucket), 1);
     }
 
     /// Sets a word of a bus.
@@ -68,8 +70,7 @@ impl Writer {
 
     /// Adds to a counter of a bus.
     pub fn add_bus(&mut self, bus: usize, word: BusWord, n: u64) {
-        let word = self.word(self.layout.bus(bus, word));
-        word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        add(self.word(self.layout.bus(bus, word)), n);
     }
 
     /// Sets the state of a bus, the time of the change and the causes that follow from it.
@@ -83,4 +84,96 @@ impl Writer {
         self.set_bus(bus, BusWord::StateSince, realtime);
         self.set_bus(bus, BusWord::Causes, causes.bits() as u64);
     }
+
+    /// Sets a word of a message.
+    pub fn set_message(&mut self, message: usize, word: MessageWord, value: u64) {
+        self.word(self.layout.message(message, word)).store(value, Ordering::Relaxed);
+    }
+
+    /// Adds to a counter of a message.
+    pub fn add_message(&mut self, message: usize, word: MessageWord, n: u64) {
+        add(self.word(self.layout.message(message, word)), n);
+    }
+
+    /// Sets a word of a route.
+    pub fn set_route(&mut self, route: usize, word: RouteWord, value: u64) {
+        self.word(self.layout.route(route, word)).store(value, Ordering::Relaxed);
+    }
+
+    /// Adds to a counter of a route.
+    pub fn add_route(&mut self, route: usize, word: RouteWord, n: u64) {
+        add(self.word(self.layout.route(route, word)), n);
+    }
+
+    /// Counts one time of a contract, in nanoseconds; whether it was more than the budget.
+    pub fn contract(&mut self, contract: usize, nanoseconds: u64, budget: u64, realtime: u64) -> bool {
+        let first = self.layout.contract(contract);
+        let words = &self.memory.words()[first..];
+        let at = |word: ContractWord| &words[word as usize];
+        add(at(ContractWord::Count), 1);
+        add(at(ContractWord::Sum), nanoseconds);
+        add(&words[CONTRACT_BUCKETS + bucket(nanoseconds)], 1);
+        if nanoseconds > at(ContractWord::Max).load(Ordering::Relaxed) {
+            at(ContractWord::Max).store(nanoseconds, Ordering::Relaxed);
+            at(ContractWord::MaxAt).store(realtime, Ordering::Relaxed);
+        }
+        let overrun = nanoseconds > budget;
+        if overrun {
+            add(at(ContractWord::Overruns), 1);
+            at(ContractWord::OverrunAt).store(realtime, Ordering::Relaxed);
+        }
+        overrun
+    }
+
+    /// Raises or ends an alarm; `detail` says more where the alarm has more to say. Nothing happens where it is so already.
+    pub fn alarm(&mut self, alarm: usize, active: bool, detail: u64, realtime: u64) {
+        let first = self.layout.alarm(alarm);
+        let words = &self.memory.words()[first..];
+        let state = words[0].load(Ordering::Relaxed);
+        if active {
+            words[2].store(detail, Ordering::Relaxed);
+        }
+        if (state & 1 == 1) == active {
+            return;
+        }
+        words[1].store(realtime, Ordering::Relaxed);
+        // bit 0: active; the rest counts how often it was raised
+        words[0].store(if active { state + 3 } else { state - 1 }, Ordering::Release);
+        let active_word = self.word(Word::AlarmsActive as usize);
+        add(active_word, if active { 1 } else { u64::MAX });
+    }
+
+    /// Fills a slot of the table of forces. `until`: CLOCK_MONOTONIC nanoseconds; `bits`: the raw value.
+    pub fn set_force(&mut self, slot: usize, tag: usize, until: u64, bits: u64) {
+        let words = &self.memory.words()[self.layout.force(slot)..];
+        words[0].store(0, Ordering::Relaxed);
+        words[1].store(until, Ordering::Relaxed);
+        words[2].store(bits, Ordering::Relaxed);
+        words[0].store(tag as u64 + 1, Ordering::Release);
+    }
+
+    /// Empties a slot of the table of forces.
+    pub fn clear_force(&mut self, slot: usize) {
+        self.word(self.layout.force(slot)).store(0, Ordering::Release);
+    }
+
+    /// Sets or clears one of the [`Marks`] of a tag.
+    pub fn mark(&mut self, tag: usize, mark: u8, on: bool) {
+        let (index, shift) = self.layout.marks(tag);
+        let word = self.word(index);
+        let bits = u64::from(mark) << shift;
+        let before = word.load(Ordering::Relaxed);
+        word.store(if on { before | bits } else { before & !bits }, Ordering::Relaxed);
+    }
+
+    /// The [`Marks`] of a tag.
+    pub fn marks(&self, tag: usize) -> Marks {
+        let (index, shift) = self.layout.marks(tag);
+        Marks((self.word(index).load(Ordering::Relaxed) >> shift) as u8)
+    }
+}
+
+/// One writer: a load and a store do.
+fn add(word: &AtomicU64, n: u64) {
+    word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }

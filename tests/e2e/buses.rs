@@ -197,7 +197,7 @@ fn a_controller_that_was_stopped_counts_what_it_missed() {
     let (mut buffer, mut descriptors) = (vec![0; MAX_DATAGRAM], Vec::new());
     poll("the generation", LIMIT, || connection.receive(&mut buffer, &mut descriptors).ok());
     let memory = Memory::read_only(descriptors.pop().expect("the store")).expect("map the store");
-    let layout = Layout { buses: 1, records: plan.records };
+    let layout = Layout::of(&plan);
     let reader = Reader::open(Arc::new(memory), layout, plan.hash_word()).expect("a store of this plan");
     let count = |word| reader.bus(0, word);
     poll("an active bus", LIMIT, || (reader.bus_state(0) == BusState::Active).then_some(()));

@@ -46,8 +46,10 @@ fn described(plan: &Plan) -> Vec<String> {
     let ms = |nanoseconds: u64| nanoseconds as f64 / 1e6;
     let line = |message: &Message| {
         let what = match &message.direction {
-            Direction::Input { deadline: None } => "in, never late".to_owned(),
-            Direction::Input { deadline: Some(deadline) } => format!("in, late after {}", ms(*deadline)),
+            Direction::Input(reception) => match reception.deadlines.first().copied().flatten() {
+                None => "in, never late".to_owned(),
+                Some(deadline) => format!("in, late after {}", ms(deadline)),
+            },
             Direction::Output(t) => {
                 let payload: String = t.start[..t.length].iter().map(|byte| format!("{byte:02x}")).collect();
                 assert!(t.start[t.length..].iter().all(|byte| *byte == 0));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use canvoy::can::{Frame, FrameId};
-use canvoy::command::{self, Value, Write};
+use canvoy::command::{self, Change, Value, Write};
 use canvoy::config::{LoadOptions, Sources, load};
-use canvoy::control::{Control, Event, Now, Transmit};
+use canvoy::control::{Control, Event, Now, Outgoing, Transmit};
 use canvoy::dbc::Raw;
 use canvoy::plan::Plan;
 use canvoy::quality::Cause;
@@ -77,7 +77,7 @@ impl Bench {
     fn new() -> Bench {
         let sources = Sources::embedded("b.toml", TOML, &[("b.dbc", DBC.as_bytes())]);
         let plan = load(&sources, LoadOptions { simulate: false }).unwrap_or_else(|e| panic!("{e:?}")).plan;
-        let layout = Layout { buses: plan.buses.len(), records: plan.records };
+        let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut store = Writer::new(memory.clone(), layout, 1);
         let reader = Reader::open(memory, layout, 1).unwrap();
@@ -95,8 +95,15 @@ impl Bench {
         let now = Now { monotonic: self.now, realtime: self.now + 4_000_000 * MS };
         self.store.set(Word::Heartbeat, self.now);
         self.control.step(now, event, &mut self.store, &mut self.transmit);
+        self.sent()
+    }
+
+    fn sent(&mut self) -> Vec<String> {
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
-        self.transmit.drain().map(|(_, frame)| format!("{}#{}", frame.id, hex(frame.payload()))).collect()
+        self.transmit
+            .drain()
+            .map(|(_, Outgoing { frame, .. })| format!("{}#{}", frame.id, hex(frame.payload())))
+            .collect()
     }
 
     /// Lets time pass, serving every deadline at its moment; the frames sent, with their time in ms since the start.
@@ -138,7 +145,10 @@ impl Bench {
         let writes: Vec<Write> =
             writes.iter().map(|(name, value)| Write { tag: self.tag(name), value: *value }).collect();
         let patch = command::compile(&self.plan, &writes).map_err(|refusal| refusal.to_string())?;
-        Ok(self.step(Event::Patch(&patch)))
+        let now = Now { monotonic: self.now, realtime: self.now + 4_000_000 * MS };
+        let result = self.control.command(now, &Change::Patch(patch), &mut self.store, &mut self.transmit);
+        result.map_err(|denied| denied.refusal(&self.plan).to_string())?;
+        Ok(self.sent())
     }
 }
 

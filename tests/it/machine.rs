@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use canvoy::command::socket::Connection;
-use canvoy::command::{Command, Generation, MAX_DATAGRAM, Origin, Refusal, Reply, Value, Write};
+use canvoy::command::{Action, Command, Generation, MAX_DATAGRAM, Origin, Refusal, Reply, Value, Write};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::controller::{Controller, OpenError, Options};
 use canvoy::notify::Notifier;
@@ -155,7 +155,7 @@ impl Client {
 fn set(id: u64, writes: &[(usize, Value)]) -> Vec<u8> {
     let origin = Origin { protocol: "test".into(), user: "me\nyou".into(), address: "127.0.0.1".into() };
     let writes = writes.iter().map(|(tag, value)| Write { tag: *tag, value: *value }).collect();
-    serde_json::to_vec(&Command::Set { id, origin, writes }).unwrap()
+    serde_json::to_vec(&Command { id, origin, action: Action::Set(writes) }).unwrap()
 }
 
 /// Tries until something is there.
@@ -201,7 +201,7 @@ fn the_plant_is_handed_what_it_can_read_but_not_change() {
         assert!(writable.is_err(), "mapped writable");
     }
 
-    let layout = Layout { buses: 1, records: plan.records };
+    let layout = Layout::of(&plan);
     let memory = Arc::new(Memory::read_only(store.into()).unwrap());
     let reader = Reader::open(memory, layout, plan.hash_word()).unwrap();
     assert_eq!(reader.bus_state(0), BusState::Active);

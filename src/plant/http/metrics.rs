@@ -105,7 +105,7 @@ impl Metrics {
                     let _ = writeln!(age.text, "can_message_age_seconds{head}\"}} {}", Number(seconds));
                 }
                 let _ = match message.direction {
-                    Direction::Input { .. } => {
+                    Direction::Input(_) => {
                         writeln!(received.text, "can_message_received_total{head}\"}} {}", first.count)
                     }
                     Direction::Output(_) => {

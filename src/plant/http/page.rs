@@ -151,8 +151,8 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
     }
     write!(page, ">{}<span>{id}</span><span>", Escaped(&message.name))?;
     match message.direction {
-        Direction::Input { .. } if message.dbc.senders.is_empty() => page.push_str("received"),
-        Direction::Input { .. } => write!(page, "from {}", Escaped(&message.dbc.senders.join(", ")))?,
+        Direction::Input(_) if message.dbc.senders.is_empty() => page.push_str("received"),
+        Direction::Input(_) => write!(page, "from {}", Escaped(&message.dbc.senders.join(", ")))?,
         Direction::Output(_) => page.push_str("sent by us"),
     }
     if let Some(cycle) = message.dbc.cycle_time {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::can::{FrameId, MAX_LEN};
 use crate::dbc::codec::{ByteOrder, Kind};
 use crate::dbc::{self, Codec, SendType};
-use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, Tag, Transmission};
+use crate::plan::{Bus, Direction, Interface, Message, Plan, Reception, Tag, Transmission};
 use crate::plant::Plant;
 use crate::quality::Causes;
 use crate::store::layout::{BusState, Word};
@@ -40,21 +40,9 @@ impl Example {
         let mut eec1 = message("EEC1", FrameId::extended(0x0CF0_0400).unwrap(), vec![load]);
         eec1.pgn = Some(0xF004);
         let standard = |number| FrameId::standard(number).unwrap();
-        let input = Direction::Input { deadline: Some(250_000_000) };
-        let output = Direction::Output(Transmission {
-            period: Some(10_000_000),
-            start_delay: 0,
-            length: 2,
-            start: [0; MAX_LEN],
-        });
-        let mut plan = Plan {
-            hash: [0xAB; 32],
-            simulated: false,
-            buses: Vec::new(),
-            messages: Vec::new(),
-            tags: Vec::new(),
-            records: 0,
-        };
+        let input = Direction::Input(Reception { deadlines: vec![Some(250_000_000)], ..Reception::default() });
+        let output = Direction::Output(Box::new(Transmission::new(2, [0; MAX_LEN], Some(10_000_000))));
+        let mut plan = Plan { hash: [0xAB; 32], ..Plan::default() };
         add_bus(
             &mut plan,
             "line",
@@ -67,7 +55,8 @@ impl Example {
             ],
         );
         add_bus(&mut plan, "cell", Interface::Virtual, vec![(message("Robot", standard(0x20), vec![axis]), input, 1)]);
-        let layout = Layout { buses: plan.buses.len(), records: plan.records };
+        plan.number();
+        let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut writer = Writer::new(memory.clone(), layout, 7);
         writer.set(Word::Heartbeat, NOW);
@@ -120,7 +109,7 @@ fn add_bus(plan: &mut Plan, name: &str, interface: Interface, messages: Vec<(dbc
             message: index,
             signal,
             writable: matches!(direction, Direction::Output(_)),
-            immediate: Immediate::No,
+            ..Tag::default()
         }));
         let message = Arc::new(message);
         plan.messages.push(Message {
@@ -137,8 +126,8 @@ fn add_bus(plan: &mut Plan, name: &str, interface: Interface, messages: Vec<(dbc
         name: name.into(),
         fd: interface == Interface::Virtual,
         interface,
-        node: None,
         messages: first..plan.messages.len(),
+        ..Bus::default()
     });
 }
 

@@ -322,6 +322,19 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             Refusal::Malformed => StatusCode::BadInternalError,
             Refusal::Busy => StatusCode::BadServerTooBusy,
             Refusal::BusDown => StatusCode::BadNoCommunication,
+            Refusal::OwnedByLink { .. } => StatusCode::BadNotWritable,
+            Refusal::OnlyAtTheMachine { .. } => StatusCode::BadUserAccessDenied,
+            Refusal::Local
+            | Refusal::NotArmed
+            | Refusal::Fallback { .. }
+            | Refusal::CauseLasts { .. }
+            | Refusal::Forced { .. }
+            | Refusal::NotForced { .. }
+            | Refusal::NotBusOff { .. } => StatusCode::BadInvalidState,
+            Refusal::NotForcible { .. } => StatusCode::BadNotSupported,
+            Refusal::ForceTime => StatusCode::BadOutOfRange,
+            Refusal::TooManyForces => StatusCode::BadResourceUnavailable,
+            Refusal::Unknown => StatusCode::BadNodeIdUnknown,
         },
     }
 }

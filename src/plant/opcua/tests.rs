@@ -19,7 +19,7 @@ use opcua::types::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Config, run};
-use crate::command::{self, Origin, Write};
+use crate::command::{self, Action, Origin, Write};
 use crate::config::{self, LoadOptions, Sources};
 use crate::plan::{Plan, TagIndex};
 use crate::plant::{Plant, access};
@@ -94,7 +94,7 @@ pub struct Example {
 impl Example {
     pub fn new() -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
         let plan = Arc::new(plan());
-        let layout = Layout { buses: 1, records: plan.records };
+        let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut writer = Writer::new(memory.clone(), layout, 7);
         writer.set_bus_state(0, BusState::Active, 1);
@@ -349,8 +349,9 @@ async fn an_operator_reads_and_writes() {
     let (asked, mut asks) = mpsc::channel::<(Origin, Vec<Write>)>(16);
     let controller = tokio::spawn(async move {
         while let Some(request) = requests.recv().await {
-            let verdict = command::compile(&plan, &request.writes).map(|_| ());
-            asked.send((request.origin, request.writes)).await.unwrap();
+            let Action::Set(writes) = request.action else { panic!("{:?}", request.action) };
+            let verdict = command::compile(&plan, &writes).map(|_| ());
+            asked.send((request.origin, writes)).await.unwrap();
             request.answer.send(verdict).unwrap();
         }
     });

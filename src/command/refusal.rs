@@ -1,0 +1,130 @@
+//! Why a command was not carried out: what the check finds, and what only the real-time thread knows.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_FORCE_SECONDS, MAX_WRITES};
+use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use crate::store::layout::Latch;
+
+/// Why a command was refused. Each protocol maps each to its own status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    #[error("no such tag")]
+    UnknownTag,
+    #[error("{tag} is not in the bus's `writable` list")]
+    NotWritable { tag: String },
+    #[error("{tag} takes a finite number")]
+    NotFinite { tag: String },
+    #[error("{tag} takes another type of value")]
+    Type { tag: String },
+    #[error("{value} is outside {min}..={max} of {tag}")]
+    Range { tag: String, value: f64, min: f64, max: f64 },
+    #[error("{tag}: {reason}")]
+    Unrepresentable { tag: String, reason: String },
+    #[error("{tag} and {other} can't be in one frame: different multiplexor branches or overlapping bits")]
+    Conflict { tag: String, other: String },
+    #[error("one command writes signals of one message; {tag} belongs to another")]
+    SeveralMessages { tag: String },
+    #[error("nothing to write")]
+    Empty,
+    #[error("more than {MAX_WRITES} signals in one command")]
+    TooMany,
+    #[error("the command is malformed or of another version")]
+    Malformed,
+    #[error("too many commands are waiting; try again")]
+    Busy,
+    #[error("the bus is down or off; nothing was changed")]
+    BusDown,
+    #[error("{tag} belongs to a link")]
+    OwnedByLink { tag: String },
+    #[error("the machine is in Local; the plant may not write")]
+    Local,
+    #[error("the outputs are not armed; arm first")]
+    NotArmed,
+    #[error("{message} is in fallback ({}); arm again once that is over", latch_words(*.latches))]
+    Fallback { message: String, latches: u64 },
+    #[error("can't be armed yet: {what}")]
+    CauseLasts { what: String },
+    #[error("{tag} is forced; release it first")]
+    Forced { tag: String },
+    #[error("{tag} can't be forced: it is not in the bus's `forcible` list")]
+    NotForcible { tag: String },
+    #[error("{tag} is not forced")]
+    NotForced { tag: String },
+    #[error("a force lasts from 1 second to {MAX_FORCE_SECONDS} seconds")]
+    ForceTime,
+    #[error("all {} places for forces are taken; release one", crate::store::layout::FORCES)]
+    TooManyForces,
+    #[error("no such bus, route or message")]
+    Unknown,
+    #[error("bus {bus} is not off")]
+    NotBusOff { bus: String },
+    #[error("only at the machine: this can't be done from {protocol}")]
+    OnlyAtTheMachine { protocol: String },
+}
+
+/// The reasons in a word of [`Latch`] bits, for people.
+pub fn latch_words(bits: u64) -> String {
+    let reasons: Vec<&str> = Latch::ALL.into_iter().filter(|l| bits & *l as u64 != 0).map(Latch::text).collect();
+    reasons.join(", ")
+}
+
+/// Why the real-time thread did not do what it was told: what only it can know. [`Denied::refusal`] puts it into words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    Local,
+    NotArmed,
+    /// [`Latch`] bits.
+    Fallback {
+        message: MessageIndex,
+        latches: u64,
+    },
+    Forced(TagIndex),
+    NotForced(TagIndex),
+    TooManyForces,
+    NotBusOff(BusIndex),
+    /// Arming: this still lasts.
+    Lasts(Lasting),
+}
+
+/// What keeps the machine from being armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// A bus with outputs is down, gone, off or in quarantine.
+    Bus(BusIndex),
+    /// Still listening for our own identifiers.
+    Listening(BusIndex),
+    /// A vital tag is not good.
+    Vital(TagIndex),
+    /// Somebody else sent this message of ours within the listening time.
+    Foreign(MessageIndex),
+}
+
+impl Denied {
+    pub fn refusal(self, plan: &Plan) -> Refusal {
+        let bus = |bus: BusIndex| plan.buses[bus].name.clone();
+        match self {
+            Denied::Local => Refusal::Local,
+            Denied::NotArmed => Refusal::NotArmed,
+            Denied::Fallback { message, latches } => {
+                Refusal::Fallback { message: plan.message_name(message, None), latches }
+            }
+            Denied::Forced(tag) => Refusal::Forced { tag: plan.tag_name(tag, None) },
+            Denied::NotForced(tag) => Refusal::NotForced { tag: plan.tag_name(tag, None) },
+            Denied::TooManyForces => Refusal::TooManyForces,
+            Denied::NotBusOff(at) => Refusal::NotBusOff { bus: bus(at) },
+            Denied::Lasts(lasting) => Refusal::CauseLasts {
+                what: match lasting {
+                    Lasting::Bus(at) => format!("bus {} is down, off or in quarantine", bus(at)),
+                    Lasting::Listening(at) => {
+                        format!("bus {} is still being listened to for other senders of our messages", bus(at))
+                    }
+                    Lasting::Vital(tag) => format!("{} is needed and is not good", plan.tag_name(tag, None)),
+                    Lasting::Foreign(message) => {
+                        format!("another node sends {}", plan.message_name(message, None))
+                    }
+                },
+            },
+        }
+    }
+}

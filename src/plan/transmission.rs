@@ -1,0 +1,105 @@
+//! How one of our messages is sent.
+
+use super::TagIndex;
+use crate::can::MAX_LEN;
+
+/// How one of our messages is sent.
+#[derive(Clone, Debug)]
+pub struct Transmission {
+    /// Nanoseconds; `None`: not cyclic.
+    pub period: Option<u64>,
+    /// Nanoseconds of phase that keep equal periods from falling on one moment.
+    pub stagger: u64,
+    /// `GenMsgCycleTimeFast`, nanoseconds: between the repetitions, and while active.
+    pub fast_period: Option<u64>,
+    /// `GenMsgNrOfRepetition`: how often a spontaneous frame is sent again.
+    pub repetitions: u32,
+    /// `GenMsgDelayTime`, nanoseconds: shortest time between two frames.
+    pub delay: u64,
+    /// Nanoseconds from the start of the controller to the first frame.
+    pub start_delay: u64,
+    /// "IfActive": cyclic (with `fast_period`, else `period`) only while a signal differs from its inactive value.
+    pub if_active: bool,
+    /// For each signal with an inactive value that counts for `if_active`: ones in `mask` where `bits` counts.
+    pub inactive: Vec<Bits>,
+    /// Bytes on the wire (a DLC length).
+    pub length: usize,
+    /// Payload at start: the start values.
+    pub start: [u8; MAX_LEN],
+    /// Payload in fallback.
+    pub fallback: [u8; MAX_LEN],
+    /// What is sent until armed, and while latched.
+    pub when_disarmed: WhenDisarmed,
+    /// Tags that must be good for this message to be under way; one that is not latches the fallback.
+    pub vital: Vec<TagIndex>,
+    /// Nanoseconds within which the plant must write again; `None`: no lease.
+    pub lease: Option<u64>,
+    /// Nanoseconds after which a frame that still waits in the queue is dropped.
+    pub stale: u64,
+    /// Nanoseconds by which a cycle may be late.
+    pub budget: u64,
+}
+
+impl Transmission {
+    /// Sent with this payload, cyclically where there is a period (nanoseconds), and nothing else.
+    pub fn new(length: usize, start: [u8; MAX_LEN], period: Option<u64>) -> Transmission {
+        /// A frame that waited longer than its cycle, or than this, is dropped.
+        const STALE: u64 = 100_000_000;
+        /// A cycle may be late by a tenth of its period, at most by this.
+        const BUDGET: u64 = 10_000_000;
+        Transmission {
+            period,
+            stagger: 0,
+            fast_period: None,
+            repetitions: 0,
+            delay: 0,
+            start_delay: 0,
+            if_active: false,
+            inactive: Vec::new(),
+            length,
+            start,
+            fallback: start,
+            when_disarmed: WhenDisarmed::Fallback,
+            vital: Vec::new(),
+            lease: None,
+            stale: period.map_or(STALE, |period| period.min(STALE)),
+            budget: period.map_or(BUDGET, |period| (period / 10).min(BUDGET)),
+        }
+    }
+}
+
+/// Some bits of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bits {
+    /// Ones where `bits` counts.
+    pub mask: [u8; MAX_LEN],
+    pub bits: [u8; MAX_LEN],
+}
+
+impl Bits {
+    pub const NONE: Bits = Bits { mask: [0; MAX_LEN], bits: [0; MAX_LEN] };
+
+    /// Puts the bits into a payload; whether anything became different.
+    pub fn apply(&self, payload: &mut [u8; MAX_LEN]) -> bool {
+        let before = *payload;
+        for ((byte, mask), bits) in payload.iter_mut().zip(self.mask).zip(self.bits) {
+            *byte = *byte & !mask | bits & mask;
+        }
+        before != *payload
+    }
+
+    /// Whether the payload has these bits.
+    pub fn in_force(&self, payload: &[u8; MAX_LEN]) -> bool {
+        payload.iter().zip(self.mask).zip(self.bits).all(|((byte, mask), bits)| byte & mask == bits & mask)
+    }
+}
+
+/// What a message does while the machine is not armed, or the message latched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WhenDisarmed {
+    /// It is sent as always, with the fallback values.
+    #[default]
+    Fallback,
+    /// It is not sent.
+    Silent,
+}

@@ -1,0 +1,102 @@
+//! What is watched: times to keep, and everything that can be wrong.
+
+use super::{AlarmIndex, BusIndex, ContractIndex, Direction, LinkIndex, MessageIndex, Plan, RouteIndex};
+
+/// Something with a time to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contract {
+    pub of: Timed,
+    /// Nanoseconds.
+    pub budget: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timed {
+    /// From the receive stamp to the return of the transmit call.
+    Route(RouteIndex),
+    /// From the receive stamp of the source to the return of the transmit call of the frame that carries it.
+    Link(LinkIndex),
+    /// From the moment of the cycle to the return of the transmit call.
+    Cycle(MessageIndex),
+}
+
+/// What can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alarm {
+    /// The outputs have their fallback values until armed.
+    NotArmed,
+    /// Forces are in force.
+    Forced,
+    /// A cycle or a route missed its budget within the last minute.
+    Overrun,
+    /// The interface is down or does not exist.
+    InterfaceGone(BusIndex),
+    BusOff(BusIndex),
+    /// Error-passive or error warning.
+    BusErrors(BusIndex),
+    /// It left the bus or its interface several times within minutes.
+    Flapping(BusIndex),
+    /// Frames were lost on receiving within the last minute.
+    FramesLost(BusIndex),
+    /// Frames could not be sent within the last minute.
+    TransmitDropped(BusIndex),
+    /// Somebody else sends one of our messages; it is stopped.
+    ForeignSender(MessageIndex),
+    /// One of our messages has its fallback values.
+    Fallback(MessageIndex),
+    /// A received message is late.
+    Late(MessageIndex),
+    /// A received message has a wrong checksum or counter.
+    Protection(MessageIndex),
+    /// A route took more frames than it may, and is off.
+    Storm(RouteIndex),
+    /// The source of a link is not good.
+    Link(LinkIndex),
+}
+
+impl Plan {
+    /// Fills `contracts` and `alarms`, once everything else is there.
+    pub fn number(&mut self) {
+        let cycles = self.messages.iter().enumerate().filter_map(|(index, message)| match &message.direction {
+            Direction::Output(t) if t.period.is_some() => Some(Contract { of: Timed::Cycle(index), budget: t.budget }),
+            _ => None,
+        });
+        let routes = self.routes.iter().enumerate();
+        let links = self.links.iter().enumerate();
+        self.contracts = routes
+            .map(|(index, route)| Contract { of: Timed::Route(index), budget: route.budget })
+            .chain(links.map(|(index, link)| Contract { of: Timed::Link(index), budget: link.budget }))
+            .chain(cycles)
+            .collect();
+        let mut alarms = vec![Alarm::NotArmed, Alarm::Forced, Alarm::Overrun];
+        for bus in 0..self.buses.len() {
+            alarms.extend([
+                Alarm::InterfaceGone(bus),
+                Alarm::BusOff(bus),
+                Alarm::BusErrors(bus),
+                Alarm::Flapping(bus),
+                Alarm::FramesLost(bus),
+                Alarm::TransmitDropped(bus),
+            ]);
+        }
+        for (index, message) in self.messages.iter().enumerate() {
+            match message.direction {
+                Direction::Output(_) => alarms.extend([Alarm::ForeignSender(index), Alarm::Fallback(index)]),
+                Direction::Input(_) => alarms.extend([Alarm::Late(index), Alarm::Protection(index)]),
+            }
+        }
+        alarms.extend((0..self.routes.len()).map(Alarm::Storm));
+        alarms.extend((0..self.links.len()).map(Alarm::Link));
+        self.alarms = alarms;
+    }
+
+    /// Where an alarm is in the store.
+    pub fn alarm(&self, alarm: Alarm) -> Option<AlarmIndex> {
+        self.alarms.iter().position(|known| *known == alarm)
+    }
+
+    /// Where the times of something are in the store.
+    pub fn contract(&self, of: Timed) -> Option<ContractIndex> {
+        self.contracts.iter().position(|known| known.of == of)
+    }
+}
