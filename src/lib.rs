@@ -18,6 +18,7 @@
 //! | [`can`], [`quality`], [`diagnostic`] | vocabulary: frame and identifier, why a value is not good, mistakes with their place |
 //! | [`candump`] | lines of candump logs |
 //! | [`dbc`] | what a DBC file says; compiled codecs: bits ↔ raw ↔ engineering values |
+//! | [`protection`] | counters and checksums of messages: written, checked |
 //! | [`plan`] | configuration and DBC resolved to dense indices: the one description both processes work from |
 //! | [`store`] | the down door: shared memory of records under sequence locks, written by the real-time thread |
 //! | [`bus`] | frames in and out: SocketCAN, virtual; bus state, losses |
@@ -51,6 +52,7 @@ pub mod diagnostic;
 pub mod notify;
 pub mod plan;
 pub mod plant;
+pub mod protection;
 pub mod quality;
 pub mod rt;
 pub mod sample;

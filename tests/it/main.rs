@@ -5,5 +5,6 @@ mod config;
 mod control;
 mod dbc;
 mod machine;
+mod protection;
 mod store;
 mod tidy;

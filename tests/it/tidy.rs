@@ -3,8 +3,22 @@
 use std::path::Path;
 
 /// The machine's side: no async runtime, no configuration text. `controller`'s main thread may log, what it drives may not.
-const REAL_TIME: &[&str] =
-    &["can", "quality", "tag", "dbc", "plan", "bus", "store", "sample", "command", "control", "sim", "rt", "stats"];
+const REAL_TIME: &[&str] = &[
+    "can",
+    "quality",
+    "tag",
+    "dbc",
+    "protection",
+    "plan",
+    "bus",
+    "store",
+    "sample",
+    "command",
+    "control",
+    "sim",
+    "rt",
+    "stats",
+];
 /// Where `unsafe` is allowed, and each use has its SAFETY line.
 const UNSAFE: &[&str] = &["bus/socketcan", "command/socket", "rt", "store"];
 /// A file splits at about this many lines without its tests.
