@@ -5,6 +5,7 @@ use super::sequence::Sequence;
 use super::state::{Check, Machine};
 use super::{Protection, Scheme, State};
 use crate::can::FrameId;
+use crate::quality::Cause;
 
 /// Checks the received frames of one message from one sender.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub struct Checker {
     /// E2E profiles only.
     machine: Option<Machine>,
     /// What the last bad frame had; until one may be used again.
-    fault: Option<Fault>,
+    cause: Option<Cause>,
 }
 
 /// What a frame, or its absence, is found to be.
@@ -24,7 +25,7 @@ pub struct Verdict {
     /// Of an E2E profile.
     pub state: Option<State>,
     usable: bool,
-    fault: Option<Fault>,
+    cause: Option<Cause>,
 }
 
 /// What one check found.
@@ -50,13 +51,6 @@ pub enum Status {
     NoNewData,
 }
 
-/// What is wrong with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Checksum,
-    Counter,
-}
-
 impl Verdict {
     /// Whether the frame's values may be used. Where not, what was there before it stays.
     pub fn usable(&self) -> bool {
@@ -65,8 +59,8 @@ impl Verdict {
 
     /// What is wrong with the message from now on: the fault of the last bad frame, until a frame may be used again. Before
     /// any was bad there is none, although the first frames of an E2E profile can't be used yet.
-    pub fn fault(&self) -> Option<Fault> {
-        self.fault
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
     }
 }
 
@@ -83,7 +77,7 @@ impl Checker {
             | Scheme::Profile11 { .. }
             | Scheme::Profile22 { .. } => Some(Machine::new(protection.state)),
         };
-        Checker { sequence: Sequence::new(protection, modulus), guard, machine, fault: None }
+        Checker { sequence: Sequence::new(protection, modulus), guard, machine, cause: None }
     }
 
     /// A frame has arrived.
@@ -104,7 +98,7 @@ impl Checker {
     /// Forgets all that was received, as after an interruption that the sender has nothing to do with.
     pub fn reset(&mut self) {
         self.sequence.reset();
-        self.fault = None;
+        self.cause = None;
         if let Some(machine) = &mut self.machine {
             machine.reset();
         }
@@ -130,21 +124,21 @@ impl Checker {
     /// `impossible`: the counter does not exist.
     fn judge(&mut self, status: Status, impossible: bool) -> Verdict {
         // E2E_P01MapStatusToSM and its like, profileBehavior TRUE (R4.2 and later)
-        let (check, fault) = match status {
+        let (check, cause) = match status {
             Status::Good | Status::Lost(_) | Status::Synchronizing => (Check::Ok, None),
             Status::Initial => (Check::Counter, None),
-            Status::WrongCounter if impossible => (Check::Error, Some(Fault::Counter)),
-            Status::Repeated | Status::WrongCounter => (Check::Counter, Some(Fault::Counter)),
-            Status::WrongChecksum | Status::TooShort => (Check::Error, Some(Fault::Checksum)),
+            Status::WrongCounter if impossible => (Check::Error, Some(Cause::Counter)),
+            Status::Repeated | Status::WrongCounter => (Check::Counter, Some(Cause::Counter)),
+            Status::WrongChecksum | Status::TooShort => (Check::Error, Some(Cause::Checksum)),
             Status::NoNewData => (Check::NoNewData, None),
         };
         let state = self.machine.as_mut().map(|machine| machine.check(check));
         let right = match self.machine {
             Some(_) => check == Check::Ok,
-            None => fault.is_none() && status != Status::NoNewData,
+            None => cause.is_none() && status != Status::NoNewData,
         };
         let usable = right && state.is_none_or(|state| state == State::Valid);
-        self.fault = if usable { None } else { fault.or(self.fault) };
-        Verdict { status, state, usable, fault: self.fault }
+        self.cause = if usable { None } else { cause.or(self.cause) };
+        Verdict { status, state, usable, cause: self.cause }
     }
 }

@@ -12,7 +12,7 @@ mod sequence;
 mod state;
 
 pub use algorithm::Algorithm;
-pub use checker::{Checker, Fault, Status, Verdict};
+pub use checker::{Checker, Status, Verdict};
 pub use protector::Protector;
 pub use state::{State, StateMachine};
 

@@ -4,6 +4,7 @@ use canvoy::can::{FrameId, MAX_LEN};
 use canvoy::dbc::Codec;
 use canvoy::dbc::codec::{ByteOrder, Kind};
 use canvoy::protection::*;
+use canvoy::quality::Cause;
 use proptest::prelude::*;
 
 fn id() -> FrameId {
@@ -239,7 +240,7 @@ fn happens(protection: &Protection, checker: &mut Checker, event: &str) -> Optio
     })
 }
 
-/// `good`, `lost2`, ...; `!` where it may be used; the fault; the state.
+/// `good`, `lost2`, ...; `!` where it may be used; the cause; the state.
 fn said(verdict: Verdict) -> String {
     let status = match verdict.status {
         Status::Good => "good".to_owned(),
@@ -252,10 +253,11 @@ fn said(verdict: Verdict) -> String {
         Status::TooShort => "short".to_owned(),
         Status::NoNewData => "nothing".to_owned(),
     };
-    let fault = match verdict.fault() {
+    let cause = match verdict.cause() {
         None => "",
-        Some(Fault::Checksum) => "/checksum",
-        Some(Fault::Counter) => "/counter",
+        Some(Cause::Checksum) => "/checksum",
+        Some(Cause::Counter) => "/counter",
+        Some(other) => panic!("{other:?}"),
     };
     let state = match verdict.state {
         None => "",
@@ -264,7 +266,7 @@ fn said(verdict: Verdict) -> String {
         Some(State::Valid) => "@valid",
         Some(State::Invalid) => "@invalid",
     };
-    format!("{status}{}{fault}{state}", if verdict.usable() { "!" } else { "" })
+    format!("{status}{}{cause}{state}", if verdict.usable() { "!" } else { "" })
 }
 
 /// sequences.txt: `scheme max_delta: event event ...`, then a line for what each event gave.
@@ -407,9 +409,9 @@ fn every_short_sequence_follows_the_specification() {
                 let name = format!("{sequence:o} at {at}: {verdict:?} {config:?}");
                 assert_eq!(verdict.state, Some(state), "{name}");
                 assert_eq!(verdict.usable(), state == State::Valid && check == 'o', "{name}");
-                assert!(verdict.fault().is_none() || !verdict.usable(), "{name}");
+                assert!(verdict.cause().is_none() || !verdict.usable(), "{name}");
                 assert_eq!(check == 'e', verdict.status == Status::WrongChecksum, "{name}");
-                assert!(check != 'e' || verdict.fault() == Some(Fault::Checksum), "{name}");
+                assert!(check != 'e' || verdict.cause() == Some(Cause::Checksum), "{name}");
                 assert_eq!(checker.state(), verdict.state);
             }
             sequences += 1;
@@ -565,7 +567,7 @@ proptest! {
             let verdict = checker.check(id(), &frame);
             prop_assert!(verdict.status == Status::Good || number == 0, "{number}: {verdict:?}");
             prop_assert!(verdict.usable() || number == 0, "{number}: {verdict:?}");
-            prop_assert_eq!(verdict.fault(), None);
+            prop_assert_eq!(verdict.cause(), None);
         }
     }
 
@@ -577,7 +579,7 @@ proptest! {
         frame[bit / 8] ^= 1 << (bit % 8);
         let verdict = Checker::new(&protection).check(id(), &frame);
         prop_assert_eq!(verdict.status, Status::WrongChecksum);
-        prop_assert_eq!(verdict.fault(), Some(Fault::Checksum));
+        prop_assert_eq!(verdict.cause(), Some(Cause::Checksum));
     }
 
     /// The same for the data of profiles 2 and 22, whose counter has data IDs of its own.
