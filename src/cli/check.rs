@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, print, print_diagnostics};
+use super::{EXIT_CONFIG, milliseconds, print, print_diagnostics};
 use crate::config::{self, LoadOptions, Loaded};
 use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, Transmission};
 
@@ -148,11 +148,6 @@ fn range(plan: &Plan, tag: usize) -> String {
     let signal = plan.signal(tag);
     let (min, max) = signal.range.unwrap_or_else(|| signal.codec.engineering_limits());
     format!("{} to {} {}", decimal(min), decimal(max), signal.unit)
-}
-
-/// Nanoseconds as milliseconds, exactly.
-pub(super) fn milliseconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
 }
 
 /// Short where a number has many digits (the limits of a float signal).

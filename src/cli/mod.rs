@@ -5,8 +5,10 @@ pub mod controller;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod operate;
 pub mod plant;
 pub mod run;
+pub mod status;
 pub mod tags;
 pub mod user;
 
@@ -39,6 +41,7 @@ const EXAMPLES: &str = "Examples:
   canvoy check plant.toml              every mistake at once; what will be sent and may be written
   canvoy run --simulate plant.toml     your plant at the desk, its other nodes simulated
   canvoy run plant.toml                your plant
+  canvoy status                        what is wrong and since when; canvoy arm lets the outputs go
   candump can0 | canvoy decode --dbc line.dbc
 
 `canvoy COMMAND --help` explains each command with examples.
@@ -55,6 +58,15 @@ enum Command {
     Tags(tags::Args),
     Decode(decode::Args),
     Encode(encode::Args),
+    Status(status::Args),
+    Arm(operate::ArmArgs),
+    Disarm(operate::DisarmArgs),
+    Local(operate::LocalArgs),
+    Remote(operate::RemoteArgs),
+    Force(operate::ForceArgs),
+    Release(operate::ReleaseArgs),
+    Restart(operate::RestartArgs),
+    Route(operate::RouteArgs),
     User(user::Args),
     /// Print the version
     Version,
@@ -92,12 +104,26 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tags(args) => tags::run(args),
         Command::Decode(args) => decode::run(args),
         Command::Encode(args) => encode::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Arm(args) => operate::arm(args),
+        Command::Disarm(args) => operate::disarm(args),
+        Command::Local(args) => operate::local(args),
+        Command::Remote(args) => operate::remote(args),
+        Command::Force(args) => operate::force(args),
+        Command::Release(args) => operate::release(args),
+        Command::Restart(args) => operate::restart(args),
+        Command::Route(args) => operate::route(args),
         Command::User(args) => user::run(args),
         Command::Version => {
             print(concat!("canvoy ", env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Nanoseconds as milliseconds, exactly.
+pub(super) fn milliseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e6
 }
 
 /// To standard output; a reader who has seen enough (`| head`) is no error.
@@ -123,7 +149,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant check tags decode encode user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant check tags decode encode status arm disarm local remote force release restart route user version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -153,6 +179,10 @@ mod tests {
             "canvoy controller --supervisor=1 --demo --socket /s",
             "canvoy plant --socket /run/canvoy/command --state /var/lib/canvoy-plant",
             "canvoy user add users anna",
+            "canvoy force line.A.B -3.5 --for 10m --socket /s",
+            "canvoy release --all",
+            "canvoy route drive off",
+            "canvoy status --json",
             "canvoy version",
         ] {
             check(line, true);
@@ -165,6 +195,10 @@ mod tests {
             "canvoy plant --state /s",
             "canvoy demo --opcua-port 70000",
             "canvoy user add users",
+            "canvoy force line.A.B 1",
+            "canvoy release",
+            "canvoy release line.A.B --all",
+            "canvoy route drive maybe",
             "canvoy nothing",
         ] {
             check(line, false);

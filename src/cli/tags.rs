@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::check::{decimal, milliseconds};
+use super::check::decimal;
+use super::milliseconds;
 use super::{EXIT_CONFIG, print, print_diagnostics};
 use crate::config::{self, LoadOptions};
 use crate::dbc::codec::Kind;

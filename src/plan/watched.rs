@@ -54,6 +54,69 @@ pub enum Alarm {
     Link(LinkIndex),
 }
 
+impl Alarm {
+    /// Its kind, for labels.
+    pub fn label(self) -> &'static str {
+        match self {
+            Alarm::NotArmed => "not_armed",
+            Alarm::Forced => "forced",
+            Alarm::Overrun => "overrun",
+            Alarm::InterfaceGone(_) => "interface_gone",
+            Alarm::BusOff(_) => "bus_off",
+            Alarm::BusErrors(_) => "bus_errors",
+            Alarm::Flapping(_) => "flapping",
+            Alarm::FramesLost(_) => "frames_lost",
+            Alarm::TransmitDropped(_) => "transmit_dropped",
+            Alarm::ForeignSender(_) => "foreign_sender",
+            Alarm::Fallback(_) => "fallback",
+            Alarm::Late(_) => "late",
+            Alarm::Protection(_) => "protection",
+            Alarm::Storm(_) => "storm",
+            Alarm::Link(_) => "link",
+        }
+    }
+
+    /// What it is about: a bus, `bus.Message`, a route or a link by name; `machine`.
+    pub fn subject(self, plan: &Plan) -> String {
+        match self {
+            Alarm::NotArmed | Alarm::Forced | Alarm::Overrun => "machine".into(),
+            Alarm::InterfaceGone(bus)
+            | Alarm::BusOff(bus)
+            | Alarm::BusErrors(bus)
+            | Alarm::Flapping(bus)
+            | Alarm::FramesLost(bus)
+            | Alarm::TransmitDropped(bus) => plan.buses[bus].name.clone(),
+            Alarm::ForeignSender(message)
+            | Alarm::Fallback(message)
+            | Alarm::Late(message)
+            | Alarm::Protection(message) => plan.message_name(message, None),
+            Alarm::Storm(route) => plan.routes[route].name.clone(),
+            Alarm::Link(link) => plan.links[link].name.clone(),
+        }
+    }
+
+    /// What is wrong, for the person who is called: one sentence, without the subject.
+    pub fn text(self) -> &'static str {
+        match self {
+            Alarm::NotArmed => "the outputs have their fallback values until they are armed",
+            Alarm::Forced => "values are forced",
+            Alarm::Overrun => "frames left later than their budget within the last minute",
+            Alarm::InterfaceGone(_) => "the interface is down or does not exist",
+            Alarm::BusOff(_) => "bus off: nothing is sent or received",
+            Alarm::BusErrors(_) => "many errors on the bus",
+            Alarm::Flapping(_) => "the bus goes and comes again and again",
+            Alarm::FramesLost(_) => "received frames were lost within the last minute",
+            Alarm::TransmitDropped(_) => "frames could not be sent within the last minute",
+            Alarm::ForeignSender(_) => "another node sends this message of ours; ours is stopped until armed again",
+            Alarm::Fallback(_) => "the message has its fallback values until armed again",
+            Alarm::Late(_) => "the message is late; its last values are held",
+            Alarm::Protection(_) => "the message comes with a wrong checksum or counter",
+            Alarm::Storm(_) => "the route took more frames than it may and is off until it is switched on",
+            Alarm::Link(_) => "the source of the link is not good",
+        }
+    }
+}
+
 impl Plan {
     /// Fills `contracts` and `alarms`, once everything else is there.
     pub fn number(&mut self) {

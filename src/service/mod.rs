@@ -9,6 +9,7 @@
 
 pub mod banner;
 pub mod child;
+pub mod client;
 pub mod controller;
 pub mod exit;
 pub mod folder;

@@ -196,7 +196,7 @@ async fn first_controller(socket: &Path, notifier: &Notifier) -> (Link, Handover
 }
 
 /// Builds the plan from the bytes that were handed over, never from files: those may have changed since.
-fn plan_of(handover: Handover) -> anyhow::Result<(Plan, Settings, Reader)> {
+pub(super) fn plan_of(handover: Handover) -> anyhow::Result<(Plan, Settings, Reader)> {
     let Handover { generation, bundle, memory } = handover;
     let (sources, options) =
         Sources::from_bundle(&bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;

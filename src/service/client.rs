@@ -1,0 +1,140 @@
+//! A person's connection to a running controller: finding it, its plan and store, one command at a time.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::exit::{Failure, UNAVAILABLE};
+use super::plant::plan_of;
+use crate::command::{Action, Origin, Refusal};
+use crate::plan::Plan;
+use crate::plant::link::{self, Link};
+use crate::plant::view::Request;
+use crate::store::Reader;
+
+/// Where the unit's controller listens.
+pub const DEFAULT_SOCKET: &str = "/run/canvoy/command";
+
+/// A connection to a controller.
+pub struct Client {
+    pub plan: Plan,
+    pub reader: Reader,
+    /// Process id of the controller.
+    pub pid: u32,
+    pub socket: PathBuf,
+    link: Link,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Client {
+    /// Connects to `socket`, else to the unit's controller, else to the only `canvoy run` or `demo` of this user.
+    pub fn open(socket: Option<PathBuf>) -> anyhow::Result<Client> {
+        let socket = match socket {
+            Some(socket) => socket,
+            None => find(Path::new(DEFAULT_SOCKET), &folders(|name| std::env::var_os(name)))?,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (link, handover) = runtime.block_on(async { link::connect(&socket).await }).map_err(|error| {
+            let remedy = "is the controller running, and may you write to its socket?";
+            Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
+        })?;
+        let pid = handover.generation.pid;
+        let (plan, _, reader) = plan_of(handover)?;
+        Ok(Client { plan, reader, pid, socket, link, runtime })
+    }
+
+    /// One command; the controller's answer.
+    pub fn command(&mut self, action: Action) -> anyhow::Result<Result<(), Refusal>> {
+        let origin = Origin { protocol: "cli".into(), user: user(), address: "local".into() };
+        let (answer, done) = oneshot::channel();
+        let (sender, mut requests) = mpsc::channel(1);
+        let unanswered =
+            || Failure::new(UNAVAILABLE, "the controller did not answer; whether it was done is not known");
+        self.runtime.block_on(async {
+            sender.send(Request { origin, action, answer }).await.map_err(|_| unanswered())?;
+            tokio::select! {
+                answered = done => Ok(answered.map_err(|_| unanswered())?),
+                _ = self.link.serve(&mut requests) => Err(unanswered().into()),
+            }
+        })
+    }
+}
+
+/// Who gives the command, for the audit record; the controller notes what the kernel says too.
+fn user() -> String {
+    let uid = nix::unistd::Uid::current();
+    nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// Where the private folders of `canvoy run` and `demo` can be.
+fn folders(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = variable("XDG_RUNTIME_DIR").map(PathBuf::from).into_iter().collect();
+    folders.extend([std::env::temp_dir(), "/tmp".into()]);
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+fn find(default: &Path, folders: &[PathBuf]) -> anyhow::Result<PathBuf> {
+    let is_socket = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
+    if is_socket(default) {
+        return Ok(default.into());
+    }
+    let ours = |path: &Path| path.metadata().is_ok_and(|found| found.uid() == nix::unistd::Uid::current().as_raw());
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("canvoy-"))
+        .map(|entry| entry.path().join("command"))
+        // one that a killed process left behind has nobody who listens
+        .filter(|path| is_socket(path) && ours(path) && crate::command::socket::Connection::connect(path).is_ok())
+        .collect();
+    found.sort();
+    match (found.pop(), found.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (None, _) => Err(Failure::new(
+            UNAVAILABLE,
+            format!(
+                "no controller is running: nothing at {}, and no `canvoy run` of yours; say --socket PATH",
+                default.display()
+            ),
+        )
+        .into()),
+        (Some(last), false) => {
+            found.push(last);
+            let list: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+            Err(Failure::new(
+                UNAVAILABLE,
+                format!("several controllers are running; say --socket, one of: {}", list.join(", ")),
+            )
+            .into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::socket::Listener;
+
+    #[test]
+    fn the_only_controller_is_found() {
+        let base = std::env::temp_dir().join(format!("canvoy-find-{}", std::process::id()));
+        let folder = |name: &str| {
+            let path = base.join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let find = |base: &Path| find(&base.join("unit"), &[base.into()]).map_err(|error| error.to_string());
+        let (first, second) = (folder("canvoy-1"), folder("canvoy-2"));
+        assert!(find(&base).unwrap_err().contains("no controller is running"));
+        let one = Listener::bind(&first.join("command"), 0o600).unwrap();
+        assert_eq!(find(&base), Ok(first.join("command")));
+        let two = Listener::bind(&second.join("command"), 0o600).unwrap();
+        assert!(find(&base).unwrap_err().contains("several controllers"));
+        let unit = Listener::bind(&base.join("unit"), 0o600).unwrap();
+        assert_eq!(find(&base), Ok(base.join("unit")));
+        drop((one, two, unit));
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+}
