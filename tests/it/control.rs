@@ -1,19 +1,13 @@
 //! The machine's behaviour over `Control::step` with an invented clock: frames and writes in, records and frames out.
 
-use std::sync::Arc;
-
-use canvoy::can::{Frame, FrameId};
-use canvoy::command::{self, Change, Value, Write};
-use canvoy::config::{LoadOptions, Sources, load};
-use canvoy::control::{Control, Event, Now, Outgoing, Transmit};
+use canvoy::can::FrameId;
+use canvoy::command::Value;
+use canvoy::control::Event;
 use canvoy::dbc::Raw;
-use canvoy::plan::Plan;
 use canvoy::quality::Cause;
-use canvoy::sample;
 use canvoy::store::layout::{BusState, BusWord, Word};
-use canvoy::store::{Layout, Memory, Reader, Writer};
 
-const MS: u64 = 1_000_000;
+use crate::bench::{Bench, MS};
 
 const DBC: &str = r#"VERSION ""
 NS_ :
@@ -63,119 +57,41 @@ writable = "all"
 j1939_sources = 2
 "#;
 
-/// The machine side with a clock that only this test turns.
-struct Bench {
-    plan: Plan,
-    control: Control,
-    store: Writer,
-    reader: Reader,
-    transmit: Transmit,
-    now: u64,
+fn bench() -> Bench {
+    Bench::new(TOML, &[("b.dbc", DBC)])
 }
 
-impl Bench {
-    fn new() -> Bench {
-        let sources = Sources::embedded("b.toml", TOML, &[("b.dbc", DBC.as_bytes())]);
-        let plan = load(&sources, LoadOptions { simulate: false }).unwrap_or_else(|e| panic!("{e:?}")).plan;
-        let layout = Layout::of(&plan);
-        let memory = Arc::new(Memory::heap(layout.words()));
-        let mut store = Writer::new(memory.clone(), layout, 1);
-        let reader = Reader::open(memory, layout, 1).unwrap();
-        let start = Now { monotonic: 1000 * MS, realtime: 5_000_000 * MS };
-        let mut control = Control::new(&plan, start);
-        control.start(start, &mut store);
-        let transmit = Transmit::with_capacity(Control::most_frames(&plan));
-        let mut bench = Bench { plan, control, store, reader, transmit, now: start.monotonic };
-        bench.step(Event::Bus { bus: 0, state: BusState::Active });
-        bench
-    }
-
-    /// One event now; the frames it sent, as `id#payload`.
-    fn step(&mut self, event: Event<'_>) -> Vec<String> {
-        let now = Now { monotonic: self.now, realtime: self.now + 4_000_000 * MS };
-        self.store.set(Word::Heartbeat, self.now);
-        self.control.step(now, event, &mut self.store, &mut self.transmit);
-        self.sent()
-    }
-
-    fn sent(&mut self) -> Vec<String> {
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
-        self.transmit
-            .drain()
-            .map(|(_, Outgoing { frame, .. })| format!("{}#{}", frame.id, hex(frame.payload())))
-            .collect()
-    }
-
-    /// Lets time pass, serving every deadline at its moment; the frames sent, with their time in ms since the start.
-    fn pass(&mut self, ms: u64) -> Vec<(u64, String)> {
-        let end = self.now + ms * MS;
-        let mut sent = Vec::new();
-        while self.control.next_due() <= end {
-            self.now = self.now.max(self.control.next_due());
-            sent.extend(self.step(Event::Timer).into_iter().map(|frame| (self.now / MS - 1000, frame)));
-        }
-        self.now = end;
-        self.store.set(Word::Heartbeat, end);
-        sent
-    }
-
-    fn receive(&mut self, id: u32, payload: &[u8]) {
-        let id = FrameId::from_bits(id).unwrap();
-        let frame = Frame::classic(id, payload).unwrap();
-        let source_time = self.now + 4_000_000 * MS;
-        assert_eq!(self.step(Event::Received { bus: 0, frame: &frame, source_time }), Vec::<String>::new());
-    }
-
-    fn tag(&self, name: &str) -> usize {
-        (0..self.plan.tags.len()).find(|tag| self.plan.tag_name(*tag, None) == name).unwrap_or_else(|| panic!("{name}"))
-    }
-
-    /// Value and shown cause of a tag, as text.
-    fn show(&self, name: &str, source: usize) -> String {
-        let sample = sample::read(&self.plan, &self.reader, self.tag(name), source, self.now);
-        let value = sample.value.map_or("-".to_string(), |value| value.to_string());
-        format!("{value} {}", sample.causes.meaning().label)
-    }
-
-    fn check(&self, name: &str, want: &str) {
-        assert_eq!(self.show(name, 0), want, "{name} at {} ms", self.now / MS - 1000);
-    }
-
-    fn write(&mut self, writes: &[(&str, Value)]) -> Result<Vec<String>, String> {
-        let writes: Vec<Write> =
-            writes.iter().map(|(name, value)| Write { tag: self.tag(name), value: *value }).collect();
-        let patch = command::compile(&self.plan, &writes).map_err(|refusal| refusal.to_string())?;
-        let now = Now { monotonic: self.now, realtime: self.now + 4_000_000 * MS };
-        let result = self.control.command(now, &Change::Patch(patch), &mut self.store, &mut self.transmit);
-        result.map_err(|denied| denied.refusal(&self.plan).to_string())?;
-        Ok(self.sent())
-    }
+/// A frame on the bus; nothing may be sent because of it.
+fn receive(b: &mut Bench, id: u32, payload: &[u8]) {
+    let hex: String = payload.iter().map(|byte| format!("{byte:02X}")).collect();
+    let id = FrameId::from_bits(id).unwrap();
+    assert_eq!(b.receive(&format!("b {id}#{hex}")), Vec::<String>::new());
 }
 
 #[test]
 fn a_value_is_never_received_then_good_then_late_then_good() {
-    let mut b = Bench::new();
+    let mut b = bench();
     b.check("b.Status.Speed", "- never_received");
-    b.receive(256, &[0x10, 0x27, 3, 0, 0, 0, 0, 0]);
+    receive(&mut b, 256, &[0x10, 0x27, 3, 0, 0, 0, 0, 0]);
     b.check("b.Status.Speed", "5000 good");
     b.pass(249);
     b.check("b.Status.Speed", "5000 good");
     b.pass(2); // 100 ms × 2.5
     b.check("b.Status.Speed", "5000 late");
-    b.receive(256, &[0xE0, 0x2E, 3, 0, 0, 0, 0, 0]);
+    receive(&mut b, 256, &[0xE0, 0x2E, 3, 0, 0, 0, 0, 0]);
     b.check("b.Status.Speed", "6000 good");
-    b.receive(256, &[0xE1, 0x2E, 3, 0, 0, 0, 0, 0]);
+    receive(&mut b, 256, &[0xE1, 0x2E, 3, 0, 0, 0, 0, 0]);
     b.check("b.Status.Speed", "6000.5 out_of_range");
-    b.receive(256, &[0, 0, 0, 254, 0, 0, 0, 0]);
+    receive(&mut b, 256, &[0, 0, 0, 254, 0, 0, 0, 0]);
     b.check("b.Status.Pressure", "25.400000000000002 good"); // on the limit, but for the rounding
-    b.receive(256, &[0, 0, 0, 255, 0, 0, 0, 0]);
+    receive(&mut b, 256, &[0, 0, 0, 255, 0, 0, 0, 0]);
     b.check("b.Status.Pressure", "25.5 out_of_range");
 }
 
 #[test]
 fn a_bus_that_is_gone_overrides_and_comes_back() {
-    let mut b = Bench::new();
-    b.receive(256, &[2, 0, 0, 0, 0, 0, 0, 0]);
+    let mut b = bench();
+    receive(&mut b, 256, &[2, 0, 0, 0, 0, 0, 0, 0]);
     for (state, want) in [
         (BusState::Down, "1 interface_gone"),
         (BusState::Gone, "1 interface_gone"),
@@ -192,58 +108,58 @@ fn a_bus_that_is_gone_overrides_and_comes_back() {
 
 #[test]
 fn a_stuck_controller_is_seen_by_its_heartbeat() {
-    let mut b = Bench::new();
-    b.receive(256, &[2, 0, 0, 0, 0, 0, 0, 0]);
+    let mut b = bench();
+    receive(&mut b, 256, &[2, 0, 0, 0, 0, 0, 0, 0]);
     b.now += 600 * MS;
     b.check("b.Status.Speed", "1 controller_gone");
 }
 
 #[test]
 fn branches_keep_their_own_last_value() {
-    let mut b = Bench::new();
+    let mut b = bench();
     b.check("b.Pages.A", "- never_received");
-    b.receive(512, &[0, 7, 11, 0, 0, 0, 0, 0]);
+    receive(&mut b, 512, &[0, 7, 11, 0, 0, 0, 0, 0]);
     b.check("b.Pages.A", "11 good");
     b.check("b.Pages.B", "- branch_not_seen");
-    b.receive(512, &[1, 8, 22, 0, 0, 0, 0, 0]);
+    receive(&mut b, 512, &[1, 8, 22, 0, 0, 0, 0, 0]);
     b.check("b.Pages.A", "11 good");
     b.check("b.Pages.B", "22 good");
     b.check("b.Pages.Common", "8 good");
-    b.receive(512, &[9, 9, 99, 0, 0, 0, 0, 0]); // a page without signals
+    receive(&mut b, 512, &[9, 9, 99, 0, 0, 0, 0, 0]); // a page without signals
     b.check("b.Pages.A", "11 good");
     b.check("b.Pages.Page", "9 good");
-    b.receive(512, &[0]); // too short for A: not an old value
+    receive(&mut b, 512, &[0]); // too short for A: not an old value
     b.check("b.Pages.A", "- never_received");
     assert_eq!(b.reader.bus(0, BusWord::ShortFrames), 1);
 }
 
 #[test]
 fn sources_of_a_parameter_group_are_kept_apart_and_bounded() {
-    let mut b = Bench::new();
+    let mut b = bench();
     let rpm = |n: u8| [0xFF, 0xFF, 0xFF, n, 0, 0xFF, 0xFF, 0xFF];
-    b.receive(0x8CF0_0400 | 0x21, &rpm(8));
-    b.receive(0x98F0_0400 | 0x42, &rpm(16)); // another priority
-    b.receive(0x8CF0_0400 | 0x63, &rpm(24)); // no slot left
+    receive(&mut b, 0x8CF0_0400 | 0x21, &rpm(8));
+    receive(&mut b, 0x98F0_0400 | 0x42, &rpm(16)); // another priority
+    receive(&mut b, 0x8CF0_0400 | 0x63, &rpm(24)); // no slot left
     assert_eq!((b.show("b.Engine.Rpm", 0), b.show("b.Engine.Rpm", 1)), ("1 good".into(), "2 good".into()));
     assert_eq!(b.reader.get(Word::SourcesDropped), 1);
-    b.receive(0x8CF0_0400 | 0x21, &[0xFF; 8]);
+    receive(&mut b, 0x8CF0_0400 | 0x21, &[0xFF; 8]);
     b.check("b.Engine.Rpm", "8191.875 not_available");
 }
 
 #[test]
 fn unknown_frames_and_frames_of_our_own_name_are_counted() {
-    let mut b = Bench::new();
-    b.receive(0x7FF, &[]);
-    b.receive(300, &[0; 8]); // ours, from somebody else: the record keeps what we send
+    let mut b = bench();
+    receive(&mut b, 0x7FF, &[]);
+    receive(&mut b, 300, &[0; 8]); // ours, from somebody else: the record keeps what we send
     assert_eq!(b.reader.bus(0, BusWord::UnknownFrames), 2);
     b.check("b.Command.Setpoint", "50 good");
 }
 
 #[test]
 fn cycles_come_from_absolute_deadlines() {
-    let mut b = Bench::new();
+    let mut b = bench();
     let sent = b.pass(60);
-    let want: Vec<(u64, String)> = [0, 20, 40, 60].map(|at| (at, "12C#6400000000000000".to_string())).into();
+    let want: Vec<(u64, String)> = [0, 20, 40, 60].map(|at| (at, "b 12C#6400000000000000".to_string())).into();
     assert_eq!(sent, want);
     // the loop was held up for 50 ms: two cycles are lost and counted, the phase is kept
     b.now += 50 * MS;
@@ -254,7 +170,7 @@ fn cycles_come_from_absolute_deadlines() {
 
 #[test]
 fn nothing_is_sent_on_a_bus_that_is_not_there() {
-    let mut b = Bench::new();
+    let mut b = bench();
     b.step(Event::Bus { bus: 0, state: BusState::BusOff });
     assert_eq!(b.pass(100), []);
     b.step(Event::Bus { bus: 0, state: BusState::Active });
@@ -263,30 +179,30 @@ fn nothing_is_sent_on_a_bus_that_is_not_there() {
 
 #[test]
 fn a_write_changes_the_next_frame_and_nothing_else() {
-    let mut b = Bench::new();
+    let mut b = bench();
     b.pass(0);
     assert_eq!(b.write(&[("b.Command.Setpoint", Value::Engineering(-1.5))]), Ok(vec![]));
     b.check("b.Command.Setpoint", "-1.5 good");
-    assert_eq!(b.pass(20), [(20, "12C#FDFF000000000000".into())]);
+    assert_eq!(b.pass(20), [(20, "b 12C#FDFF000000000000".into())]);
     let both = [("b.Command.Enable", Value::Raw(Raw::Unsigned(1))), ("b.Command.Ramp", Value::Engineering(9.0))];
     assert_eq!(b.write(&both), Ok(vec![]));
-    assert_eq!(b.pass(20), [(40, "12C#FDFF010900000000".into())]);
+    assert_eq!(b.pass(20), [(40, "b 12C#FDFF010900000000".into())]);
     assert_eq!(b.reader.get(Word::Writes), 2);
 }
 
 #[test]
 fn a_message_sent_on_write_leaves_at_once() {
-    let mut b = Bench::new();
+    let mut b = bench();
     b.pass(10);
-    assert_eq!(b.write(&[("b.Event.Code", Value::Engineering(7.0))]), Ok(vec!["12D#0700".into()]));
-    assert_eq!(b.write(&[("b.Event.Code", Value::Engineering(7.0))]), Ok(vec!["12D#0700".into()]));
+    assert_eq!(b.write(&[("b.Event.Code", Value::Engineering(7.0))]), Ok(vec!["b 12D#0700".into()]));
+    assert_eq!(b.write(&[("b.Event.Code", Value::Engineering(7.0))]), Ok(vec!["b 12D#0700".into()]));
     b.step(Event::Bus { bus: 0, state: BusState::Down });
     assert_eq!(b.write(&[("b.Event.Level", Value::Engineering(1.0))]), Ok(vec![]));
 }
 
 #[test]
 fn what_may_not_be_written_is_refused_with_its_reason() {
-    let mut b = Bench::new();
+    let mut b = bench();
     for (writes, want) in [
         (vec![("b.Status.Speed", Value::Engineering(1.0))], "b.Status.Speed is not in the bus's `writable` list"),
         (

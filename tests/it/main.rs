@@ -1,8 +1,10 @@
 //! Tests of the library that need nothing installed; `canvoy` as a process is tests/e2e.
 
 mod allocations;
+mod bench;
 mod config;
 mod control;
+mod control_receive;
 mod dbc;
 mod machine;
 mod protection;

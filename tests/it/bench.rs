@@ -1,0 +1,267 @@
+//! The machine side with an invented clock: frames, commands and time in; frames, values, causes and alarms out.
+
+use std::sync::Arc;
+
+use canvoy::can::Frame;
+use canvoy::candump::{self, Content};
+use canvoy::command::{self, Change, Value, Write};
+use canvoy::config::{LoadOptions, Sources, load};
+use canvoy::control::{Control, Event, Now, Outgoing, Transmit};
+use canvoy::plan::{Alarm, BusIndex, MessageIndex, Plan, TagIndex};
+use canvoy::sample;
+use canvoy::store::layout::{BusState, BusWord, MessageWord, Word};
+use canvoy::store::{Layout, Memory, Reader, Writer};
+
+pub const MS: u64 = 1_000_000;
+/// CLOCK_MONOTONIC of the start, nanoseconds.
+pub const START: u64 = 1000 * MS;
+/// What CLOCK_REALTIME is ahead of CLOCK_MONOTONIC, nanoseconds.
+const AHEAD: u64 = 4_000_000 * MS;
+
+pub struct Bench {
+    pub plan: Plan,
+    pub control: Control,
+    pub store: Writer,
+    pub reader: Reader,
+    transmit: Transmit,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub now: u64,
+    /// What was sent and not yet looked at by a script: milliseconds since the start, and the frame.
+    log: Vec<(u64, String)>,
+}
+
+impl Bench {
+    /// `dbc`: each file under the name that the configuration uses for it. Every bus is gone.
+    pub fn unplugged(toml: &str, dbc: &[(&str, &str)]) -> Bench {
+        let dbc: Vec<(&str, &[u8])> = dbc.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+        let sources = Sources::embedded("bench.toml", toml, &dbc);
+        let plan = load(&sources, LoadOptions { simulate: false }).unwrap_or_else(|e| panic!("{e:#?}")).plan;
+        let layout = Layout::of(&plan);
+        let memory = Arc::new(Memory::heap(layout.words()));
+        let mut store = Writer::new(memory.clone(), layout, 1);
+        let reader = Reader::open(memory, layout, 1).unwrap();
+        let start = Now { monotonic: START, realtime: START + AHEAD };
+        store.set(Word::Heartbeat, START);
+        let mut control = Control::new(&plan, start);
+        control.start(start, &mut store);
+        let transmit = Transmit::with_capacity(Control::most_frames(&plan));
+        Bench { plan, control, store, reader, transmit, now: START, log: Vec::new() }
+    }
+
+    /// The same with every bus active.
+    pub fn new(toml: &str, dbc: &[(&str, &str)]) -> Bench {
+        let mut bench = Bench::unplugged(toml, dbc);
+        for bus in 0..bench.plan.buses.len() {
+            bench.step(Event::Bus { bus, state: BusState::Active });
+        }
+        bench
+    }
+
+    /// One event now; the frames it sent, as `bus id#payload`.
+    pub fn step(&mut self, event: Event<'_>) -> Vec<String> {
+        let now = self.at();
+        self.store.set(Word::Heartbeat, self.now);
+        self.control.step(now, event, &mut self.store, &mut self.transmit);
+        self.sent()
+    }
+
+    fn at(&self) -> Now {
+        Now { monotonic: self.now, realtime: self.now + AHEAD }
+    }
+
+    /// Milliseconds since the start.
+    pub fn ms(&self) -> u64 {
+        (self.now - START) / MS
+    }
+
+    fn sent(&mut self) -> Vec<String> {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
+        let buses = &self.plan.buses;
+        let frames = self.transmit.drain().map(|(bus, Outgoing { frame, .. })| {
+            let mark = if frame.fd { format!("##{}", u8::from(frame.bit_rate_switch)) } else { "#".into() };
+            format!("{} {}{mark}{}", buses[bus].name, frame.id, hex(frame.payload()))
+        });
+        let sent: Vec<String> = frames.collect();
+        let ms = self.ms();
+        self.log.extend(sent.iter().map(|frame| (ms, frame.clone())));
+        sent
+    }
+
+    /// Lets time pass, serving every deadline at its moment; the frames sent, with their time in ms since the start.
+    pub fn pass(&mut self, ms: u64) -> Vec<(u64, String)> {
+        let end = self.now + ms * MS;
+        let mut sent = Vec::new();
+        while self.control.next_due() <= end {
+            self.now = self.now.max(self.control.next_due());
+            let frames = self.step(Event::Timer);
+            sent.extend(frames.into_iter().map(|frame| (self.ms(), frame)));
+        }
+        self.now = end;
+        self.store.set(Word::Heartbeat, end);
+        sent
+    }
+
+    /// A frame as candump logs it, `bus 123#0011` (extended: 8 digits; FD: `##1` and so on); the frames it sent.
+    pub fn receive(&mut self, frame: &str) -> Vec<String> {
+        let line = candump::parse(frame).unwrap_or_else(|e| panic!("{frame}: {e}")).unwrap();
+        let bus = self.bus(line.bus);
+        let received = match line.content {
+            Content::Data { id, fd: None, payload } => Frame::classic(id, payload.bytes()),
+            Content::Data { id, fd: Some(flags), payload } => {
+                let mut frame = Frame::fd(id, payload.bytes());
+                frame.iter_mut().for_each(|frame| frame.bit_rate_switch = flags & 1 == 1);
+                frame
+            }
+            Content::Remote { id } => Frame::remote(id, 0),
+            Content::Error => None,
+        };
+        let received = received.unwrap_or_else(|| panic!("{frame} is no frame"));
+        self.step(Event::Received { bus, frame: &received, source_time: self.now + AHEAD })
+    }
+
+    /// A command, checked already; the frames it sent, or the refusal.
+    pub fn command(&mut self, change: Change) -> Result<Vec<String>, String> {
+        let now = self.at();
+        let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
+        result.map_err(|denied| denied.refusal(&self.plan).to_string())?;
+        Ok(self.sent())
+    }
+
+    /// A write of the plant.
+    pub fn write(&mut self, writes: &[(&str, Value)]) -> Result<Vec<String>, String> {
+        let writes: Vec<Write> =
+            writes.iter().map(|(name, value)| Write { tag: self.tag(name), value: *value }).collect();
+        let patch = command::compile(&self.plan, &writes).map_err(|refusal| refusal.to_string())?;
+        self.command(Change::Patch(patch))
+    }
+
+    pub fn bus(&self, name: &str) -> BusIndex {
+        self.plan.buses.iter().position(|bus| bus.name == name).unwrap_or_else(|| panic!("no bus {name}"))
+    }
+
+    /// By `bus.Message`.
+    pub fn message(&self, name: &str) -> MessageIndex {
+        let found = (0..self.plan.messages.len()).find(|index| self.plan.message_name(*index, None) == name);
+        found.unwrap_or_else(|| panic!("no message {name}"))
+    }
+
+    /// By `bus.Message.Signal`.
+    pub fn tag(&self, name: &str) -> TagIndex {
+        let found = (0..self.plan.tags.len()).find(|tag| self.plan.tag_name(*tag, None) == name);
+        found.unwrap_or_else(|| panic!("no tag {name}"))
+    }
+
+    /// Value and shown cause of a tag, as text. `source`: the J1939 slot, 0 for all others.
+    pub fn show(&self, name: &str, source: usize) -> String {
+        let sample = sample::read(&self.plan, &self.reader, self.tag(name), source, self.now);
+        let value = sample.value.map_or("-".to_string(), |value| value.to_string());
+        format!("{value} {}", sample.causes.meaning().label)
+    }
+
+    /// Every cause of a tag, worst first.
+    pub fn causes(&self, name: &str, source: usize) -> String {
+        let sample = sample::read(&self.plan, &self.reader, self.tag(name), source, self.now);
+        format!("{:?}", sample.causes)
+    }
+
+    pub fn check(&self, name: &str, want: &str) {
+        assert_eq!(self.show(name, 0), want, "{name} at {} ms", self.ms());
+    }
+
+    /// Whether an alarm is active.
+    pub fn alarm(&self, alarm: Alarm) -> bool {
+        let index = self.plan.alarm(alarm).unwrap_or_else(|| panic!("no alarm {alarm:?}"));
+        self.reader.alarm(index).active
+    }
+
+    pub fn bus_word(&self, bus: &str, word: BusWord) -> u64 {
+        self.reader.bus(self.bus(bus), word)
+    }
+
+    pub fn message_word(&self, message: &str, word: MessageWord) -> u64 {
+        self.reader.message(self.message(message), word)
+    }
+
+    /// Plays lines of `MS WHAT ARGUMENTS`, the time in milliseconds since the start. Blank lines and what follows `//` do
+    /// not count. In a line:
+    ///
+    /// - `rx BUS FRAME`: a frame arrives, as candump writes it
+    /// - `tx BUS FRAME`: this was sent, at this moment, and nothing else since what the script looked at last
+    /// - `quiet`: nothing was sent since then; `clear`: whatever was sent since then is fine
+    /// - `is TAG VALUE CAUSE`: value (`-` for none) and shown cause
+    /// - `causes TAG {Late, Lost}`: all causes
+    /// - `state BUS WORD`: the bus changes its state
+    /// - `write TAG VALUE`: the plant writes an engineering value
+    /// - `on ALARM`, `off ALARM`: the alarm is active or not: `late b.Status`, see [`Bench::alarm_named`]
+    /// - `count MESSAGE WORD N`: a word of a message, `count b.Status TooSoon 2`
+    pub fn play(&mut self, script: &str) {
+        for (number, line) in script.lines().enumerate() {
+            let line = line.split("//").next().unwrap_or_default().trim();
+            let Some((ms, what)) = line.split_once(' ') else { continue };
+            let ms: u64 = ms.parse().unwrap_or_else(|_| panic!("line {number}: no time: {line}"));
+            assert!(ms >= self.ms(), "line {number}: time runs backwards: {line}");
+            self.pass(ms - self.ms());
+            let (verb, rest) = what.trim().split_once(' ').unwrap_or((what.trim(), ""));
+            let rest = rest.trim();
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let place = format!("line {number}: {line}");
+            match (verb, &words[..]) {
+                ("rx", _) => drop(self.receive(rest)),
+                ("tx", _) => {
+                    assert!(!self.log.is_empty(), "{place}: nothing was sent");
+                    assert_eq!(self.log.remove(0), (ms, rest.to_string()), "{place}");
+                }
+                ("quiet", []) => assert_eq!(self.log, [], "{place}"),
+                ("clear", []) => self.log.clear(),
+                ("is", [tag, value, cause]) => assert_eq!(self.show(tag, 0), format!("{value} {cause}"), "{place}"),
+                ("causes", [tag, ..]) => {
+                    assert_eq!(self.causes(tag, 0), rest[tag.len()..].trim(), "{place}");
+                }
+                ("state", [bus, word]) => {
+                    let state = BusState::ALL.into_iter().find(|state| state.word() == *word);
+                    let state = state.unwrap_or_else(|| panic!("{place}: no such state"));
+                    self.step(Event::Bus { bus: self.bus(bus), state });
+                }
+                ("write", [tag, value]) => {
+                    let value = Value::Engineering(value.parse().unwrap_or_else(|e| panic!("{place}: {e}")));
+                    self.write(&[(tag, value)]).unwrap_or_else(|refusal| panic!("{place}: {refusal}"));
+                }
+                ("on" | "off", _) => assert_eq!(self.alarm(self.alarm_named(rest)), verb == "on", "{place}"),
+                ("count", [message, word, n]) => {
+                    let found = self.message_word(message, message_word(word));
+                    assert_eq!(found.to_string(), *n, "{place}");
+                }
+                _ => panic!("{place}: not understood"),
+            }
+        }
+    }
+
+    /// An alarm by the words of a script: its name in small letters and what it is about.
+    pub fn alarm_named(&self, words: &str) -> Alarm {
+        let (name, about) = words.split_once(' ').unwrap_or((words, ""));
+        match name {
+            "not-armed" => Alarm::NotArmed,
+            "forced" => Alarm::Forced,
+            "overrun" => Alarm::Overrun,
+            "interface-gone" => Alarm::InterfaceGone(self.bus(about)),
+            "bus-off" => Alarm::BusOff(self.bus(about)),
+            "bus-errors" => Alarm::BusErrors(self.bus(about)),
+            "flapping" => Alarm::Flapping(self.bus(about)),
+            "frames-lost" => Alarm::FramesLost(self.bus(about)),
+            "transmit-dropped" => Alarm::TransmitDropped(self.bus(about)),
+            "foreign-sender" => Alarm::ForeignSender(self.message(about)),
+            "fallback" => Alarm::Fallback(self.message(about)),
+            "late" => Alarm::Late(self.message(about)),
+            "protection" => Alarm::Protection(self.message(about)),
+            "storm" => Alarm::Storm(self.plan.routes.iter().position(|r| r.name == about).unwrap()),
+            "link" => Alarm::Link(self.plan.links.iter().position(|l| l.name == about).unwrap()),
+            _ => panic!("no alarm {words}"),
+        }
+    }
+}
+
+fn message_word(name: &str) -> MessageWord {
+    use MessageWord::*;
+    let all = [ShortestInterval, LongestInterval, TooSoon, WrongChecksums, WrongCounters, Late, Latched, Foreign];
+    all.into_iter().find(|word| format!("{word:?}") == name).unwrap_or_else(|| panic!("no word {name}"))
+}
