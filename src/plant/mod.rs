@@ -6,6 +6,7 @@
 pub mod access;
 pub mod http;
 pub mod link;
+pub mod machine;
 pub mod opcua;
 pub mod status;
 pub mod text;

@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write};
 
+use super::machine;
 use crate::plan::{Direction, Interface, Plan};
 use crate::plant::Plant;
 use crate::quality::{Cause, Causes, GOOD, Trust};
@@ -72,6 +73,7 @@ impl Metrics {
         let alive = plant.alive(now);
         self.buses(&mut out, &plant.plan, &reader, alive);
         controller(&mut out, &plant.plan, &reader, alive);
+        machine::write(&mut out, &plant.plan, &reader, alive);
         out
     }
 
@@ -120,7 +122,8 @@ impl Metrics {
                     let group = message.message.signals[signal].group;
                     let (record, causes) =
                         if group == 0 { (&first, first_causes) } else { (&groups[group - 1].0, groups[group - 1].1) };
-                    let sample = sample::decode(&message.message, signal, record, causes);
+                    let marks = reader.marks(tag).causes();
+                    let sample = sample::decode(&message.message, signal, record, causes.and(marks));
                     let worst = sample.causes.worst();
                     counts[message.bus][worst.map_or(Cause::ALL.len(), |cause| cause as usize)] += 1;
                     if series == limit {
@@ -200,8 +203,31 @@ const BUS_FAMILIES: &[(&str, &str, BusWord, &str)] = &[
         "can_bus_transmit_dropped_total",
         "counter",
         BusWord::TransmitDropped,
-        "Frames due that could not be handed to the kernel: interface down or its queue full.",
+        "Frames due that were not sent, for any reason; the reasons are counted apart.",
     ),
+    ("can_bus_transmit_stale_total", "counter", BusWord::TransmitStale, "Not sent: waited too long."),
+    ("can_bus_transmit_overflow_total", "counter", BusWord::TransmitOverflow, "Not sent: our queue was full."),
+    (
+        "can_bus_transmit_no_bus_total",
+        "counter",
+        BusWord::TransmitNoBus,
+        "Not sent: bus down, off, gone or in quarantine.",
+    ),
+    ("can_bus_transmit_refused_total", "counter", BusWord::TransmitRefused, "Not sent: refused by the kernel."),
+    (
+        "can_bus_transmit_busy_total",
+        "counter",
+        BusWord::TransmitBusy,
+        "Times the interface's queue was full (ENOBUFS).",
+    ),
+    (
+        "can_bus_transmit_replaced_total",
+        "counter",
+        BusWord::TransmitReplaced,
+        "Waiting frames that a newer one of the same message replaced; not a loss.",
+    ),
+    ("can_bus_transmit_waiting", "gauge", BusWord::TransmitWaiting, "Frames that wait to be sent."),
+    ("can_bus_restarts_total", "counter", BusWord::Restarts, "Restarts after bus-off."),
     (
         "can_bus_lost_frames_total",
         "counter",
@@ -320,12 +346,12 @@ fn record(reader: &Reader, index: usize, outer: Causes) -> (Record, Causes) {
     }
 }
 
-fn header(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn header(out: &mut String, name: &str, kind: &str, help: &str) {
     // writing into a String can't fail
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn single(out: &mut String, name: &str, kind: &str, help: &str, value: f64) {
+pub(super) fn single(out: &mut String, name: &str, kind: &str, help: &str, value: f64) {
     header(out, name, kind, help);
     let _ = writeln!(out, "{name} {}", Number(value));
 }
@@ -344,7 +370,7 @@ impl fmt::Display for Head<'_> {
 }
 
 /// The shortest text that reads back as the same number.
-struct Number(f64);
+pub(super) struct Number(pub f64);
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -360,7 +386,7 @@ impl fmt::Display for Number {
 }
 
 /// A label's value: backslash, quote and line feed escaped (exposition formats, "Comments, help text, and type information").
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

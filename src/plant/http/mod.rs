@@ -1,6 +1,7 @@
 //! The HTTP listener: metrics for Prometheus, health, the landing page and the same as JSON. It only shows.
 
 pub mod config;
+mod machine;
 mod metrics;
 mod own;
 mod page;

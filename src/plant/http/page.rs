@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::snapshot::{Bus, Filter, Message, Snapshot, Tag};
 use crate::plan::Direction;
+use crate::plant::machine::Machine;
 
 const STYLE: &str = include_str!("assets/page.css");
 const SCRIPT: &str = include_str!("assets/page.js");
@@ -43,7 +44,7 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
 <body>
 <header>
 <h1>Canvoy</h1>
-<p><span id="controller" class="{class}">{word}</span> · configuration {hash} · <span id="time">{time}</span></p>
+<p><span id="controller" class="{class}">{word}</span> · <span id="outputs">{outputs}</span> · configuration {hash} · <span id="time">{time}</span></p>
 <nav><a href="/metrics">metrics</a><a href="/api/v1/tags">JSON</a><a href="/healthz">health</a></nav>
 </header>
 <main>
@@ -51,13 +52,16 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
 <p id="gone" class="banner gone" role="alert"{not_gone}><b>The controller is gone or stuck.</b> Every value is the last one known and not to be trusted. Look at <code>journalctl -u canvoy</code>.</p>
 <p id="stale" class="banner stale" role="alert" hidden><b>This page gets no answer</b> from the server and shows what it knew last.</p>
 "#,
+        outputs = outputs(&snapshot.machine),
         hash = controller.configuration,
         time = snapshot.time,
         not_simulated = hidden(!controller.simulated),
         what = simulated(snapshot),
         not_gone = hidden(controller.up),
     )?;
+    write_alarms(page, &snapshot.machine)?;
     write_buses(page, &snapshot.buses)?;
+    write_times(page, &snapshot.machine)?;
     let checked = if filter.problems { " checked" } else { "" };
     write!(
         page,
@@ -115,6 +119,104 @@ fn simulated(snapshot: &Snapshot<'_>) -> String {
     }
 }
 
+/// What the outputs do, in a few words. The script says the same.
+fn outputs(machine: &Machine) -> String {
+    let armed = if machine.armed { "outputs armed" } else { "outputs not armed" };
+    let mode = if machine.remote { "Remote" } else { "Local" };
+    match machine.forces.len() {
+        0 => format!("{armed} · {mode}"),
+        forces => format!("{armed} · {mode} · {forces} forced"),
+    }
+}
+
+/// Alarms first: what is wrong and since when. Then what is forced, and until when.
+fn write_alarms(page: &mut String, machine: &Machine) -> fmt::Result {
+    page.push_str(
+        r#"<div class="sheet">
+<table>
+<thead><tr><th>Alarm since</th><th>What</th><th>is wrong</th><th class="number">times</th></tr></thead>
+<tbody id="alarms">
+"#,
+    );
+    for alarm in &machine.alarms {
+        writeln!(
+            page,
+            r#"<tr class="alarm"><td>{}</td><td><b>{}</b></td><td>{}{}</td><td class="number">{}</td></tr>"#,
+            alarm.since,
+            Escaped(&alarm.subject),
+            alarm.text,
+            more(&alarm.detail),
+            alarm.count,
+        )?;
+    }
+    for force in &machine.forces {
+        let value = force.value.map_or_else(|| "–".into(), |value| value.to_string());
+        writeln!(
+            page,
+            r#"<tr class="forced"><td></td><td><b>{}</b></td><td>forced to {value} for another {:.0} s</td><td></td></tr>"#,
+            Escaped(&force.tag),
+            force.seconds_left,
+        )?;
+    }
+    if machine.alarms.is_empty() && machine.forces.is_empty() {
+        page.push_str("<tr><td colspan=\"4\">no alarm</td></tr>\n");
+    }
+    page.push_str("</tbody>\n</table>\n</div>\n");
+    Ok(())
+}
+
+fn more(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({})", Escaped(detail)) }
+}
+
+/// Routes, and times against their budgets: folded, because it is for those who ask.
+fn write_times(page: &mut String, machine: &Machine) -> fmt::Result {
+    if machine.times.is_empty() && machine.routes.is_empty() {
+        return Ok(());
+    }
+    page.push_str(
+        r#"<details>
+<summary>Routes, and times against their budgets</summary>
+<div class="sheet">
+<table>
+<thead><tr><th>Route</th><th>State</th><th class="number">Passed</th><th class="number">Dropped</th></tr></thead>
+<tbody id="routes">
+"#,
+    );
+    for route in &machine.routes {
+        writeln!(
+            page,
+            r#"<tr><td>{}</td><td>{}</td><td class="number">{}</td><td class="number">{}</td></tr>"#,
+            Escaped(&route.name),
+            if route.on { "on" } else { "off" },
+            route.passed,
+            route.dropped(),
+        )?;
+    }
+    page.push_str(
+        r#"</tbody>
+</table>
+</div>
+<div class="sheet">
+<table>
+<thead><tr><th>ms from receive stamp, or moment of the cycle, to sent</th><th class="number">Budget</th><th class="number">p50</th><th class="number">p99.9</th><th class="number">Maximum</th><th class="number">Over</th><th class="number">of</th></tr></thead>
+<tbody id="times">
+"#,
+    );
+    for times in &machine.times {
+        write!(page, "<tr><td>{} {}</td>", times.kind, Escaped(&times.name))?;
+        for us in [times.budget_us, times.p50_us, times.p999_us, times.max_us] {
+            write!(page, r#"<td class="number">{:.3}</td>"#, us / 1e3)?;
+        }
+        for count in [times.overruns, times.count] {
+            write!(page, r#"<td class="number">{count}</td>"#)?;
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</tbody>\n</table>\n</div>\n</details>\n");
+    Ok(())
+}
+
 fn write_buses(page: &mut String, buses: &[Bus<'_>]) -> fmt::Result {
     page.push_str(
         r#"<div class="sheet">
@@ -126,10 +228,11 @@ fn write_buses(page: &mut String, buses: &[Bus<'_>]) -> fmt::Result {
     for bus in buses {
         write!(
             page,
-            r#"<tr data-bus="{name}"><td><b>{name}</b></td><td>{interface}</td><td class="state {trust}">{state}</td><td>{since}</td><td class="number">{rate}</td>"#,
+            r#"<tr data-bus="{name}"><td><b>{name}</b></td><td>{interface}</td><td class="state {trust}" title="{trouble}">{state}</td><td>{since}</td><td class="number">{rate}</td>"#,
             name = Escaped(bus.name),
             interface = Escaped(bus.interface),
             trust = bus.trust,
+            trouble = Escaped(bus.trouble),
             state = bus.state.replace('_', " "),
             since = bus.since.as_deref().unwrap_or("–"),
             rate = bus.frames_per_second.map_or_else(|| "–".into(), |rate| format!("{rate:.0}")),
@@ -211,8 +314,10 @@ mod tests {
     use super::super::snapshot::take;
     use super::super::tests::{Example, NOW};
     use super::*;
+    use crate::plan::{Alarm, Timed};
     use crate::plant::status::Status;
     use crate::quality::{Cause, Causes};
+    use crate::store::layout::Latch;
 
     fn page(example: &Example, query: &str) -> String {
         let status = Status::new(&example.plant, &[]).unwrap();
@@ -265,6 +370,29 @@ mod tests {
         example.plant.disconnect();
         let page = self::page(&example, "problems=1");
         check(&page, &[r#"<p id="gone" class="banner gone" role="alert"><b>"#, "controller gone"], &[]);
+    }
+
+    #[test]
+    fn alarms_and_forces_come_first() {
+        let mut example = Example::new();
+        check(&page(&example, ""), &["<td colspan=\"4\">no alarm", "outputs not armed · Remote"], &[]);
+        let plan = example.plan.clone();
+        let message = plan.messages.iter().position(|m| m.message.name == "DriveCommand").unwrap();
+        let alarm = plan.alarm(Alarm::Fallback(message)).unwrap();
+        example.writer.alarm(alarm, true, Latch::Lease as u64, 1_767_323_045_250_000_000);
+        example.writer.set_force(0, plan.messages[message].tags.start, NOW + 90_000_000_000, 20);
+        example.writer.contract(plan.contract(Timed::Cycle(message)).unwrap(), 1_000_000, 500_000, 1);
+        check(
+            &page(&example, ""),
+            &[
+                r#"<tr class="alarm"><td>2026-01-02T03:04:05.250Z</td><td><b>line.DriveCommand</b></td>"#,
+                "(the plant stopped renewing its lease)",
+                "<b>line.DriveCommand.Setpoint</b></td><td>forced to 10 for another 90 s",
+                "Remote · 1 forced",
+                r#"<tr><td>cycle line.DriveCommand</td><td class="number">1.000</td>"#,
+            ],
+            &["<td colspan=\"4\">no alarm"],
+        );
     }
 
     #[test]

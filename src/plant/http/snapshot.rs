@@ -5,12 +5,13 @@ use serde::Serialize;
 use crate::can::FrameId;
 use crate::dbc;
 use crate::plan::{self, Direction, Interface};
+use crate::plant::machine::Machine;
 use crate::plant::status::Status;
 use crate::plant::{Plant, text};
 use crate::quality::{Causes, Trust};
 use crate::sample;
 use crate::store::clock;
-use crate::store::layout::{BusState, BusWord, FLAG_SIMULATED, Word};
+use crate::store::layout::{BusState, BusWord, FLAG_SIMULATED, Trouble, Word};
 use crate::store::{Reader, Record};
 
 /// Most tags in one answer; the rest is counted and found by a filter.
@@ -21,6 +22,7 @@ pub struct Snapshot<'a> {
     /// RFC 3339.
     pub time: String,
     pub controller: Controller,
+    pub machine: Machine,
     pub buses: Vec<Bus<'a>>,
     /// Grouped by message, in the order of the plan.
     pub tags: Vec<Tag<'a>>,
@@ -47,6 +49,8 @@ pub struct Bus<'a> {
     pub interface: &'a str,
     pub simulated: bool,
     pub state: &'static str,
+    /// The likely cause of what is wrong, for people; empty for none.
+    pub trouble: &'static str,
     pub trust: &'static str,
     pub since: Option<String>,
     /// Both directions; `null` in the first second.
@@ -170,6 +174,7 @@ pub fn take<'a>(plant: &'a Plant, status: &Status, filter: &Filter, now: u64) ->
             configuration: plan.short_hash(),
             started: (started > 0).then(|| text::time(started)),
         },
+        machine: Machine::take(plan, &reader, now),
         buses: buses.collect(),
         tags: Vec::new(),
         left_out: 0,
@@ -208,6 +213,7 @@ fn of_bus<'a>(
         },
         simulated,
         state: state.map_or("unknown", BusState::word),
+        trouble: if alive { Trouble::from_word(count(BusWord::Trouble)).text() } else { "" },
         trust: word(match state {
             Some(BusState::Active) => Trust::Good,
             Some(BusState::Warning | BusState::Passive) => Trust::Uncertain,
@@ -237,6 +243,7 @@ impl<'a> Snapshot<'a> {
     ) {
         let message = &plant.plan.messages[index];
         let name = plant.plan.message_name(index, address);
+        let reader = plant.reader();
         let first = self.tags.len();
         let records: Vec<(Record, Causes)> =
             (0..message.message.groups.len()).map(|group| plant.record(index, slot, group, now)).collect();
@@ -248,7 +255,8 @@ impl<'a> Snapshot<'a> {
             if !filter.matches(&tag_name) {
                 continue;
             }
-            let sample = sample::decode(&message.message, number, record, *causes);
+            let marks = reader.marks(tag).causes();
+            let sample = sample::decode(&message.message, number, record, causes.and(marks));
             let meaning = sample.causes.meaning();
             if filter.problems && meaning.trust == Trust::Good {
                 continue;

@@ -58,9 +58,45 @@
     const cells = row.cells;
     put(cells[2], bus.state.replace("_", " "));
     cells[2].className = `state ${bus.trust}`;
+    cells[2].title = bus.trouble;
     const facts = [moment(bus.since), bus.frames_per_second?.toFixed(0) ?? "–", bus.received, bus.transmitted, bus.lost,
       bus.not_sent, bus.error_frames, bus.unknown];
     facts.forEach((fact, index) => put(cells[3 + index], String(fact)));
+  };
+
+  // The rows of a table: for each an optional class, then its cells; numbers stand right.
+  const fill = (id, rows) => {
+    const body = document.getElementById(id);
+    if (!body) return rows.length === 0;
+    body.replaceChildren(...rows.map(([looks, ...cells]) => {
+      const row = document.createElement("tr");
+      row.className = looks;
+      for (const cell of cells) {
+        const place = row.insertCell();
+        place.textContent = String(cell);
+        if (typeof cell === "number" || /^\d+\.\d{3}$/.test(cell)) place.className = "number";
+      }
+      return row;
+    }));
+    return true;
+  };
+
+  const showMachine = (machine) => {
+    const words = [machine.armed ? "outputs armed" : "outputs not armed", machine.remote ? "Remote" : "Local"];
+    if (machine.forces.length > 0) words.push(`${machine.forces.length} forced`);
+    put(document.getElementById("outputs"), words.join(" · "));
+    const alarms = machine.alarms.map((alarm) =>
+      ["alarm", moment(alarm.since), alarm.subject, alarm.text + (alarm.detail ? ` (${alarm.detail})` : ""), alarm.count]);
+    const forces = machine.forces.map((force) =>
+      ["forced", "", force.tag, `forced to ${force.value ?? "–"} for another ${force.seconds_left.toFixed(0)} s`, ""]);
+    const wrong = [...alarms, ...forces];
+    fill("alarms", wrong.length > 0 ? wrong : [["", "no alarm"]]);
+    const ms = (us) => (us / 1000).toFixed(3);
+    const drawn = fill("routes", machine.routes.map((route) => ["", route.name, route.on ? "on" : "off", route.passed,
+      route.rate_limited + route.unfit + route.off + route.not_sent]));
+    const timed = fill("times", machine.times.map((times) => ["", `${times.kind} ${times.name}`, ms(times.budget_us),
+      ms(times.p50_us), ms(times.p999_us), ms(times.max_us), times.overruns, times.count]));
+    return drawn && timed;
   };
 
   // Another J1939 sender or another configuration has other rows: the server draws the page anew, not too often.
@@ -83,6 +119,7 @@
       banner("gone", !now.controller.up);
       banner("stale", false);
       now.buses.forEach(showBus);
+      if (!showMachine(now.machine)) redraw();
       let known = 0;
       for (const tag of now.tags) known += showTag(tag);
       if (known < now.tags.length && server.get("problems") !== "1") redraw();

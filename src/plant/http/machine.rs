@@ -1,0 +1,170 @@
+//! The machine side in Prometheus text: alarms, arming, forces, routes, times against their budgets.
+
+use std::fmt::Write;
+
+use super::metrics::{Escaped, Number, header, single};
+use crate::plan::Plan;
+use crate::plant::machine::timed;
+use crate::store::Reader;
+use crate::store::layout::{BUCKETS, MessageWord, RouteWord, Word, bucket_end};
+
+/// Every fourth bucket of a histogram is a series: one for each doubling.
+const STEP: usize = 4;
+
+/// Appends all of it. `alive`: a controller is there.
+pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
+    for (name, word, help) in [
+        ("canvoy_armed", Word::Armed, "1 while the outputs are armed; 0: they have their fallback values."),
+        ("canvoy_remote", Word::Remote, "1 in Remote, the plant may write; 0 in Local."),
+        ("canvoy_forces", Word::Forces, "Signals that are forced."),
+        ("canvoy_alarms_active", Word::AlarmsActive, "Alarms that are active."),
+    ] {
+        single(out, name, "gauge", help, if alive { reader.get(word) as f64 } else { 0.0 });
+    }
+    alarms(out, plan, reader, alive);
+    for (name, word, help) in [
+        ("canvoy_commands_total", Word::Commands, "Commands that were carried out, writes included."),
+        ("canvoy_commands_refused_total", Word::CommandsRefused, "Commands that the real-time thread refused."),
+    ] {
+        single(out, name, "counter", help, reader.get(word) as f64);
+    }
+    messages(out, plan, reader);
+    routes(out, plan, reader);
+    times(out, plan, reader);
+}
+
+/// Only what is active has a series: an alarm rule is `canvoy_alarm == 1`.
+fn alarms(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
+    header(out, "canvoy_alarm", "gauge", "1 for each active alarm, with its kind and what it is about.");
+    let active = plan.alarms.iter().enumerate().filter(|(index, _)| alive && reader.alarm(*index).active);
+    for (_, alarm) in active {
+        let subject = alarm.subject(plan);
+        // writing into a String can't fail
+        let _ = writeln!(out, "canvoy_alarm{{kind=\"{}\",subject=\"{}\"}} 1", alarm.label(), Escaped(&subject));
+    }
+}
+
+/// Only messages with something to count have a series.
+fn messages(out: &mut String, plan: &Plan, reader: &Reader) {
+    for (name, word, help) in [
+        ("can_message_late_total", MessageWord::Late, "Times that a received message was late."),
+        ("can_message_checksum_errors_total", MessageWord::WrongChecksums, "Frames with a wrong checksum."),
+        ("can_message_counter_errors_total", MessageWord::WrongCounters, "Frames with a wrong or repeated counter."),
+        ("can_message_too_soon_total", MessageWord::TooSoon, "Frames that came sooner than configured."),
+        ("can_message_foreign_total", MessageWord::Foreign, "Frames of ours that another node sent."),
+    ] {
+        header(out, name, "counter", help);
+        for (index, message) in plan.messages.iter().enumerate() {
+            let count = reader.message(index, word);
+            if count > 0 {
+                let (bus, message) = (&plan.buses[message.bus].name, &message.message.name);
+                let _ = writeln!(out, "{name}{{bus=\"{}\",message=\"{}\"}} {count}", Escaped(bus), Escaped(message));
+            }
+        }
+    }
+}
+
+fn routes(out: &mut String, plan: &Plan, reader: &Reader) {
+    if plan.routes.is_empty() {
+        return;
+    }
+    header(out, "canvoy_route_frames_total", "counter", "Frames of a route by what became of them.");
+    for (index, route) in plan.routes.iter().enumerate() {
+        for (word, fate) in [
+            (RouteWord::Passed, "passed"),
+            (RouteWord::RateLimited, "rate_limited"),
+            (RouteWord::Unfit, "unfit"),
+            (RouteWord::Off, "off"),
+            (RouteWord::NotSent, "not_sent"),
+        ] {
+            let (name, count) = (Escaped(&route.name), reader.route(index, word));
+            let _ = writeln!(out, "canvoy_route_frames_total{{route=\"{name}\",fate=\"{fate}\"}} {count}");
+        }
+    }
+    header(out, "canvoy_route_on", "gauge", "1 while a route passes frames; 0: switched off by a storm or by command.");
+    for (index, route) in plan.routes.iter().enumerate() {
+        let on = u8::from(reader.route(index, RouteWord::Stopped) == 0);
+        let _ = writeln!(out, "canvoy_route_on{{route=\"{}\"}} {on}", Escaped(&route.name));
+    }
+}
+
+fn times(out: &mut String, plan: &Plan, reader: &Reader) {
+    if plan.contracts.is_empty() {
+        return;
+    }
+    let all: Vec<(String, u64)> = plan
+        .contracts
+        .iter()
+        .map(|contract| {
+            let (kind, name) = timed(plan, contract.of);
+            (format!("kind=\"{kind}\",name=\"{}\"", Escaped(&name)), contract.budget)
+        })
+        .collect();
+    let name = "canvoy_time_seconds";
+    header(
+        out,
+        name,
+        "histogram",
+        "Routes and links: from the receive stamp to the return of the transmit call; cycles: from their moment.",
+    );
+    for (index, (labels, _)) in all.iter().enumerate() {
+        let times = reader.contract(index);
+        let mut total = 0;
+        for (bucket, count) in times.buckets.iter().enumerate() {
+            total += count;
+            if bucket % STEP == 0 && bucket + 1 < BUCKETS && bucket_end(bucket) < 20_000_000_000 {
+                let end = bucket_end(bucket) as f64 / 1e9;
+                let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{}\"}} {total}", Number(end));
+            }
+        }
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
+        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", Number(times.sum as f64 / 1e9));
+        let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
+    }
+    header(out, "canvoy_time_budget_seconds", "gauge", "What each time may be.");
+    for (labels, budget) in &all {
+        let _ = writeln!(out, "canvoy_time_budget_seconds{{{labels}}} {}", Number(*budget as f64 / 1e9));
+    }
+    header(out, "canvoy_time_max_seconds", "gauge", "The longest time since the start of the controller.");
+    for (index, (labels, _)) in all.iter().enumerate() {
+        let max = reader.contract(index).max as f64 / 1e9;
+        let _ = writeln!(out, "canvoy_time_max_seconds{{{labels}}} {}", Number(max));
+    }
+    header(out, "canvoy_time_overruns_total", "counter", "Times above the budget.");
+    for (index, (labels, _)) in all.iter().enumerate() {
+        let _ = writeln!(out, "canvoy_time_overruns_total{{{labels}}} {}", reader.contract(index).overruns);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Example;
+    use super::*;
+    use crate::plan::{Alarm, Timed};
+
+    #[test]
+    fn alarms_and_times_are_series() {
+        let mut example = Example::new();
+        let plan = example.plan.clone();
+        let message = plan.messages.iter().position(|m| m.message.name == "DriveCommand").unwrap();
+        example.writer.alarm(plan.alarm(Alarm::ForeignSender(message)).unwrap(), true, 0, 1);
+        example.writer.add_message(message, MessageWord::Foreign, 7);
+        let contract = plan.contract(Timed::Cycle(message)).unwrap();
+        example.writer.contract(contract, 3_000_000, 1_000_000, 1);
+        let mut text = String::new();
+        write(&mut text, &plan, &example.plant.reader(), true);
+        for line in [
+            "canvoy_alarms_active 1",
+            "canvoy_alarm{kind=\"foreign_sender\",subject=\"line.DriveCommand\"} 1",
+            "can_message_foreign_total{bus=\"line\",message=\"DriveCommand\"} 7",
+            "canvoy_time_seconds_bucket{kind=\"cycle\",name=\"line.DriveCommand\",le=\"0.002097152\"} 0",
+            "canvoy_time_seconds_bucket{kind=\"cycle\",name=\"line.DriveCommand\",le=\"0.004194304\"} 1",
+            "canvoy_time_overruns_total{kind=\"cycle\",name=\"line.DriveCommand\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+        }
+        let mut gone = String::new();
+        write(&mut gone, &plan, &example.plant.reader(), false);
+        assert!(!gone.contains("canvoy_alarm{") && gone.contains("canvoy_armed 0"));
+    }
+}
