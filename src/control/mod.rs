@@ -5,15 +5,19 @@
 
 mod alarm;
 mod due;
+mod life;
 mod receive;
 mod transmit;
 
+use crate::bus::error_frame::ErrorFrame;
 use crate::can::Frame;
 use crate::command::{Change, Denied};
 use crate::dbc::Lookup;
 use crate::plan::{BusIndex, ContractIndex, Direction, MessageIndex, Plan, RouteIndex};
 use crate::store::Writer;
 use crate::store::layout::{BusState, BusWord};
+use life::Life;
+pub use life::Wish;
 use receive::Inputs;
 use transmit::Outputs;
 
@@ -31,8 +35,10 @@ pub struct Now {
 pub enum Event<'a> {
     /// A frame of another node. `source_time`: CLOCK_REALTIME nanoseconds when the kernel received it.
     Received { bus: usize, frame: &'a Frame, source_time: u64 },
-    /// The state of a bus has changed.
+    /// What the kernel says about the interface of a bus.
     Bus { bus: usize, state: BusState },
+    /// An error frame of a bus.
+    Error { bus: usize, error: &'a ErrorFrame },
     /// A deadline may have come.
     Timer,
 }
@@ -94,7 +100,7 @@ pub struct Control {
     first_message: Vec<usize>,
     inputs: Inputs,
     outputs: Outputs,
-    states: Vec<BusState>,
+    life: Life,
 }
 
 impl Control {
@@ -109,7 +115,7 @@ impl Control {
             first_message: plan.buses.iter().map(|bus| bus.messages.start).collect(),
             inputs: Inputs::new(plan),
             outputs: Outputs::new(plan, start),
-            states: vec![BusState::Gone; plan.buses.len()],
+            life: Life::new(plan),
         }
     }
 
@@ -120,6 +126,7 @@ impl Control {
 
     /// Shows the outputs' start values in the store. Once, before the first step.
     pub fn start(&mut self, now: Now, store: &mut Writer) {
+        self.life.start(now);
         self.outputs.show_all(now, store);
     }
 
@@ -127,12 +134,13 @@ impl Control {
     pub fn step(&mut self, now: Now, event: Event<'_>, store: &mut Writer, transmit: &mut Transmit) {
         match event {
             Event::Received { bus, frame, source_time } => self.receive(now, bus, frame, source_time, store),
-            Event::Bus { bus, state } => {
-                self.states[bus] = state;
-                store.set_bus_state(bus, state, now.realtime);
+            Event::Bus { bus, state } => self.life.interface(now, bus, state, store),
+            Event::Error { bus, error } => {
+                self.life.error(now, bus, error, store);
             }
             Event::Timer => {
-                self.outputs.timer(now, &self.states, store, transmit);
+                self.life.timer(now, store);
+                self.outputs.timer(now, &self.life, store, transmit);
                 self.inputs.timer(now, store);
             }
         }
@@ -147,14 +155,14 @@ impl Control {
         transmit: &mut Transmit,
     ) -> Result<(), Denied> {
         match change {
-            Change::Patch(patch) => self.outputs.patch(now, patch, &self.states, store, transmit),
+            Change::Patch(patch) => self.outputs.patch(now, patch, &self.life, store, transmit),
+            Change::Restart(bus) => return self.life.restart(now, *bus),
             Change::Renew(_)
             | Change::Force { .. }
             | Change::Release(_)
             | Change::Arm
             | Change::Disarm
             | Change::Remote(_)
-            | Change::Restart(_)
             | Change::Route { .. } => return Err(Denied::NotArmed),
         }
         Ok(())
@@ -162,7 +170,22 @@ impl Control {
 
     /// When [`Event::Timer`] is wanted next, CLOCK_MONOTONIC nanoseconds; `u64::MAX` for never.
     pub fn next_due(&self) -> u64 {
-        self.outputs.next_due().min(self.inputs.next_due())
+        self.outputs.next_due().min(self.inputs.next_due()).min(self.life.next_due())
+    }
+
+    /// The state of a bus.
+    pub fn bus_state(&self, bus: BusIndex) -> BusState {
+        self.life.state(bus)
+    }
+
+    /// CLOCK_MONOTONIC nanoseconds until which nothing of ours is sent on a bus that is up (quarantine, listening); 0: none.
+    pub fn silent_until(&self, bus: BusIndex) -> u64 {
+        self.life.silent_until(bus)
+    }
+
+    /// Something that only others can do for a bus, once; to be asked after each step and command until there is none.
+    pub fn take_wish(&mut self) -> Option<(BusIndex, Wish)> {
+        self.life.take_wish()
     }
 
     fn receive(&mut self, now: Now, bus: usize, frame: &Frame, source_time: u64, store: &mut Writer) {
@@ -175,13 +198,5 @@ impl Control {
         if !known {
             store.add_bus(bus, BusWord::UnknownFrames, 1);
         }
-    }
-}
-
-/// Whether frames can leave by a bus in this state.
-fn can_send(state: BusState) -> bool {
-    match state {
-        BusState::Active | BusState::Warning | BusState::Passive => true,
-        BusState::Gone | BusState::Down | BusState::BusOff => false,
     }
 }

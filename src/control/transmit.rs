@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Key, Now, Outgoing, Transmit, can_send};
+use super::life::Life;
+use super::{Key, Now, Outgoing, Transmit};
 use crate::can::{Frame, MAX_LEN};
 use crate::command::Patch;
 use crate::dbc;
 use crate::plan::{Direction, Immediate, Plan};
 use crate::quality::{Cause, Causes};
-use crate::store::layout::{BusState, BusWord, Word};
+use crate::store::layout::{BusWord, Word};
 use crate::store::{Record, Writer};
 
 pub(super) struct Outputs {
@@ -81,7 +82,7 @@ impl Outputs {
     }
 
     /// Sends what is due. A cycle keeps its phase whatever happens: a missed one is skipped, never made up for.
-    pub fn timer(&mut self, now: Now, states: &[BusState], store: &mut Writer, transmit: &mut Transmit) {
+    pub fn timer(&mut self, now: Now, life: &Life, store: &mut Writer, transmit: &mut Transmit) {
         if now.monotonic < self.next_due {
             return;
         }
@@ -96,7 +97,7 @@ impl Outputs {
                     store.add(Word::Overruns, 1);
                 }
                 output.due += period * (late / period + 1);
-                output.send(now, states, store, transmit);
+                output.send(now, life, store, transmit);
             }
             next = next.min(output.due);
         }
@@ -104,7 +105,7 @@ impl Outputs {
     }
 
     /// A write of the plant: the next frame carries it, or one at once.
-    pub fn patch(&mut self, now: Now, patch: &Patch, states: &[BusState], store: &mut Writer, transmit: &mut Transmit) {
+    pub fn patch(&mut self, now: Now, patch: &Patch, life: &Life, store: &mut Writer, transmit: &mut Transmit) {
         let Some(index) = self.by_message.get(patch.message).copied().flatten() else { return };
         let output = &mut self.outputs[index];
         let changed = patch.bits.apply(&mut output.payload);
@@ -115,7 +116,7 @@ impl Outputs {
             Immediate::OnWrite => true,
         };
         if at_once {
-            output.send(now, states, store, transmit);
+            output.send(now, life, store, transmit);
         } else {
             output.show(now, store);
         }
@@ -127,8 +128,8 @@ impl Outputs {
 }
 
 impl Output {
-    fn send(&mut self, now: Now, states: &[BusState], store: &mut Writer, transmit: &mut Transmit) {
-        if can_send(states[self.bus]) {
+    fn send(&mut self, now: Now, life: &Life, store: &mut Writer, transmit: &mut Transmit) {
+        if life.can_send(self.bus, now.monotonic) {
             let length = self.frame.len();
             self.frame.payload_mut().copy_from_slice(&self.payload[..length]);
             let outgoing = Outgoing {

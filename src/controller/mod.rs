@@ -29,6 +29,7 @@ use tracing::{error, info, warn};
 
 use crate::bus::error_frame::ErrorFrame;
 use crate::command::{self, Action, Change, Command, Generation, Refusal};
+use crate::control::Wish;
 use crate::notify::Notifier;
 use crate::plan::{Direction, Plan};
 use crate::rt::{self, Notice, Order, grants};
@@ -336,6 +337,7 @@ impl Controller {
                     self.report_bus(bus, before, state, error);
                     self.look_wanted = true;
                 }
+                Notice::Wish { bus, wish } => self.grant(bus, wish),
             }
         }
     }
@@ -396,6 +398,18 @@ impl Controller {
             }
             BusState::Down => error!(%bus, before, "bus is down: somebody has taken its interface down"),
             BusState::Gone => error!(%bus, before, "bus is gone: its interface does not exist any more"),
+        }
+    }
+
+    /// What is done about a bus that is off.
+    fn grant(&self, bus: usize, wish: Wish) {
+        let bus = &self.plan.buses[bus];
+        match wish {
+            Wish::Restart => warn!(bus = %bus.name, "nobody is there to restart the bus"),
+            Wish::ByHand => {
+                let restarts = bus.restart.per_hour;
+                error!(bus = %bus.name, restarts, "no more restarts within this hour; the bus stays off until it is restarted by command");
+            }
         }
     }
 

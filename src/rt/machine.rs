@@ -40,7 +40,6 @@ const TIMER_TOKEN: u64 = u64::MAX - 1;
 /// One bus and what the loop knows about it.
 struct Slot {
     bus: Bus,
-    state: BusState,
     /// The plan has a message for us to send; otherwise nothing is ever written to the bus.
     sends: bool,
 }
@@ -85,7 +84,6 @@ impl Machine {
                 Interface::SocketCan(_) => Bus::SocketCan(Port::default()),
                 Interface::Virtual => Bus::Virtual,
             },
-            state: BusState::Gone,
             sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_))),
         });
         Ok(Machine {
@@ -118,7 +116,7 @@ impl Machine {
         self.control.start(now, &mut self.store);
         for bus in 0..self.buses.len() {
             if let Bus::Virtual = self.buses[bus].bus {
-                self.set_state(now, bus, BusState::Active, None);
+                self.set_state(now, bus, BusState::Active);
             }
         }
     }
@@ -192,9 +190,10 @@ impl Machine {
                     let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
                     self.send(now);
                     self.notify(Notice::Done { ticket, result });
+                    self.wishes();
                 }
                 Order::Open { bus, sockets, state } => self.open(now, bus, sockets, state),
-                Order::State { bus, state } => self.set_state(now, bus, state, None),
+                Order::State { bus, state } => self.set_state(now, bus, state),
                 Order::Stop => return false,
             }
         }
@@ -247,6 +246,16 @@ impl Machine {
     fn deadlines(&mut self, now: Now) {
         if self.control.next_due() <= now.monotonic {
             self.step(now, Event::Timer);
+            self.wishes();
+        }
+    }
+
+    /// Hands on what control wants of others.
+    fn wishes(&mut self) {
+        while let Some((bus, wish)) = self.control.take_wish() {
+            if self.notices.slots() > NOTICES_RESERVED {
+                self.notify(Notice::Wish { bus, wish });
+            }
         }
     }
 
@@ -304,10 +313,10 @@ impl Machine {
                     }
                 }
             }
-            Err(Errno::ENETDOWN) => self.set_state(now(), bus, BusState::Down, None),
+            Err(Errno::ENETDOWN) => self.set_state(now(), bus, BusState::Down),
             Err(Errno::ENODEV | Errno::ENXIO) => {
                 port.dying = true;
-                self.set_state(now(), bus, BusState::Gone, None);
+                self.set_state(now(), bus, BusState::Gone);
             }
             Err(_) if port.dying => self.retire(bus, None),
             // EAGAIN, EINTR: nothing there. Reading has cleared any other error, and there is nothing to do about it.
@@ -324,22 +333,13 @@ impl Machine {
         let Ok(count) = self.batch.receive(sockets.errors()) else { return };
         for index in 0..count {
             let arrival = self.batch.arrival(index);
-            let slot = &mut self.buses[bus];
-            if let Bus::SocketCan(port) = &mut slot.bus {
+            if let Bus::SocketCan(port) = &mut self.buses[bus].bus {
                 let lost = newly_dropped(&mut port.error_drops, arrival.drops);
                 self.store.add_bus(bus, BusWord::ErrorFrames, lost);
             }
-            let Content::Error(error) = arrival.content else { continue };
-            let finding = error.finding(slot.state);
-            self.store.add_bus(bus, BusWord::ErrorFrames, 1);
-            if finding.overflow {
-                self.store.add_bus(bus, BusWord::ControllerOverflows, 1);
+            if let Content::Error(error) = arrival.content {
+                self.bus_event(now(), bus, Event::Error { bus, error: &error }, Some(error));
             }
-            if let Some((transmit, receive)) = finding.counters {
-                self.store.set_bus(bus, BusWord::TransmitErrors, transmit.into());
-                self.store.set_bus(bus, BusWord::ReceiveErrors, receive.into());
-            }
-            self.set_state(now(), bus, finding.state, Some(error));
         }
     }
 
@@ -360,20 +360,16 @@ impl Machine {
         }
     }
 
-    fn set_state(&mut self, now: Now, bus: usize, state: BusState, error: Option<ErrorFrame>) {
-        let before = std::mem::replace(&mut self.buses[bus].state, state);
-        if before == state {
-            return;
-        }
-        let there = |state| !matches!(state, BusState::Gone | BusState::Down);
-        if there(before) && !there(state) {
-            self.store.add_bus(bus, BusWord::InterfaceLosses, 1);
-        }
-        if state == BusState::BusOff {
-            self.store.add_bus(bus, BusWord::BusOffs, 1);
-        }
-        self.step(now, Event::Bus { bus, state });
-        if self.notices.slots() > NOTICES_RESERVED {
+    fn set_state(&mut self, now: Now, bus: usize, state: BusState) {
+        self.bus_event(now, bus, Event::Bus { bus, state }, None);
+    }
+
+    /// One event that may change the state of a bus; the main thread is told when it has.
+    fn bus_event(&mut self, now: Now, bus: usize, event: Event<'_>, error: Option<ErrorFrame>) {
+        let before = self.control.bus_state(bus);
+        self.step(now, event);
+        let state = self.control.bus_state(bus);
+        if before != state && self.notices.slots() > NOTICES_RESERVED {
             self.notify(Notice::Bus { bus, before, state, error });
         }
     }
@@ -381,7 +377,7 @@ impl Machine {
     /// Puts new sockets in place of the old ones.
     fn open(&mut self, now: Now, bus: usize, sockets: Sockets, state: BusState) {
         self.retire(bus, Some(sockets));
-        self.set_state(now, bus, state, None);
+        self.set_state(now, bus, state);
     }
 
     /// Takes the sockets of a bus out of the loop, hands them back to be closed, and puts others in their place.

@@ -23,6 +23,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::Sockets;
 use crate::command::{Change, Denied};
+use crate::control::Wish;
 use crate::plan::Plan;
 use crate::sim::Simulator;
 use crate::store::Writer;
@@ -33,7 +34,8 @@ use machine::Machine;
 /// Orders that may wait; more are refused by the main thread as "busy".
 pub const ORDERS: usize = 64;
 /// Notices that may wait. Answers and sockets always find room, because there are never more of them than orders;
-/// changes of bus state take what is left, and are dropped when the main thread does not look (the store has the state).
+/// changes of bus state and wishes take what is left, and are dropped when the main thread does not look (the store has the
+/// state, and a wish is repeated).
 const NOTICES: usize = 4 * ORDERS;
 /// Kept free for answers and sockets.
 const NOTICES_RESERVED: usize = 2 * ORDERS;
@@ -58,6 +60,8 @@ pub enum Notice {
     Closed { bus: usize, sockets: Sockets },
     /// The state of a bus has changed.
     Bus { bus: usize, before: BusState, state: BusState, error: Option<ErrorFrame> },
+    /// Something that only others can do.
+    Wish { bus: usize, wish: Wish },
 }
 
 /// Too many orders wait; the one that was to be handed over is dropped.
