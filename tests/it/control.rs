@@ -174,6 +174,8 @@ fn nothing_is_sent_on_a_bus_that_is_not_there() {
     b.step(Event::Bus { bus: 0, state: BusState::BusOff });
     assert_eq!(b.pass(100), []);
     b.step(Event::Bus { bus: 0, state: BusState::Active });
+    // 200 ms of quarantine
+    assert_eq!(b.pass(199), []);
     assert_eq!(b.pass(20).len(), 1);
 }
 
