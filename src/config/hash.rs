@@ -2,7 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::dbc::Codec;
 use crate::plan::{Direction, Immediate, Interface, Plan};
+use crate::protection::{Checksum, Counter, Covers, DataId, Nibble, Protection, Resync, Scheme};
 
 /// SHA-256 over everything that concerns the machine: the resolved plan, and the DBC files of each bus as (name in the
 /// configuration, bytes). Plant-side settings are no part of it.
@@ -43,6 +45,10 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
                     hash.bytes(&transmission.start[..transmission.length]);
                 }
             }
+            hash.number(message.protection.is_some().into());
+            if let Some(protection) = &message.protection {
+                hash.protection(protection);
+            }
             hash.number(message.tags.len() as u64);
             for tag in &plan.tags[message.tags.clone()] {
                 hash.number(tag.writable.into());
@@ -74,4 +80,81 @@ impl Canonical {
         self.number(bytes.len() as u64);
         self.0.update(bytes);
     }
+
+    fn numbers(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        numbers.into_iter().for_each(|number| self.number(number));
+    }
+
+    fn protection(&mut self, protection: &Protection) {
+        let Protection { scheme, length, max_delta, state, signals } = protection;
+        match scheme {
+            Scheme::Plain { counter, checksum } => {
+                self.numbers([0, counter.is_some().into(), checksum.is_some().into()]);
+                if let Some(Counter { codec, modulus }) = counter {
+                    self.place(codec);
+                    self.number(*modulus);
+                }
+                if let Some(checksum) = checksum {
+                    let Checksum { codec, algorithm, covers, initial, final_xor, before, after } = checksum;
+                    self.place(codec);
+                    let covers = match covers {
+                        Covers::Others => [0, 0, 0],
+                        Covers::Bytes(first, last) => [1, (*first).into(), (*last).into()],
+                    };
+                    self.numbers([*algorithm as u64].into_iter().chain(covers).chain([*initial, *final_xor]));
+                    self.bytes(before);
+                    self.bytes(after);
+                }
+            }
+            Scheme::Profile1 { crc, counter, data_id, resync } => {
+                self.numbers([1, (*crc).into(), half(counter)]);
+                self.data_id(data_id);
+                self.resync(resync);
+            }
+            Scheme::Profile2 { data_ids, resync } => {
+                self.number(2);
+                self.bytes(data_ids);
+                self.resync(resync);
+            }
+            Scheme::Profile5 { header, data_id } => self.numbers([5, (*header).into(), (*data_id).into()]),
+            Scheme::Profile11 { crc, counter, data_id } => {
+                self.numbers([11, (*crc).into(), half(counter)]);
+                self.data_id(data_id);
+            }
+            Scheme::Profile22 { header, data_ids } => {
+                self.numbers([22, (*header).into()]);
+                self.bytes(data_ids);
+            }
+            Scheme::Tsc1 => self.number(3),
+        }
+        self.numbers([*length as u64, (*max_delta).into()]);
+        self.numbers([state.window_init, state.window_valid, state.window_invalid].map(u64::from));
+        self.numbers([state.min_ok_init, state.min_ok_valid, state.min_ok_invalid].map(u64::from));
+        self.numbers([state.max_error_init, state.max_error_valid, state.max_error_invalid].map(u64::from));
+        self.numbers([state.clear_to_invalid.into(), signals.len() as u64]);
+        self.numbers(signals.iter().map(|signal| *signal as u64));
+    }
+
+    /// A signal's bits; factor and offset are in the DBC file.
+    fn place(&mut self, codec: &Codec) {
+        self.numbers([codec.start.into(), codec.size.into(), codec.order as u64]);
+    }
+
+    fn data_id(&mut self, data_id: &DataId) {
+        self.numbers(match data_id {
+            DataId::Both(id) => [0, (*id).into(), 0],
+            DataId::Alternating(id) => [1, (*id).into(), 0],
+            DataId::Low(id) => [2, (*id).into(), 0],
+            DataId::Nibble(id, place) => [3, (*id).into(), half(place)],
+        });
+    }
+
+    fn resync(&mut self, Resync { max_no_new_or_repeated, sync_counter }: &Resync) {
+        self.numbers([(*max_no_new_or_repeated).into(), (*sync_counter).into()]);
+    }
+}
+
+/// Half bytes from 0 on.
+fn half(nibble: &Nibble) -> u64 {
+    u64::from(nibble.byte) * 2 + u64::from(nibble.high)
 }

@@ -6,6 +6,7 @@
 mod bus;
 mod document;
 mod hash;
+mod protection;
 mod report;
 mod rights;
 mod sources;
@@ -23,6 +24,7 @@ use crate::dbc;
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::plan::{Bus, Direction, Message, Plan, Tag};
 use crate::plant;
+use crate::protection::Protection;
 use bus::{Content, Parsed, Section};
 use document::Document;
 use report::{Places, Report, sort};
@@ -84,8 +86,9 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
     let mut plan = Plan { simulated: options.simulate, ..Plan::default() };
     for section in &sections {
         let bus = bus::check(section, options.simulate, &mut report);
-        let decided = rights::decide(section, &bus, &mut report);
-        if !add(&mut plan, section, bus, decided) {
+        let protections = protection::decide(section, &bus, &mut report);
+        let decided = rights::decide(section, &bus, &protections, &mut report);
+        if !add(&mut plan, section, bus, decided, protections) {
             let limits =
                 format!("{MAX_TAGS} signals and {MAX_RECORDS} records (message, J1939 source, multiplexed branch)");
             let message = format!("with bus \"{}\" the plant has more than {limits}", section.name);
@@ -182,9 +185,15 @@ fn check_buses(sections: &[Section<'_>], report: &mut Report<'_>) {
 }
 
 /// Numbers the messages, tags and records of one more bus; false where that would be too many.
-fn add(plan: &mut Plan, section: &Section<'_>, bus: bus::Bus<'_>, decided: Vec<Decided>) -> bool {
+fn add(
+    plan: &mut Plan,
+    section: &Section<'_>,
+    bus: bus::Bus<'_>,
+    decided: Vec<Decided>,
+    mut protections: BTreeMap<usize, Protection>,
+) -> bool {
     let first_message = plan.messages.len();
-    for (entry, decided) in bus.messages.into_iter().zip(decided) {
+    for (index, (entry, decided)) in bus.messages.into_iter().zip(decided).enumerate() {
         let received_j1939 = entry.message.pgn.is_some() && matches!(decided.direction, Direction::Input(_));
         let first_tag = plan.tags.len();
         let tags = decided.tags.into_iter().enumerate();
@@ -201,6 +210,7 @@ fn add(plan: &mut Plan, section: &Section<'_>, bus: bus::Bus<'_>, decided: Vec<D
             sources: if received_j1939 { bus.j1939_sources } else { 1 },
             first_record: plan.records,
             tags: first_tag..plan.tags.len(),
+            protection: protections.remove(&index),
             message: entry.message,
         };
         plan.records += message.records();

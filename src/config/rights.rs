@@ -10,6 +10,7 @@ use super::written::{Names, Override};
 use crate::dbc;
 use crate::diagnostic::Severity;
 use crate::plan::{Direction, Immediate, Reception};
+use crate::protection::Protection;
 
 /// A day: nothing on a machine waits longer for a frame.
 const MAX_MS: i64 = 86_400_000;
@@ -22,10 +23,15 @@ pub struct Decided {
 }
 
 /// Decides every message of the bus; the order is that of `bus.messages`.
-pub fn decide(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> Vec<Decided> {
+pub fn decide(
+    section: &Section<'_>,
+    bus: &Bus<'_>,
+    protections: &BTreeMap<usize, Protection>,
+    report: &mut Report<'_>,
+) -> Vec<Decided> {
     let overrides = check_overrides(section, bus, report);
     let transmitted = check_transmit(section, bus, report);
-    let writable = check_writable(section, bus, &transmitted, report);
+    let writable = check_writable(section, bus, &transmitted, protections, report);
     let mut decided = Vec::with_capacity(bus.messages.len());
     for (index, entry) in bus.messages.iter().enumerate() {
         let message = &entry.message;
@@ -175,7 +181,7 @@ fn or_nothing(list: String) -> String {
     if list.is_empty() { "nothing".into() } else { list }
 }
 
-fn unknown_message(bus: &Bus<'_>, name: &str) -> String {
+pub fn unknown_message(bus: &Bus<'_>, name: &str) -> String {
     let names = bus.messages.iter().map(|entry| entry.message.name.as_str());
     format!("no message \"{name}\" in the DBC files of this bus{}", did_you_mean(name, names))
 }
@@ -187,11 +193,18 @@ fn check_writable(
     section: &Section<'_>,
     bus: &Bus<'_>,
     transmitted: &BTreeMap<usize, Option<usize>>,
+    protections: &BTreeMap<usize, Protection>,
     report: &mut Report<'_>,
 ) -> Writable {
     let path = ["bus", section.name, "writable"];
     let mut writable = Writable::new();
-    let all = |index: usize| (0..bus.messages[index].message.signals.len()).map(move |signal| (index, signal));
+    let protected = |index: usize, signal: usize| {
+        protections.get(&index).is_some_and(|protection| protection.signals.contains(&signal))
+    };
+    let all = |index: usize| {
+        let signals = (0..bus.messages[index].message.signals.len()).map(move |signal| (index, signal));
+        signals.filter(|(index, signal)| !protected(*index, *signal))
+    };
     let names = match &section.written.writable {
         Names::All => {
             writable.extend(transmitted.keys().flat_map(|index| all(*index)).map(|at| (at, None)));
@@ -208,7 +221,16 @@ fn check_writable(
             break;
         }
         match find_signals(section, bus, transmitted, name, report) {
-            Ok((index, signals)) => {
+            Ok((index, mut signals)) => {
+                if !name.ends_with(".*") && signals.iter().any(|signal| protected(index, *signal)) {
+                    let message = &bus.messages[index].message.name;
+                    let text = format!(
+                        "{name} can't be written: [bus.{}.protection.{message}] writes it with each frame",
+                        section.name
+                    );
+                    report.element(Severity::Error, &path, Some(place), text);
+                }
+                signals.retain(|signal| !protected(index, *signal));
                 let before = writable.len();
                 writable.extend(signals.iter().map(|signal| ((index, *signal), Some(place))));
                 if writable.len() == before && !signals.is_empty() {

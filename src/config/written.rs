@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
+use super::protection;
 use crate::plant;
 
 /// The whole file.
@@ -31,6 +32,7 @@ pub struct Bus {
     pub late_factor: Option<f64>,
     pub j1939_sources: Option<i64>,
     pub message: BTreeMap<String, Override>,
+    pub protection: BTreeMap<String, protection::Written>,
 }
 
 /// `[bus.NAME.message.NAME]`.
@@ -90,6 +92,26 @@ pub const TAKES: &[(&str, &str)] = &[
     ("cycle_ms", "a whole number of milliseconds"),
     ("timeout_ms", "a whole number of milliseconds"),
     ("send", "\"cyclic\", \"on-write\", \"on-change\" or \"cyclic-and-on-write\""),
+    ("protection", "sections [bus.BUS.protection.MESSAGE]"),
+    ("scheme", protection::SCHEMES),
+    ("counter", "the name of a signal in quotes"),
+    ("modulus", "a whole number"),
+    ("checksum", "the name of a signal in quotes"),
+    ("algorithm", protection::ALGORITHMS),
+    ("covers", "the first and the last byte, like [0, 6]"),
+    ("initial", "a whole number, like 0xFF"),
+    ("final_xor", "a whole number, like 0xFF"),
+    ("before", "a list of bytes, like [0x12, 0x34]"),
+    ("after", "a list of bytes, like [0x12, 0x34]"),
+    ("data_id", "a whole number, like 0x123"),
+    ("data_ids", "a list of 16 numbers, one for each counter from 0 to 15"),
+    ("data_id_mode", protection::MODES),
+    ("data_id_nibble", "the name of a signal in quotes"),
+    ("max_delta", "a whole number"),
+    ("sync_counter", "a whole number"),
+    ("max_no_new_or_repeated", "a whole number"),
+    ("state_machine", "a section, like { window_valid = 4, max_error_valid = 1 }"),
+    ("clear_to_invalid", "true or false"),
     ("enabled", "true or false"),
     ("listen", "an address and a port in quotes, like \"127.0.0.1:4840\""),
     ("users", "a file name in quotes"),

@@ -12,6 +12,7 @@ pub use transmission::{Bits, Transmission, WhenDisarmed};
 pub use watched::{Alarm, Contract, Timed};
 
 use crate::dbc;
+use crate::protection::Protection;
 
 /// Index into [`Plan::buses`].
 pub type BusIndex = usize;
@@ -182,6 +183,8 @@ pub struct Message {
     /// Index of the first record; [`Message::record`] gives the others.
     pub first_record: usize,
     pub tags: Range<TagIndex>,
+    /// Counter and checksum: written where we send the message, checked where we receive it. What it writes nobody else does.
+    pub protection: Option<Protection>,
 }
 
 impl Message {

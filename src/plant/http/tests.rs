@@ -119,6 +119,7 @@ fn add_bus(plan: &mut Plan, name: &str, interface: Interface, messages: Vec<(dbc
             sources,
             first_record: plan.records,
             tags,
+            protection: None,
         });
         plan.records += plan.messages[index].records();
     }
