@@ -112,7 +112,7 @@ fn step(signals: usize) -> f64 {
     let mut store = Writer::new(Arc::new(Memory::heap(layout.words())), layout, 0);
     let mut now = Now { monotonic: 1, realtime: 1 };
     let mut control = Control::new(&plan, now);
-    let mut transmit = Transmit::with_capacity(Control::most_frames(&plan));
+    let mut transmit = Transmit::new(&plan);
     control.step(now, Event::Bus { bus: 0, state: BusState::Active }, &mut store, &mut transmit);
     let Some(frame) = Frame::classic(plan.messages[0].message.id, &[1; 8]) else { return f64::NAN };
     let turns = 1_000_000;

@@ -95,6 +95,17 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// A classic frame without data, identifier 0.
+    pub const EMPTY: Frame = Frame {
+        id: FrameId(0),
+        fd: false,
+        bit_rate_switch: false,
+        error_state: false,
+        remote: false,
+        len: 0,
+        data: [0; MAX_LEN],
+    };
+
     /// A classic data frame; `None` for more than 8 bytes.
     pub fn classic(id: FrameId, data: &[u8]) -> Option<Frame> {
         (data.len() <= MAX_CLASSIC_LEN).then(|| Self::filled(id, data, false))

@@ -6,6 +6,7 @@
 mod alarm;
 mod due;
 mod life;
+mod queue;
 mod receive;
 mod transmit;
 
@@ -13,11 +14,12 @@ use crate::bus::error_frame::ErrorFrame;
 use crate::can::Frame;
 use crate::command::{Change, Denied};
 use crate::dbc::Lookup;
-use crate::plan::{BusIndex, ContractIndex, Direction, MessageIndex, Plan, RouteIndex};
+use crate::plan::{BusIndex, ContractIndex, MessageIndex, Plan, RouteIndex};
 use crate::store::Writer;
-use crate::store::layout::{BusState, BusWord};
+use crate::store::layout::{BusState, BusWord, RouteWord};
 use life::Life;
 pub use life::Wish;
+pub use queue::Transmit;
 use receive::Inputs;
 use transmit::Outputs;
 
@@ -28,6 +30,13 @@ pub struct Now {
     pub monotonic: u64,
     /// CLOCK_REALTIME, nanoseconds since 1970: stamps only.
     pub realtime: u64,
+}
+
+impl Now {
+    /// The moment (CLOCK_MONOTONIC) of a stamp of CLOCK_REALTIME that is not in the future.
+    pub fn moment_of(self, stamp: u64) -> u64 {
+        self.monotonic.saturating_sub(self.realtime.saturating_sub(stamp))
+    }
 }
 
 /// What can happen to the machine side.
@@ -46,13 +55,14 @@ pub enum Event<'a> {
 /// A frame that is to be sent, and what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing {
+    /// Of a message of ours only the identifier, format and length count: the payload is put in when it is sent.
     pub frame: Frame,
     pub key: Key,
     /// CLOCK_MONOTONIC nanoseconds after which it is worth nothing.
     pub stale: u64,
-    /// What is measured when it has left, since `since` (CLOCK_REALTIME nanoseconds).
+    /// What is measured when it has left, from `began` (CLOCK_MONOTONIC nanoseconds, see [`Now::moment_of`]) on.
     pub contract: Option<ContractIndex>,
-    pub since: u64,
+    pub began: u64,
 }
 
 /// Whose frame it is.
@@ -62,34 +72,17 @@ pub enum Key {
     Route(RouteIndex),
 }
 
-/// The frames that wait to be sent.
-pub struct Transmit {
-    frames: Vec<(BusIndex, Outgoing)>,
-}
-
-impl Transmit {
-    /// Room for `capacity` frames; a step that wants to send more loses the rest, counted.
-    pub fn with_capacity(capacity: usize) -> Transmit {
-        Transmit { frames: Vec::with_capacity(capacity) }
-    }
-
-    /// Whether there was room.
-    fn push(&mut self, bus: BusIndex, outgoing: &Outgoing) -> bool {
-        let room = self.frames.len() < self.frames.capacity();
-        if room {
-            self.frames.push((bus, *outgoing));
-        }
-        room
-    }
-
-    /// Takes all frames out, in order; the room stays.
-    pub fn drain(&mut self) -> impl Iterator<Item = (BusIndex, Outgoing)> + '_ {
-        self.frames.drain(..)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
+/// What became of a frame that was handed to its bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It was taken, and the call returned at this moment (CLOCK_MONOTONIC nanoseconds; any where no contract asks).
+    At(u64),
+    /// The queue behind is full (ENOBUFS, EAGAIN): later.
+    Busy,
+    /// There is no bus any more (ENETDOWN, ENXIO).
+    NoBus,
+    /// Any other error.
+    Refused,
 }
 
 /// All state of the machine side.
@@ -119,11 +112,6 @@ impl Control {
         }
     }
 
-    /// How many frames one step can send at most: the room that [`Transmit`] needs.
-    pub fn most_frames(plan: &Plan) -> usize {
-        plan.messages.iter().filter(|m| matches!(m.direction, Direction::Output(_))).count() + 1
-    }
-
     /// Shows the outputs' start values in the store. Once, before the first step.
     pub fn start(&mut self, now: Now, store: &mut Writer) {
         self.life.start(now);
@@ -134,13 +122,21 @@ impl Control {
     pub fn step(&mut self, now: Now, event: Event<'_>, store: &mut Writer, transmit: &mut Transmit) {
         match event {
             Event::Received { bus, frame, source_time } => self.receive(now, bus, frame, source_time, store),
-            Event::Bus { bus, state } => self.life.interface(now, bus, state, store),
+            Event::Bus { bus, state } => {
+                self.life.interface(now, bus, state, store);
+                self.open_or_close(bus, now, store, transmit);
+            }
             Event::Error { bus, error } => {
                 self.life.error(now, bus, error, store);
+                self.open_or_close(bus, now, store, transmit);
             }
             Event::Timer => {
                 self.life.timer(now, store);
-                self.outputs.timer(now, &self.life, store, transmit);
+                for bus in 0..self.first_message.len() {
+                    self.open_or_close(bus, now, store, transmit);
+                }
+                transmit.timer(now, store);
+                self.outputs.timer(now, store, transmit);
                 self.inputs.timer(now, store);
             }
         }
@@ -155,7 +151,7 @@ impl Control {
         transmit: &mut Transmit,
     ) -> Result<(), Denied> {
         match change {
-            Change::Patch(patch) => self.outputs.patch(now, patch, &self.life, store, transmit),
+            Change::Patch(patch) => self.outputs.patch(now, patch, store, transmit),
             Change::Restart(bus) => return self.life.restart(now, *bus),
             Change::Renew(_)
             | Change::Force { .. }
@@ -166,6 +162,56 @@ impl Control {
             | Change::Route { .. } => return Err(Denied::NotArmed),
         }
         Ok(())
+    }
+
+    /// Hands what waits to the buses, after each step: all of it, or until a bus takes no more. `send` sees the frame as it
+    /// leaves.
+    pub fn flush(
+        &mut self,
+        now: Now,
+        store: &mut Writer,
+        transmit: &mut Transmit,
+        mut send: impl FnMut(BusIndex, &Outgoing) -> Sent,
+    ) {
+        while let Some(bus) = transmit.take_ready() {
+            while let Some(outgoing) = transmit.first(bus, now, store) {
+                if let Key::Message(message) = outgoing.key {
+                    self.outputs.fill(message, &mut outgoing.frame);
+                }
+                match send(bus, outgoing) {
+                    Sent::At(moment) => {
+                        self.sent(now, moment, bus, outgoing, store);
+                        transmit.remove_first(bus);
+                    }
+                    Sent::Busy => {
+                        transmit.busy(bus, now, store);
+                        break;
+                    }
+                    Sent::NoBus => transmit.refuse_first(bus, BusWord::TransmitNoBus, now, store),
+                    Sent::Refused => transmit.refuse_first(bus, BusWord::TransmitRefused, now, store),
+                }
+            }
+        }
+    }
+
+    /// Opens or closes the queue of a bus, as its life is.
+    fn open_or_close(&mut self, bus: BusIndex, now: Now, store: &mut Writer, transmit: &mut Transmit) {
+        let open = self.life.can_send(bus, now.monotonic);
+        if open != transmit.is_open(bus) {
+            transmit.set_open(bus, open, now, store);
+        }
+    }
+
+    fn sent(&mut self, now: Now, moment: u64, bus: BusIndex, outgoing: &Outgoing, store: &mut Writer) {
+        store.add_bus(bus, BusWord::TransmittedFrames, 1);
+        store.add_bus(bus, BusWord::TransmittedBytes, outgoing.frame.payload().len() as u64);
+        match outgoing.key {
+            Key::Message(message) => self.outputs.sent(message, now, store),
+            Key::Route(route) => store.add_route(route, RouteWord::Passed, 1),
+        }
+        if let Some(contract) = outgoing.contract {
+            self.outputs.measured(contract, moment.saturating_sub(outgoing.began), now, store);
+        }
     }
 
     /// When [`Event::Timer`] is wanted next, CLOCK_MONOTONIC nanoseconds; `u64::MAX` for never.

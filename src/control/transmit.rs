@@ -2,21 +2,29 @@
 
 use std::sync::Arc;
 
-use super::life::Life;
 use super::{Key, Now, Outgoing, Transmit};
 use crate::can::{Frame, MAX_LEN};
 use crate::command::Patch;
 use crate::dbc;
-use crate::plan::{Direction, Immediate, Plan};
+use crate::plan::{Alarm, AlarmIndex, ContractIndex, Direction, Immediate, MessageIndex, Plan, Timed};
 use crate::quality::{Cause, Causes};
-use crate::store::layout::{BusWord, Word};
+use crate::store::layout::Word;
 use crate::store::{Record, Writer};
+
+/// The alarm "a time was missed" ends so many nanoseconds after the last one.
+const ALARM_TIME: u64 = 60_000_000_000;
 
 pub(super) struct Outputs {
     outputs: Vec<Output>,
     /// By message of the plan: index into `outputs`.
     by_message: Vec<Option<usize>>,
+    /// Of the cycles.
     next_due: u64,
+    /// By contract: nanoseconds.
+    budgets: Box<[u64]>,
+    overrun: Option<AlarmIndex>,
+    /// When that alarm ends; `u64::MAX`: it is not active.
+    overrun_ends: u64,
 }
 
 struct Output {
@@ -25,6 +33,7 @@ struct Output {
     bus: usize,
     /// Nanoseconds that a frame may wait.
     stale: u64,
+    contract: Option<ContractIndex>,
     message: Arc<dbc::Message>,
     first_record: usize,
     frame: Frame,
@@ -58,6 +67,7 @@ impl Outputs {
                 index,
                 bus: message.bus,
                 stale: transmission.stale,
+                contract: plan.contract(Timed::Cycle(index)),
                 message: dbc.clone(),
                 first_record: message.first_record,
                 frame,
@@ -71,7 +81,14 @@ impl Outputs {
             });
         }
         let next_due = outputs.iter().map(|o| o.due).min().unwrap_or(u64::MAX);
-        Outputs { outputs, by_message, next_due }
+        Outputs {
+            outputs,
+            by_message,
+            next_due,
+            budgets: plan.contracts.iter().map(|contract| contract.budget).collect(),
+            overrun: plan.alarm(Alarm::Overrun),
+            overrun_ends: u64::MAX,
+        }
     }
 
     /// Shows every output's present payload in the store.
@@ -82,7 +99,13 @@ impl Outputs {
     }
 
     /// Sends what is due. A cycle keeps its phase whatever happens: a missed one is skipped, never made up for.
-    pub fn timer(&mut self, now: Now, life: &Life, store: &mut Writer, transmit: &mut Transmit) {
+    pub fn timer(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
+        if now.monotonic >= self.overrun_ends {
+            self.overrun_ends = u64::MAX;
+            if let Some(alarm) = self.overrun {
+                store.alarm(alarm, false, 0, now.realtime);
+            }
+        }
         if now.monotonic < self.next_due {
             return;
         }
@@ -91,13 +114,14 @@ impl Outputs {
             if let Some(period) = output.period
                 && output.due <= now.monotonic
             {
-                let late = now.monotonic - output.due;
+                let due = output.due;
+                let late = now.monotonic - due;
                 store.lateness(late);
                 if late > period / 2 {
                     store.add(Word::Overruns, 1);
                 }
                 output.due += period * (late / period + 1);
-                output.send(now, life, store, transmit);
+                output.send(now, Some(due), store, transmit);
             }
             next = next.min(output.due);
         }
@@ -105,50 +129,68 @@ impl Outputs {
     }
 
     /// A write of the plant: the next frame carries it, or one at once.
-    pub fn patch(&mut self, now: Now, patch: &Patch, life: &Life, store: &mut Writer, transmit: &mut Transmit) {
+    pub fn patch(&mut self, now: Now, patch: &Patch, store: &mut Writer, transmit: &mut Transmit) {
         let Some(index) = self.by_message.get(patch.message).copied().flatten() else { return };
         let output = &mut self.outputs[index];
         let changed = patch.bits.apply(&mut output.payload);
         store.add(Word::Writes, 1);
+        output.show(now, store);
         let at_once = match patch.immediate {
             Immediate::No => false,
             Immediate::OnChange => changed,
             Immediate::OnWrite => true,
         };
         if at_once {
-            output.send(now, life, store, transmit);
-        } else {
-            output.show(now, store);
+            output.send(now, None, store, transmit);
+        }
+    }
+
+    /// Puts the payload of this moment into a frame that is about to leave.
+    pub fn fill(&mut self, message: MessageIndex, frame: &mut Frame) {
+        let Some(output) = self.by_message[message].map(|index| &self.outputs[index]) else { return };
+        let length = frame.len();
+        frame.payload_mut().copy_from_slice(&output.payload[..length]);
+    }
+
+    /// A frame of a message has left.
+    pub fn sent(&mut self, message: MessageIndex, now: Now, store: &mut Writer) {
+        let Some(output) = self.by_message[message].map(|index| &mut self.outputs[index]) else { return };
+        output.sent += 1;
+        output.show(now, store);
+    }
+
+    /// Records what a contract has taken, in nanoseconds.
+    pub fn measured(&mut self, contract: ContractIndex, took: u64, now: Now, store: &mut Writer) {
+        if store.contract(contract, took, self.budgets[contract], now.realtime) {
+            if let Some(alarm) = self.overrun {
+                store.alarm(alarm, true, contract as u64, now.realtime);
+            }
+            self.overrun_ends = now.monotonic.saturating_add(ALARM_TIME);
         }
     }
 
     pub fn next_due(&self) -> u64 {
-        self.next_due
+        self.next_due.min(self.overrun_ends)
     }
 }
 
 impl Output {
-    fn send(&mut self, now: Now, life: &Life, store: &mut Writer, transmit: &mut Transmit) {
-        if life.can_send(self.bus, now.monotonic) {
-            let length = self.frame.len();
-            self.frame.payload_mut().copy_from_slice(&self.payload[..length]);
+    /// Gives a frame to the queue of its bus. `due`: the moment of the cycle.
+    fn send(&mut self, now: Now, due: Option<u64>, store: &mut Writer, transmit: &mut Transmit) {
+        // a cycle goes on while there is no bus; frames that nobody could get are not made
+        if transmit.is_open(self.bus) {
             let outgoing = Outgoing {
                 frame: self.frame,
                 key: Key::Message(self.index),
                 stale: now.monotonic.saturating_add(self.stale),
-                contract: None,
-                since: now.realtime,
+                contract: self.contract.filter(|_| due.is_some()),
+                began: due.unwrap_or(now.monotonic),
             };
-            if transmit.push(self.bus, &outgoing) {
-                self.sent += 1;
-            } else {
-                store.add_bus(self.bus, BusWord::TransmitDropped, 1);
-            }
+            transmit.push(self.bus, &outgoing, now, store);
         }
-        self.show(now, store);
     }
 
-    /// The store shows what the next frame carries; the count is of frames handed out.
+    /// The store shows what the next frame carries; the count is of frames that have left.
     fn show(&self, now: Now, store: &mut Writer) {
         let length = self.frame.len();
         for group in 0..self.message.groups.len() {

@@ -124,7 +124,7 @@ pub struct Bus {
     pub messages: Range<MessageIndex>,
     /// Nanoseconds that we listen for our own identifiers before the first frame of ours.
     pub listen: u64,
-    /// Most frames that wait to be sent.
+    /// Room for frames that wait to be sent, besides one for each message of ours.
     pub transmit_queue: usize,
     pub restart: Restart,
     /// Bit/s, for the `canvoy-link` helper and to be compared with what is set; `None`: not our affair.

@@ -16,7 +16,7 @@ use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
 use crate::can::Frame;
-use crate::control::{Control, Event, Now, Outgoing, Transmit};
+use crate::control::{Control, Event, Now, Outgoing, Sent, Transmit};
 use crate::plan::{Direction, Interface, Plan};
 use crate::sim::Simulator;
 use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, FLAG_SIMULATED, Word};
@@ -89,7 +89,7 @@ impl Machine {
         Ok(Machine {
             buses: buses.collect(),
             control: Control::new(plan, now()),
-            transmit: Transmit::with_capacity(Control::most_frames(plan)),
+            transmit: Transmit::new(plan),
             store,
             simulator,
             simulated: Vec::with_capacity(SIMULATED_FRAMES),
@@ -144,7 +144,7 @@ impl Machine {
                     self.read_errors(bus)
                 }
                 // a cycle must not wait for the batches of all buses
-                if self.control.next_due() <= clock::monotonic() {
+                if self.next_due() <= clock::monotonic() {
                     self.deadlines(now());
                 }
             }
@@ -161,7 +161,7 @@ impl Machine {
     /// fires too early costs less than setting it for each frame.
     fn arm(&mut self) {
         let now = clock::monotonic();
-        let mut due = self.control.next_due().min(now + HEARTBEAT);
+        let mut due = self.next_due().min(now + HEARTBEAT);
         if let Some(simulator) = &self.simulator {
             due = due.min(simulator.next_due().max(self.simulator_ran + SIMULATOR_REST));
         }
@@ -212,39 +212,30 @@ impl Machine {
 
     /// Gives the frames that control wants sent to the buses.
     fn send(&mut self, now: Now) {
-        for (bus, Outgoing { frame, .. }) in self.transmit.drain() {
-            let slot = &self.buses[bus];
-            let sent = match &slot.bus {
-                _ if !slot.sends => Err(Errno::EPERM),
-                Bus::SocketCan(port) => match &port.sockets {
-                    // what hit the socket while it was down may be told to the first call after that, once
-                    Some(sockets) => sockets.send(&frame).or_else(|error| match error {
-                        Errno::ENETDOWN => sockets.send(&frame),
-                        _ => Err(error),
-                    }),
-                    None => Err(Errno::ENXIO),
-                },
+        let Machine { buses, control, transmit, store, simulator, .. } = self;
+        control.flush(now, store, transmit, |bus, outgoing| {
+            let slot = &buses[bus];
+            match &slot.bus {
+                _ if !slot.sends => Sent::Refused,
+                Bus::SocketCan(port) => hand_over(port, outgoing),
                 Bus::Virtual => {
-                    if let Some(simulator) = &mut self.simulator {
-                        simulator.receive(now.monotonic, bus, &frame);
+                    if let Some(simulator) = simulator {
+                        simulator.receive(now.monotonic, bus, &outgoing.frame);
                     }
-                    Ok(())
+                    returned(outgoing)
                 }
-            };
-            match sent {
-                Ok(()) => {
-                    self.store.add_bus(bus, BusWord::TransmittedFrames, 1);
-                    self.store.add_bus(bus, BusWord::TransmittedBytes, frame.payload().len() as u64);
-                }
-                // A full queue (ENOBUFS, EAGAIN) is no reason to wait: the next cycle carries newer values.
-                Err(_) => self.store.add_bus(bus, BusWord::TransmitDropped, 1),
             }
-        }
+        });
     }
 
-    /// Serves the deadlines of control.
+    /// When control or the queues want the time next.
+    fn next_due(&self) -> u64 {
+        self.control.next_due().min(self.transmit.next_due())
+    }
+
+    /// Serves the deadlines of control and of the queues.
     fn deadlines(&mut self, now: Now) {
-        if self.control.next_due() <= now.monotonic {
+        if self.next_due() <= now.monotonic {
             self.step(now, Event::Timer);
             self.wishes();
         }
@@ -402,6 +393,27 @@ impl Machine {
     fn notify(&mut self, notice: Notice) {
         let _ = self.notices.push(notice);
     }
+}
+
+/// Hands a frame to the kernel.
+fn hand_over(port: &Port, outgoing: &Outgoing) -> Sent {
+    let Some(sockets) = &port.sockets else { return Sent::NoBus };
+    // what hit the socket while it was down may be told to the first call after that, once
+    let sent = sockets.send(&outgoing.frame).or_else(|error| match error {
+        Errno::ENETDOWN => sockets.send(&outgoing.frame),
+        _ => Err(error),
+    });
+    match sent {
+        Ok(()) => returned(outgoing),
+        Err(Errno::ENOBUFS | Errno::EAGAIN) => Sent::Busy,
+        Err(Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => Sent::NoBus,
+        Err(_) => Sent::Refused,
+    }
+}
+
+/// A frame that was taken, now; the clock is read only where that is measured.
+fn returned(outgoing: &Outgoing) -> Sent {
+    Sent::At(if outgoing.contract.is_some() { clock::monotonic() } else { 0 })
 }
 
 fn data_token(bus: usize) -> u64 {

@@ -6,7 +6,7 @@ use canvoy::can::Frame;
 use canvoy::candump::{self, Content};
 use canvoy::command::{self, Change, Value, Write};
 use canvoy::config::{LoadOptions, Sources, load};
-use canvoy::control::{Control, Event, Now, Outgoing, Transmit};
+use canvoy::control::{Control, Event, Now, Sent, Transmit};
 use canvoy::plan::{Alarm, BusIndex, MessageIndex, Plan, TagIndex};
 use canvoy::sample;
 use canvoy::store::layout::{BusState, BusWord, MessageWord, Word};
@@ -44,7 +44,7 @@ impl Bench {
         store.set(Word::Heartbeat, START);
         let mut control = Control::new(&plan, start);
         control.start(start, &mut store);
-        let transmit = Transmit::with_capacity(Control::most_frames(&plan));
+        let transmit = Transmit::new(&plan);
         Bench { plan, control, store, reader, transmit, now: START, log: Vec::new() }
     }
 
@@ -76,23 +76,29 @@ impl Bench {
 
     fn sent(&mut self) -> Vec<String> {
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
-        let buses = &self.plan.buses;
-        let frames = self.transmit.drain().map(|(bus, Outgoing { frame, .. })| {
+        let (buses, now) = (&self.plan.buses, self.at());
+        let mut sent = Vec::new();
+        self.control.flush(now, &mut self.store, &mut self.transmit, |bus, outgoing| {
+            let frame = &outgoing.frame;
             let mark = if frame.fd { format!("##{}", u8::from(frame.bit_rate_switch)) } else { "#".into() };
-            format!("{} {}{mark}{}", buses[bus].name, frame.id, hex(frame.payload()))
+            sent.push(format!("{} {}{mark}{}", buses[bus].name, frame.id, hex(frame.payload())));
+            Sent::At(now.monotonic)
         });
-        let sent: Vec<String> = frames.collect();
         let ms = self.ms();
         self.log.extend(sent.iter().map(|frame| (ms, frame.clone())));
         sent
+    }
+
+    fn next_due(&self) -> u64 {
+        self.control.next_due().min(self.transmit.next_due())
     }
 
     /// Lets time pass, serving every deadline at its moment; the frames sent, with their time in ms since the start.
     pub fn pass(&mut self, ms: u64) -> Vec<(u64, String)> {
         let end = self.now + ms * MS;
         let mut sent = Vec::new();
-        while self.control.next_due() <= end {
-            self.now = self.now.max(self.control.next_due());
+        while self.next_due() <= end {
+            self.now = self.now.max(self.next_due());
             let frames = self.step(Event::Timer);
             sent.extend(frames.into_iter().map(|frame| (self.ms(), frame)));
         }
