@@ -212,6 +212,13 @@ impl Causes {
         Cause::ALL.into_iter().find(|c| self.contains(*c))
     }
 
+    /// Whether the worst cause, if any, still means [`Trust::Good`].
+    pub const fn is_good(self) -> bool {
+        const OVER_ALL: Causes = Causes::of(Cause::ControllerGone);
+        const GOOD: Causes = Causes::of(Cause::Forced).with(Cause::Simulated);
+        self.0 & !GOOD.0 == 0 || self.0 & OVER_ALL.0 == 0 && self.contains(Cause::Forced)
+    }
+
     /// The meaning of the worst cause, or [`GOOD`].
     pub fn meaning(self) -> Meaning {
         self.worst().map_or(GOOD, Cause::meaning)
@@ -248,6 +255,10 @@ mod tests {
                 Trust::Bad => 2,
             };
             assert_eq!(m.status >> 30, severity, "{m:?}");
+            for other in Cause::ALL {
+                let both = Causes::of(cause).with(other);
+                assert_eq!(both.is_good(), both.meaning().trust == Trust::Good, "{both:?}");
+            }
         }
     }
 }

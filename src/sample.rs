@@ -22,6 +22,18 @@ pub struct Sample {
     pub count: u64,
 }
 
+impl Sample {
+    /// Of something that is not there yet.
+    pub const NEVER_RECEIVED: Sample = Sample {
+        raw: None,
+        value: None,
+        causes: Causes::of(Cause::NeverReceived),
+        source_time: 0,
+        received: 0,
+        count: 0,
+    };
+}
+
 /// Decodes one signal out of its record. `outer`: the causes that hold for the whole bus ([`bus_causes`]) and for the tag
 /// ([`Reader::marks`]).
 pub fn decode(message: &dbc::Message, signal: usize, record: &Record, outer: Causes) -> Sample {

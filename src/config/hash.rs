@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::dbc::Codec;
-use crate::plan::{Direction, Immediate, Interface, Plan};
+use crate::plan::{Condition, Direction, Immediate, Interface, Plan};
 use crate::protection::{Checksum, Counter, Covers, DataId, Nibble, Protection, Resync, Scheme};
 
 /// SHA-256 over everything that concerns the machine: the resolved plan, and the DBC files of each bus as (name in the
@@ -37,6 +37,9 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
                     hash.number(0);
                     hash.number(reception.deadlines.len() as u64);
                     reception.deadlines.iter().for_each(|deadline| hash.option(*deadline));
+                    hash.number(reception.awaited.into());
+                    hash.option(reception.shortest_interval);
+                    hash.conditions(&reception.expected_when);
                 }
                 Direction::Output(transmission) => {
                     hash.number(1);
@@ -74,6 +77,16 @@ impl Canonical {
     fn option(&mut self, number: Option<u64>) {
         self.number(number.is_some().into());
         self.number(number.unwrap_or_default());
+    }
+
+    fn conditions(&mut self, conditions: &[Condition]) {
+        self.number(conditions.len() as u64);
+        for condition in conditions {
+            self.number(condition.tag as u64);
+            self.option(condition.source_address.map(u64::from));
+            self.number(condition.comparison as u64);
+            self.number(condition.value.to_bits());
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

@@ -4,13 +4,16 @@
 //! process build the same plan. All mistakes of all files are reported together, each with its place and a remedy.
 
 mod bus;
+mod condition;
 mod document;
 mod hash;
 mod protection;
+mod reception;
 mod report;
 mod rights;
 mod sources;
 mod suggest;
+mod tag;
 mod transmission;
 mod written;
 
@@ -96,6 +99,7 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
             break;
         }
     }
+    reception::connect(&mut plan, &sections, &mut report);
     let settings = settings(&file, sources, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);

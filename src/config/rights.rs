@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bus::{Bus, BusMessage, Section};
+use super::reception::{self, reception};
 use super::report::Report;
 use super::suggest::{did_you_mean, list};
-use super::transmission::{CantSend, Sending, deadline, sending};
+use super::transmission::{CantSend, Sending, sending};
 use super::written::{Names, Override};
 use crate::dbc;
 use crate::diagnostic::Severity;
-use crate::plan::{Direction, Immediate, Reception};
+use crate::plan::{Direction, Immediate};
 use crate::protection::Protection;
 
 /// A day: nothing on a machine waits longer for a frame.
@@ -37,14 +38,7 @@ pub fn decide(
         let message = &entry.message;
         let over = overrides.get(&index).cloned().unwrap_or_default();
         let received = || Decided {
-            // what is ours and not sent by us is nobody's to be late with
-            direction: Direction::Input(Reception {
-                deadlines: vec![
-                    if bus.ours(message) { None } else { deadline(message, &over, bus.late_factor) };
-                    message.groups.len()
-                ],
-                ..Reception::default()
-            }),
+            direction: Direction::Input(reception(bus, message, &over)),
             tags: vec![(false, Immediate::No); message.signals.len()],
         };
         let place = transmitted.get(&index);
@@ -81,12 +75,17 @@ fn check_overrides(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>
             break;
         }
         let path = ["bus", section.name, "message", name.as_str()];
-        for (key, value) in [("cycle_ms", over.cycle_ms), ("timeout_ms", over.timeout_ms)] {
+        for (key, value) in [
+            ("cycle_ms", over.cycle_ms),
+            ("timeout_ms", over.timeout_ms),
+            ("branch_timeout_ms", over.branch_timeout_ms),
+        ] {
             if value.is_some_and(|ms| !(0..=MAX_MS).contains(&ms)) {
                 let [a, b, c, d] = path;
                 report.error(&[a, b, c, d, key], format!("{key} goes from 0 to {MAX_MS} (a day)"));
             }
         }
+        reception::check(over, path, report);
         let Some(index) = bus.find(name) else {
             if section.complete {
                 report.error(&path, unknown_message(bus, name));
@@ -104,8 +103,14 @@ fn check_overrides(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>
 /// Keys of an override that do nothing.
 fn warn_useless(section: &Section<'_>, message: &dbc::Message, over: &Override, sent: bool, report: &mut Report<'_>) {
     let keys: &[(&str, bool)] = if sent {
-        &[("timeout_ms", over.timeout_ms.is_some())]
+        &[
+            ("timeout_ms", over.timeout_ms.is_some()),
+            ("branch_timeout_ms", over.branch_timeout_ms.is_some()),
+            ("expected_when", !over.expected_when.0.is_empty()),
+            ("shortest_interval_ms", over.shortest_interval_ms.is_some()),
+        ]
     } else {
+        reception::warn_useless(over, override_path(section, message), message, report);
         &[("cycle_ms", over.cycle_ms.is_some()), ("send", over.send.is_some())]
     };
     let what = if sent { "sent; this key is about receiving" } else { "not in transmit; this key is about sending" };

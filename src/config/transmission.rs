@@ -26,7 +26,7 @@ impl Sending {
 }
 
 /// Whether the DBC means the message to come at its cycle time.
-fn cyclic(message: &dbc::Message) -> bool {
+pub fn cyclic(message: &dbc::Message) -> bool {
     match message.send_type {
         SendType::Cyclic | SendType::CyclicAndOnWrite | SendType::Unspecified => true,
         SendType::OnWrite | SendType::OnChange | SendType::IfActive => false,
@@ -38,19 +38,9 @@ fn cyclic(message: &dbc::Message) -> bool {
 }
 
 /// The cycle time in nanoseconds.
-fn cycle(message: &dbc::Message) -> Option<u64> {
+pub fn cycle(message: &dbc::Message) -> Option<u64> {
     let cycle = u64::try_from(message.cycle_time?.as_nanos()).unwrap_or(u64::MAX);
     (cycle > 0).then_some(cycle)
-}
-
-/// Nanoseconds after which a received message is late; `None`: never.
-pub fn deadline(message: &dbc::Message, over: &Override, late_factor: f64) -> Option<u64> {
-    match over.timeout_ms {
-        Some(0) => None,
-        Some(timeout) => Some((timeout.max(0) as u64).saturating_mul(NS_PER_MS)),
-        // the conversion saturates
-        None => cycle(message).filter(|_| cyclic(message)).map(|cycle| (cycle as f64 * late_factor).round() as u64),
-    }
 }
 
 /// Why a message can't be sent.

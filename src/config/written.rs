@@ -41,6 +41,9 @@ pub struct Bus {
 pub struct Override {
     pub cycle_ms: Option<i64>,
     pub timeout_ms: Option<i64>,
+    pub branch_timeout_ms: Option<i64>,
+    pub expected_when: OneOrMore,
+    pub shortest_interval_ms: Option<f64>,
     pub send: Option<Send>,
 }
 
@@ -73,6 +76,10 @@ impl Names {
     }
 }
 
+/// One text, or a list of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OneOrMore(pub Vec<String>);
+
 /// What each key takes, for the message about a value of another type. Keys are unique over the sections, except
 /// `listen` and `enabled`, which mean the same in both.
 pub const TAKES: &[(&str, &str)] = &[
@@ -91,6 +98,12 @@ pub const TAKES: &[(&str, &str)] = &[
     ("message", "sections [bus.BUS.message.NAME]"),
     ("cycle_ms", "a whole number of milliseconds"),
     ("timeout_ms", "a whole number of milliseconds"),
+    ("branch_timeout_ms", "a whole number of milliseconds"),
+    (
+        "expected_when",
+        "a condition in quotes, like \"line.PowerStatus.DrivePower == 1\", or a list of conditions that must all hold",
+    ),
+    ("shortest_interval_ms", "a number of milliseconds, like 5 or 0.5"),
     ("send", "\"cyclic\", \"on-write\", \"on-change\" or \"cyclic-and-on-write\""),
     ("protection", "sections [bus.BUS.protection.MESSAGE]"),
     ("scheme", protection::SCHEMES),
@@ -140,14 +153,40 @@ impl<'de> Deserialize<'de> for Names {
                 }
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = list.next_element()? {
-                    names.push(name);
-                }
-                Ok(Names::List(names))
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Names, A::Error> {
+                Ok(Names::List(strings(list)?))
             }
         }
         deserializer.deserialize_any(NamesVisitor)
     }
+}
+
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OneOrMore, D::Error> {
+        struct OneOrMoreVisitor;
+        impl<'de> Visitor<'de> for OneOrMoreVisitor {
+            type Value = OneOrMore;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OneOrMore, E> {
+                Ok(OneOrMore(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMore, A::Error> {
+                Ok(OneOrMore(strings(list)?))
+            }
+        }
+        deserializer.deserialize_any(OneOrMoreVisitor)
+    }
+}
+
+fn strings<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Vec<String>, A::Error> {
+    let mut texts = Vec::new();
+    while let Some(text) = list.next_element()? {
+        texts.push(text);
+    }
+    Ok(texts)
 }

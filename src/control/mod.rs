@@ -4,6 +4,7 @@
 //! that the plan bounds.
 
 mod alarm;
+mod condition;
 mod due;
 mod life;
 mod queue;

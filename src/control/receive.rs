@@ -7,8 +7,9 @@ use super::alarm::Alarms;
 use super::due::Due;
 use crate::can::{Frame, MAX_LEN};
 use crate::dbc;
-use crate::plan::{Alarm, Direction, Plan};
+use crate::plan::{Alarm, Direction, MessageIndex, Plan, TagIndex};
 use crate::quality::{Cause, Causes};
+use crate::sample::{self, Sample};
 use crate::store::layout::{BusWord, Word};
 use crate::store::{Record, Writer};
 
@@ -21,9 +22,15 @@ pub(super) struct Inputs {
     deadlines: Vec<(usize, usize)>,
     due: Due,
     alarms: Alarms,
+    /// By tag of the plan: its message, and the signal in it.
+    tags: Box<[(usize, usize)]>,
+    /// Messages of which something changed without a frame, and whether each is among them.
+    changed: Vec<usize>,
+    is_changed: Box<[bool]>,
 }
 
 struct Input {
+    bus: usize,
     message: Arc<dbc::Message>,
     first_record: usize,
     /// J1939: the source address of each slot, in order of appearance. One slot without address for all others.
@@ -48,6 +55,7 @@ impl Inputs {
                 deadlines.extend((0..message.sources).map(|slot| (index, slot)));
             }
             messages.push(Some(Input {
+                bus: message.bus,
                 message: message.message.clone(),
                 first_record: message.first_record,
                 sources: vec![None; message.sources].into_boxed_slice(),
@@ -61,6 +69,9 @@ impl Inputs {
             due: Due::new(deadlines.len()),
             deadlines,
             alarms: Alarms::new(plan),
+            tags: plan.tags.iter().map(|tag| (tag.message, tag.signal)).collect(),
+            changed: Vec::with_capacity(plan.messages.len()),
+            is_changed: vec![false; plan.messages.len()].into_boxed_slice(),
         }
     }
 
@@ -122,6 +133,9 @@ impl Inputs {
             self.alarms.set(Alarm::Late(message), true, slot as u64, now, store);
             let groups = input.message.groups.len();
             let first = input.first_record + slot * groups;
+            if !std::mem::replace(&mut self.is_changed[message], true) {
+                self.changed.push(message);
+            }
             for index in first..first + groups {
                 let record = &mut self.records[index];
                 if record.count > 0 {
@@ -134,6 +148,28 @@ impl Inputs {
 
     pub fn next_due(&self) -> u64 {
         self.due.next()
+    }
+
+    /// A received tag as it is now. `source_address`: the sender of a J1939 message, `None` for all others.
+    pub fn sample(&self, store: &Writer, tag: TagIndex, source_address: Option<u8>) -> Sample {
+        let (message, signal) = self.tags[tag];
+        let Some(input) = &self.messages[message] else { return Sample::NEVER_RECEIVED };
+        let slot = match source_address {
+            None => Some(0),
+            some => input.sources[..input.used].iter().position(|known| *known == some),
+        };
+        let Some(slot) = slot else { return Sample::NEVER_RECEIVED };
+        let group = input.message.signals[signal].group;
+        let record = &self.records[input.first_record + slot * input.message.groups.len() + group];
+        let outer = store.bus_causes(input.bus).and(store.marks(tag).causes());
+        sample::decode(&input.message, signal, record, outer)
+    }
+
+    /// A message of which a value or a cause changed without a frame, once for each time.
+    pub fn take_changed(&mut self) -> Option<MessageIndex> {
+        let message = self.changed.pop()?;
+        self.is_changed[message] = false;
+        Some(message)
     }
 }
 

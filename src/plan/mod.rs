@@ -84,6 +84,8 @@ pub enum Arm {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
     pub tag: TagIndex,
+    /// J1939: the source address that counts; `None` for all others.
+    pub source_address: Option<u8>,
     pub comparison: Comparison,
     /// In the signal's unit.
     pub value: f64,
@@ -210,8 +212,12 @@ pub enum Direction {
 /// How one of the others' messages is expected.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Reception {
-    /// For each group of signals: nanoseconds after which it is late; `None`: never.
+    /// For each group of signals: nanoseconds after which it is late; `None`: never. That of group 0 is the message's own:
+    /// any frame keeps it, and with it all groups are late.
     pub deadlines: Vec<Option<u64>>,
+    /// It is late too where it never came: from the moment that its bus is there. Not with J1939, whose senders are known
+    /// by their frames only.
+    pub awaited: bool,
     /// Only while all hold it is expected; otherwise it is "switched off", not late. Empty: always.
     pub expected_when: Vec<Condition>,
     /// Nanoseconds: frames that come closer together than this are counted. `None`: not watched.

@@ -85,6 +85,11 @@ impl Writer {
         self.set_bus(bus, BusWord::Causes, causes.bits() as u64);
     }
 
+    /// The causes that hold for everything on a bus.
+    pub fn bus_causes(&self, bus: usize) -> Causes {
+        Causes::from_bits(self.word(self.layout.bus(bus, BusWord::Causes)).load(Ordering::Relaxed) as u32)
+    }
+
     /// Sets a word of a message.
     pub fn set_message(&mut self, message: usize, word: MessageWord, value: u64) {
         self.word(self.layout.message(message, word)).store(value, Ordering::Relaxed);
