@@ -177,6 +177,8 @@ fn explain(message: &str, path: &[String], takes: &[(&str, &str)]) -> (String, O
     if message.starts_with("unknown field") {
         let known = message.rsplit_once(", expected ").map(|(_, known)| known).unwrap_or_default();
         let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        // inside of a list the path ends at the list
+        let key = message.split('`').nth(1).unwrap_or(key);
         let meant = nearest(key, known.iter().copied());
         let remedy = match meant {
             Some(meant) => format!("did you mean \"{meant}\"?"),
@@ -184,7 +186,12 @@ fn explain(message: &str, path: &[String], takes: &[(&str, &str)]) -> (String, O
         };
         return (format!("unknown key \"{key}\"; {remedy}"), meant.map(str::to_owned));
     }
-    if let Some((_, takes)) = takes.iter().find(|(name, _)| *name == key) {
+    let in_section = |name: &str| {
+        name.split_once('.')
+            .is_some_and(|(section, of)| path.first().is_some_and(|first| first == section) && of == key)
+    };
+    let own = takes.iter().find(|(name, _)| in_section(name));
+    if let Some((_, takes)) = own.or_else(|| takes.iter().find(|(name, _)| *name == key)) {
         return (format!("{key} takes {takes}"), None);
     }
     // the names of buses and messages are the user's

@@ -63,6 +63,8 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
             }
         }
     }
+    // Every field with its name, so that one that is added later counts too.
+    hash.bytes(format!("{:?}", plan.routes).as_bytes());
     hash.0.finalize().into()
 }
 

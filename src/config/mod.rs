@@ -5,12 +5,15 @@
 
 mod bus;
 mod condition;
+mod cycle;
 mod document;
 mod hash;
+mod identifiers;
 mod protection;
 mod reception;
 mod report;
 mod rights;
+mod route;
 mod sources;
 mod suggest;
 mod tag;
@@ -100,6 +103,7 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
         }
     }
     reception::connect(&mut plan, &sections, &mut report);
+    plan.routes = route::routes(&file, &plan, &sections, &mut report);
     let settings = settings(&file, sources, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);

@@ -14,6 +14,7 @@ use crate::plant;
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     pub bus: BTreeMap<String, Bus>,
+    pub route: BTreeMap<String, Route>,
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
 }
@@ -45,6 +46,52 @@ pub struct Override {
     pub expected_when: OneOrMore,
     pub shortest_interval_ms: Option<f64>,
     pub send: Option<Send>,
+}
+
+/// `[route.NAME]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Route {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub id: Option<String>,
+    pub ids: Option<Vec<String>>,
+    pub mask: Option<String>,
+    pub value: Option<String>,
+    pub message: Option<String>,
+    pub all: Option<bool>,
+    pub except: Vec<String>,
+    pub new_id: Option<String>,
+    pub add_to_id: Option<i64>,
+    pub format: Format,
+    pub bit_rate_switch: Option<bool>,
+    pub edits: Vec<Edit>,
+    pub max_rate_hz: Option<f64>,
+    pub storm_hz: Option<i64>,
+    pub newest_wins: bool,
+    pub stale_ms: Option<i64>,
+    pub budget_us: Option<i64>,
+    pub both: bool,
+    pub protected: bool,
+}
+
+/// What a route makes of the frame format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    #[default]
+    Keep,
+    Classic,
+    Fd,
+}
+
+/// `edits = [{ byte = 0, mask = "F0", value = "10" }]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Edit {
+    pub byte: Option<i64>,
+    pub mask: Option<String>,
+    pub value: Option<String>,
 }
 
 /// When one of our messages is sent.
@@ -80,10 +127,11 @@ impl Names {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OneOrMore(pub Vec<String>);
 
-/// What each key takes, for the message about a value of another type. Keys are unique over the sections, except
-/// `listen` and `enabled`, which mean the same in both.
+/// What each key takes, for the message about a value of another type. A key that means something else in another section
+/// has the section's name before it.
 pub const TAKES: &[(&str, &str)] = &[
     ("bus", "sections [bus.NAME], one for each bus"),
+    ("route", "sections [route.NAME], one for each route"),
     ("opcua", "a section [opcua]"),
     ("http", "a section [http]"),
     ("interface", "the name of a Linux network interface in quotes, like \"can0\""),
@@ -125,6 +173,27 @@ pub const TAKES: &[(&str, &str)] = &[
     ("max_no_new_or_repeated", "a whole number"),
     ("state_machine", "a section, like { window_valid = 4, max_error_valid = 1 }"),
     ("clear_to_invalid", "true or false"),
+    ("from", "the name of a bus in quotes"),
+    ("to", "the name of a bus in quotes"),
+    ("id", "an identifier in quotes as candump writes it, like \"1F4\" or \"18FEEE00\""),
+    ("ids", "a list of identifiers and ranges, like [\"1F4\", \"200-2FF\"]"),
+    ("mask", "hexadecimal digits in quotes, like \"7F0\""),
+    ("value", "hexadecimal digits in quotes, like \"120\""),
+    ("route.message", "the name of a message of the bus that the route comes from, in quotes"),
+    ("all", "true or false"),
+    ("except", "a list of identifiers and ranges, like [\"1F4\", \"200-2FF\"]"),
+    ("new_id", "an identifier in quotes as candump writes it, like \"1F4\" or \"18FEEE00\""),
+    ("add_to_id", "a whole number, like 0x100 or -16"),
+    ("format", "\"keep\", \"classic\" or \"fd\""),
+    ("bit_rate_switch", "true or false"),
+    ("edits", "a list, like [{ byte = 0, mask = \"F0\", value = \"10\" }]"),
+    ("max_rate_hz", "a number, like 50"),
+    ("storm_hz", "a whole number of frames per second"),
+    ("newest_wins", "true or false"),
+    ("stale_ms", "a whole number of milliseconds"),
+    ("budget_us", "a whole number of microseconds"),
+    ("both", "true or false"),
+    ("protected", "true or false"),
     ("enabled", "true or false"),
     ("listen", "an address and a port in quotes, like \"127.0.0.1:4840\""),
     ("users", "a file name in quotes"),

@@ -9,6 +9,7 @@ mod due;
 mod life;
 mod queue;
 mod receive;
+mod route;
 mod transmit;
 
 use crate::bus::error_frame::ErrorFrame;
@@ -22,6 +23,7 @@ use life::Life;
 pub use life::Wish;
 pub use queue::Transmit;
 use receive::Inputs;
+use route::{Arrival, Routes};
 use transmit::Outputs;
 
 /// The time of an event, as the loop read it once.
@@ -92,6 +94,7 @@ pub struct Control {
     lookups: Vec<Lookup>,
     /// By bus: index of its first message.
     first_message: Vec<usize>,
+    routes: Routes,
     inputs: Inputs,
     outputs: Outputs,
     life: Life,
@@ -107,6 +110,7 @@ impl Control {
                 .map(|bus| Lookup::new(plan.messages[bus.messages.clone()].iter().map(|m| &*m.message)))
                 .collect(),
             first_message: plan.buses.iter().map(|bus| bus.messages.start).collect(),
+            routes: Routes::new(plan),
             inputs: Inputs::new(plan),
             outputs: Outputs::new(plan, start),
             life: Life::new(plan),
@@ -122,7 +126,7 @@ impl Control {
     /// One event.
     pub fn step(&mut self, now: Now, event: Event<'_>, store: &mut Writer, transmit: &mut Transmit) {
         match event {
-            Event::Received { bus, frame, source_time } => self.receive(now, bus, frame, source_time, store),
+            Event::Received { bus, frame, source_time } => self.receive(now, bus, frame, source_time, store, transmit),
             Event::Bus { bus, state } => {
                 self.life.interface(now, bus, state, store);
                 self.open_or_close(bus, now, store, transmit);
@@ -159,8 +163,8 @@ impl Control {
             | Change::Release(_)
             | Change::Arm
             | Change::Disarm
-            | Change::Remote(_)
-            | Change::Route { .. } => return Err(Denied::NotArmed),
+            | Change::Remote(_) => return Err(Denied::NotArmed),
+            Change::Route { route, on } => self.routes.switch(*route, *on, now, store),
         }
         Ok(())
     }
@@ -235,14 +239,24 @@ impl Control {
         self.life.take_wish()
     }
 
-    fn receive(&mut self, now: Now, bus: usize, frame: &Frame, source_time: u64, store: &mut Writer) {
+    fn receive(
+        &mut self,
+        now: Now,
+        bus: usize,
+        frame: &Frame,
+        source_time: u64,
+        store: &mut Writer,
+        transmit: &mut Transmit,
+    ) {
+        // first, because somebody waits for it
+        let routed = self.routes.receive(Arrival { now, bus, frame, source_time }, store, transmit);
         if frame.remote {
             // a request carries no data; nobody answers it (message transmission is by cycle and write)
             return;
         }
         let message = self.lookups[bus].get(frame.id).map(|at| self.first_message[bus] + at);
         let known = message.is_some_and(|message| self.inputs.receive(now, message, frame, source_time, bus, store));
-        if !known {
+        if !known && !routed {
             store.add_bus(bus, BusWord::UnknownFrames, 1);
         }
     }

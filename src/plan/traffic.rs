@@ -11,14 +11,16 @@ pub struct Route {
     pub name: String,
     pub from: BusIndex,
     pub to: BusIndex,
-    pub filter: Filter,
+    /// What it takes: frames that one of these matches, and none of `except`.
+    pub filters: Vec<Filter>,
+    pub except: Vec<Filter>,
     pub id: IdChange,
     pub format: Format,
     /// Bits that are set, in order.
     pub edits: Vec<Edit>,
     /// At most one frame in so many nanoseconds for each identifier; more are dropped and counted.
     pub shortest_interval: Option<u64>,
-    /// Frames per second above which the route is switched off, with an alarm.
+    /// Frames within a second above which the route is switched off, with an alarm.
     pub storm: u32,
     /// A newer frame takes the place of an older one with the same identifier that still waits.
     pub newest_wins: bool,
@@ -26,6 +28,29 @@ pub struct Route {
     pub stale: u64,
     /// Nanoseconds from the receive stamp to the return of the transmit call.
     pub budget: u64,
+    /// A protocol with a protection of its own: its frames pass unchanged or not at all.
+    pub protected: bool,
+}
+
+impl Route {
+    /// Whether frames of this identifier are passed.
+    pub fn takes(&self, id: FrameId) -> bool {
+        self.filters.iter().any(|filter| filter.matches(id)) && !self.except.iter().any(|filter| filter.matches(id))
+    }
+}
+
+impl IdChange {
+    /// The identifier on the other bus; `None` where it would not fit its kind.
+    pub fn apply(self, id: FrameId) -> Option<FrameId> {
+        match self {
+            IdChange::Keep => Some(id),
+            IdChange::To(new) => Some(new),
+            IdChange::Add(n) => {
+                let number = u32::try_from(i64::from(id.number()).checked_add(n)?).ok()?;
+                if id.is_extended() { FrameId::extended(number) } else { FrameId::standard(number) }
+            }
+        }
+    }
 }
 
 /// Which frames a route takes.

@@ -40,7 +40,7 @@ const TIMER_TOKEN: u64 = u64::MAX - 1;
 /// One bus and what the loop knows about it.
 struct Slot {
     bus: Bus,
-    /// The plan has a message for us to send; otherwise nothing is ever written to the bus.
+    /// The plan has a message for us to send, or a route to it; otherwise nothing is ever written to the bus.
     sends: bool,
 }
 
@@ -79,12 +79,13 @@ impl Machine {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE_TOKEN))?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER_TOKEN))?;
-        let buses = plan.buses.iter().map(|bus| Slot {
+        let buses = plan.buses.iter().enumerate().map(|(index, bus)| Slot {
             bus: match bus.interface {
                 Interface::SocketCan(_) => Bus::SocketCan(Port::default()),
                 Interface::Virtual => Bus::Virtual,
             },
-            sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_))),
+            sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_)))
+                || plan.routes.iter().any(|route| route.to == index),
         });
         Ok(Machine {
             buses: buses.collect(),
