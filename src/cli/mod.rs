@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+pub mod acceptance;
 pub mod check;
 pub mod controller;
 pub mod decode;
@@ -67,6 +68,7 @@ enum Command {
     Release(operate::ReleaseArgs),
     Restart(operate::RestartArgs),
     Route(operate::RouteArgs),
+    Acceptance(acceptance::Args),
     User(user::Args),
     /// Print the version
     Version,
@@ -113,6 +115,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Release(args) => operate::release(args),
         Command::Restart(args) => operate::restart(args),
         Command::Route(args) => operate::route(args),
+        Command::Acceptance(args) => acceptance::run(args),
         Command::User(args) => user::run(args),
         Command::Version => {
             print(concat!("canvoy ", env!("CARGO_PKG_VERSION"), "\n"))?;
@@ -149,7 +152,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant check tags decode encode status arm disarm local remote force release restart route user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant check tags decode encode status arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -183,6 +186,7 @@ mod tests {
             "canvoy release --all",
             "canvoy route drive off",
             "canvoy status --json",
+            "canvoy acceptance --hours 24 plant.toml --json r.json",
             "canvoy version",
         ] {
             check(line, true);
@@ -197,6 +201,8 @@ mod tests {
             "canvoy user add users",
             "canvoy force line.A.B 1",
             "canvoy release",
+            "canvoy acceptance plant.toml",
+            "canvoy acceptance --hours 0 plant.toml",
             "canvoy release line.A.B --all",
             "canvoy route drive maybe",
             "canvoy nothing",

@@ -7,6 +7,7 @@
 //!
 //! Under systemd there is no supervisor: each process is a unit of its own.
 
+pub mod acceptance;
 pub mod banner;
 pub mod child;
 pub mod client;

@@ -8,7 +8,7 @@ mod page;
 mod server;
 mod snapshot;
 #[cfg(test)]
-pub(in crate::plant) mod tests;
+pub(crate) mod tests;
 
 use std::convert::Infallible;
 use std::sync::Arc;
