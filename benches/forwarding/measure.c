@@ -87,6 +87,13 @@ static void send_number(struct route *route) {
     }
 }
 
+// Ends a run where the next one begins: with a counter of 0, so that none of its frames is out of order.
+static int finish(struct route *route, int status) {
+    while (data_id >= 0 && route->sent % 15 != 0)
+        send_number(route);
+    return status;
+}
+
 static uint32_t number_of(const struct canfd_frame *frame) {
     uint32_t number;
     memcpy(&number, frame->data + 2, sizeof number);
@@ -162,7 +169,7 @@ static int ready(double seconds, struct route *route) {
             drain(route->before, NULL, 0);
             drain(route->after, NULL, 0);
             printf("ready=1\n");
-            return 0;
+            return finish(route, 0);
         }
     }
     printf("ready=0\n");
@@ -199,7 +206,7 @@ static int latency(double rate, uint32_t count, struct route *route) {
     printf("sent=%u received=%u lost=%u own_drops=%u rate=%.0f", all, received, lost, own_drops, all * 1e9 / (double)took);
     print_quantiles(figures, known);
     printf("\n");
-    return known == 0;
+    return finish(route, known == 0);
 }
 
 static int rate(double start, double percent, struct route *route) {
@@ -225,7 +232,7 @@ static int rate(double start, double percent, struct route *route) {
         lossless = step;
     }
     printf("lossless=%.0f limit=%s own_drops=%u\n", lossless, limit, own_drops);
-    return lossless == 0;
+    return finish(route, lossless == 0);
 }
 
 static int closed(uint32_t count, uint32_t burst, unsigned pause, struct route *route) {
@@ -244,7 +251,7 @@ static int closed(uint32_t count, uint32_t burst, unsigned pause, struct route *
         usleep(pause * 1000);
     }
     printf("sent=%u received=%u\n", route->sent, received);
-    return received != route->sent;
+    return finish(route, received != route->sent);
 }
 
 // Takes what has come on all routes and looks at its order.
@@ -309,7 +316,7 @@ static int cyclic(uint32_t count, double period, const char *text) {
         usage();
     int bus = open_receiver(interface, id);
     double *jitter = allocate(count, sizeof *jitter), sum = 0;
-    uint64_t last = 0, first = 0, end = monotonic() + (uint64_t)(period * 1e3 * count * 3) + 5000000000u;
+    uint64_t last = 0, first = 0, missed = 0, end = monotonic() + (uint64_t)(period * 1e3 * count * 3) + 5000000000u;
     uint32_t intervals = 0, seen = 0;
     real_time(priority);
     while (intervals < count && monotonic() < end) {
@@ -329,13 +336,17 @@ static int cyclic(uint32_t count, double period, const char *text) {
                 }
                 double deviation = ((double)stamp - (double)last) / 1e3 - period;
                 jitter[intervals++] = deviation < 0 ? -deviation : deviation;
+                if (deviation > period / 2)
+                    missed += (uint64_t)(deviation / period + 0.5);
                 last = stamp;
             }
         }
     }
     if (intervals > 0)
         sum = ((double)last - (double)first) / 1e3;
-    printf("intervals=%u own_drops=%u mean=%.3f", intervals, own_drops, intervals ? sum / intervals : 0);
+    // the mean of what was sent; and the cycle that it keeps, where some were left out
+    printf("intervals=%u own_drops=%u mean=%.3f missed=%lu cycle=%.3f", intervals, own_drops, intervals ? sum / intervals : 0,
+           missed, intervals ? sum / (double)(intervals + missed) : 0);
     print_quantiles(jitter, intervals);
     printf("\n");
     return intervals < count;
