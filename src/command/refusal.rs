@@ -45,8 +45,10 @@ pub enum Refusal {
     Fallback { message: String, latches: u64 },
     #[error("can't be armed yet: {what}")]
     CauseLasts { what: String },
-    #[error("{tag} is forced; release it first")]
-    Forced { tag: String },
+    #[error("local_when holds the machine in Local")]
+    HeldLocal,
+    #[error("{tag} is held by an interlock; only the value it is held at can be written")]
+    Interlocked { tag: String },
     #[error("{tag} can't be forced: it is not in the bus's `forcible` list")]
     NotForcible { tag: String },
     #[error("{tag} is not forced")]
@@ -79,7 +81,9 @@ pub enum Denied {
         message: MessageIndex,
         latches: u64,
     },
-    Forced(TagIndex),
+    /// Remote is asked for, and `local_when` says Local.
+    HeldLocal,
+    Interlocked(TagIndex),
     NotForced(TagIndex),
     TooManyForces,
     NotBusOff(BusIndex),
@@ -109,7 +113,8 @@ impl Denied {
             Denied::Fallback { message, latches } => {
                 Refusal::Fallback { message: plan.message_name(message, None), latches }
             }
-            Denied::Forced(tag) => Refusal::Forced { tag: plan.tag_name(tag, None) },
+            Denied::HeldLocal => Refusal::HeldLocal,
+            Denied::Interlocked(tag) => Refusal::Interlocked { tag: plan.tag_name(tag, None) },
             Denied::NotForced(tag) => Refusal::NotForced { tag: plan.tag_name(tag, None) },
             Denied::TooManyForces => Refusal::TooManyForces,
             Denied::NotBusOff(at) => Refusal::NotBusOff { bus: bus(at) },

@@ -4,6 +4,7 @@
 //! that the plan bounds.
 
 mod alarm;
+mod authority;
 mod condition;
 mod due;
 mod life;
@@ -13,12 +14,13 @@ mod route;
 mod transmit;
 
 use crate::bus::error_frame::ErrorFrame;
-use crate::can::Frame;
+use crate::can::{Frame, FrameId};
 use crate::command::{Change, Denied};
 use crate::dbc::Lookup;
-use crate::plan::{BusIndex, ContractIndex, MessageIndex, Plan, RouteIndex};
+use crate::plan::{BusIndex, ContractIndex, Direction, MessageIndex, Plan, RouteIndex};
 use crate::store::Writer;
-use crate::store::layout::{BusState, BusWord, RouteWord};
+use crate::store::layout::{BusState, BusWord, RouteWord, Word};
+use authority::Authority;
 use life::Life;
 pub use life::Wish;
 pub use queue::Transmit;
@@ -95,6 +97,9 @@ pub struct Control {
     /// By bus: index of its first message.
     first_message: Vec<usize>,
     routes: Routes,
+    /// By message: the identifier that is ours alone, where we send it.
+    own: Vec<Option<FrameId>>,
+    authority: Authority,
     inputs: Inputs,
     outputs: Outputs,
     life: Life,
@@ -111,16 +116,33 @@ impl Control {
                 .collect(),
             first_message: plan.buses.iter().map(|bus| bus.messages.start).collect(),
             routes: Routes::new(plan),
+            own: plan
+                .messages
+                .iter()
+                .map(|planned| match planned.direction {
+                    Direction::Output(_) => Some(planned.message.id),
+                    Direction::Input(_) => None,
+                })
+                .collect(),
+            authority: Authority::new(plan),
             inputs: Inputs::new(plan),
             outputs: Outputs::new(plan, start),
             life: Life::new(plan),
         }
     }
 
+    /// The controller before this one did not end in order (it crashed, or was killed): whatever the plan says, nothing
+    /// commands until it is armed by the command. Before [`Control::start`].
+    pub fn after_unclean_end(mut self) -> Control {
+        self.authority.only_by_hand();
+        self
+    }
+
     /// Shows the outputs' start values in the store. Once, before the first step.
     pub fn start(&mut self, now: Now, store: &mut Writer) {
         self.life.start(now);
-        self.outputs.show_all(now, store);
+        self.authority.start(now, store);
+        self.outputs.show_all(now, &self.authority, store);
     }
 
     /// One event.
@@ -141,9 +163,19 @@ impl Control {
                     self.open_or_close(bus, now, store, transmit);
                 }
                 transmit.timer(now, store);
-                self.outputs.timer(now, store, transmit);
+                // first what a frame may say, then the frames
+                self.authority.timer(now, store);
                 self.inputs.timer(now, store);
+                self.outputs.timer(now, &self.authority, store, transmit);
             }
+        }
+        self.authority_changed(now, store, transmit);
+    }
+
+    /// Shows and sends what the authority has changed by itself.
+    fn authority_changed(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
+        while let Some(message) = self.authority.take_changed() {
+            self.outputs.changed(now, message, &self.authority.compose(message), store, transmit);
         }
     }
 
@@ -155,18 +187,41 @@ impl Control {
         store: &mut Writer,
         transmit: &mut Transmit,
     ) -> Result<(), Denied> {
-        match change {
-            Change::Patch(patch) => self.outputs.patch(now, patch, store, transmit),
-            Change::Restart(bus) => return self.life.restart(now, *bus),
-            Change::Renew(_)
-            | Change::Force { .. }
-            | Change::Release(_)
-            | Change::Arm
-            | Change::Disarm
-            | Change::Remote(_) => return Err(Denied::NotArmed),
-            Change::Route { route, on } => self.routes.switch(*route, *on, now, store),
+        let result = self.carry_out(now, change, store, transmit);
+        store.add(if result.is_ok() { Word::Commands } else { Word::CommandsRefused }, 1);
+        self.authority_changed(now, store, transmit);
+        result
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Now,
+        change: &Change,
+        store: &mut Writer,
+        transmit: &mut Transmit,
+    ) -> Result<(), Denied> {
+        match *change {
+            Change::Patch(ref patch) => {
+                let changed = self.authority.write(now, patch.message, &patch.bits, store)?;
+                let composed = self.authority.compose(patch.message);
+                self.outputs.written(now, patch, changed, &composed, store, transmit);
+                Ok(())
+            }
+            Change::Renew(message) => self.authority.renew(now, message),
+            Change::Force { tag, ref bits, raw, until } => self.authority.force(now, tag, bits, raw, until, store),
+            Change::Release(tag) => self.authority.release(now, tag, store),
+            Change::Arm => self.authority.arm(now, store),
+            Change::Disarm => {
+                self.authority.disarm(now, store);
+                Ok(())
+            }
+            Change::Remote(remote) => self.authority.set_remote(remote, store),
+            Change::Restart(bus) => self.life.restart(now, bus),
+            Change::Route { route, on } => {
+                self.routes.switch(route, on, now, store);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Hands what waits to the buses, after each step: all of it, or until a bus takes no more. `send` sees the frame as it
@@ -181,7 +236,14 @@ impl Control {
         while let Some(bus) = transmit.take_ready() {
             while let Some(outgoing) = transmit.first(bus, now, store) {
                 if let Key::Message(message) = outgoing.key {
-                    self.outputs.fill(message, &mut outgoing.frame);
+                    let composed = self.authority.compose(message);
+                    if !composed.send {
+                        // latched, or stopped, while it waited
+                        transmit.remove_first(bus);
+                        continue;
+                    }
+                    let length = outgoing.frame.len();
+                    outgoing.frame.payload_mut().copy_from_slice(&composed.payload[..length]);
                 }
                 match send(bus, outgoing) {
                     Sent::At(moment) => {
@@ -205,13 +267,14 @@ impl Control {
         if open != transmit.is_open(bus) {
             transmit.set_open(bus, open, now, store);
         }
+        self.authority.bus(now, bus, self.life.state(bus), self.life.silent_until(bus), store);
     }
 
     fn sent(&mut self, now: Now, moment: u64, bus: BusIndex, outgoing: &Outgoing, store: &mut Writer) {
         store.add_bus(bus, BusWord::TransmittedFrames, 1);
         store.add_bus(bus, BusWord::TransmittedBytes, outgoing.frame.payload().len() as u64);
         match outgoing.key {
-            Key::Message(message) => self.outputs.sent(message, now, store),
+            Key::Message(message) => self.outputs.sent(message, now, &self.authority.compose(message), store),
             Key::Route(route) => store.add_route(route, RouteWord::Passed, 1),
         }
         if let Some(contract) = outgoing.contract {
@@ -221,7 +284,8 @@ impl Control {
 
     /// When [`Event::Timer`] is wanted next, CLOCK_MONOTONIC nanoseconds; `u64::MAX` for never.
     pub fn next_due(&self) -> u64 {
-        self.outputs.next_due().min(self.inputs.next_due()).min(self.life.next_due())
+        let outputs = self.outputs.next_due().min(self.authority.next_due());
+        outputs.min(self.inputs.next_due()).min(self.life.next_due())
     }
 
     /// The state of a bus.
@@ -255,6 +319,12 @@ impl Control {
             return;
         }
         let message = self.lookups[bus].get(frame.id).map(|at| self.first_message[bus] + at);
+        if let Some(message) = message
+            && self.own[message] == Some(frame.id)
+        {
+            // we do not hear ourselves: there is another one
+            return self.authority.foreign(now, message, store);
+        }
         let known = message.is_some_and(|message| self.inputs.receive(now, message, frame, source_time, bus, store));
         if !known && !routed {
             store.add_bus(bus, BusWord::UnknownFrames, 1);

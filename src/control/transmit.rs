@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::authority::{Authority, Composed};
 use super::{Key, Now, Outgoing, Transmit};
 use crate::can::{Frame, MAX_LEN};
 use crate::command::Patch;
 use crate::dbc;
 use crate::plan::{Alarm, AlarmIndex, ContractIndex, Direction, Immediate, MessageIndex, Plan, Timed};
-use crate::quality::{Cause, Causes};
+use crate::quality::Cause;
 use crate::store::layout::Word;
 use crate::store::{Record, Writer};
 
@@ -37,7 +38,8 @@ struct Output {
     message: Arc<dbc::Message>,
     first_record: usize,
     frame: Frame,
-    payload: [u8; MAX_LEN],
+    /// The payload of the last frame that has left.
+    carried: [u8; MAX_LEN],
     /// Nanoseconds; `None`: not cyclic.
     period: Option<u64>,
     /// CLOCK_MONOTONIC of the next cycle; `u64::MAX` for never.
@@ -71,7 +73,7 @@ impl Outputs {
                 message: dbc.clone(),
                 first_record: message.first_record,
                 frame,
-                payload: transmission.start,
+                carried: transmission.start,
                 period: transmission.period.filter(|period| *period > 0),
                 due: match transmission.period {
                     Some(period) if period > 0 => start.monotonic.saturating_add(transmission.start_delay),
@@ -92,14 +94,14 @@ impl Outputs {
     }
 
     /// Shows every output's present payload in the store.
-    pub fn show_all(&mut self, now: Now, store: &mut Writer) {
+    pub fn show_all(&mut self, now: Now, authority: &Authority, store: &mut Writer) {
         for output in &self.outputs {
-            output.show(now, store);
+            output.show(now, &authority.compose(output.index), store);
         }
     }
 
     /// Sends what is due. A cycle keeps its phase whatever happens: a missed one is skipped, never made up for.
-    pub fn timer(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
+    pub fn timer(&mut self, now: Now, authority: &Authority, store: &mut Writer, transmit: &mut Transmit) {
         if now.monotonic >= self.overrun_ends {
             self.overrun_ends = u64::MAX;
             if let Some(alarm) = self.overrun {
@@ -121,42 +123,61 @@ impl Outputs {
                     store.add(Word::Overruns, 1);
                 }
                 output.due += period * (late / period + 1);
-                output.send(now, Some(due), store, transmit);
+                output.send(now, Some(due), &authority.compose(output.index), store, transmit);
             }
             next = next.min(output.due);
         }
         self.next_due = next;
     }
 
-    /// A write of the plant: the next frame carries it, or one at once.
-    pub fn patch(&mut self, now: Now, patch: &Patch, store: &mut Writer, transmit: &mut Transmit) {
+    /// A write of the plant was taken, and made a difference or not: the next frame carries it, or one at once.
+    pub fn written(
+        &mut self,
+        now: Now,
+        patch: &Patch,
+        changed: bool,
+        composed: &Composed,
+        store: &mut Writer,
+        transmit: &mut Transmit,
+    ) {
         let Some(index) = self.by_message.get(patch.message).copied().flatten() else { return };
         let output = &mut self.outputs[index];
-        let changed = patch.bits.apply(&mut output.payload);
         store.add(Word::Writes, 1);
-        output.show(now, store);
+        output.show(now, composed, store);
         let at_once = match patch.immediate {
             Immediate::No => false,
             Immediate::OnChange => changed,
             Immediate::OnWrite => true,
         };
         if at_once {
-            output.send(now, None, store, transmit);
+            output.send(now, None, composed, store, transmit);
         }
     }
 
-    /// Puts the payload of this moment into a frame that is about to leave.
-    pub fn fill(&mut self, message: MessageIndex, frame: &mut Frame) {
-        let Some(output) = self.by_message[message].map(|index| &self.outputs[index]) else { return };
-        let length = frame.len();
-        frame.payload_mut().copy_from_slice(&output.payload[..length]);
+    /// Force, interlock or fallback have changed what a message carries. One without a cycle that has been sent is sent
+    /// again: nothing else would tell the others.
+    pub fn changed(
+        &mut self,
+        now: Now,
+        message: MessageIndex,
+        composed: &Composed,
+        store: &mut Writer,
+        transmit: &mut Transmit,
+    ) {
+        let Some(index) = self.by_message.get(message).copied().flatten() else { return };
+        let output = &mut self.outputs[index];
+        output.show(now, composed, store);
+        if output.period.is_none() && output.sent > 0 && output.carried != composed.payload {
+            output.send(now, None, composed, store, transmit);
+        }
     }
 
     /// A frame of a message has left.
-    pub fn sent(&mut self, message: MessageIndex, now: Now, store: &mut Writer) {
+    pub fn sent(&mut self, message: MessageIndex, now: Now, composed: &Composed, store: &mut Writer) {
         let Some(output) = self.by_message[message].map(|index| &mut self.outputs[index]) else { return };
         output.sent += 1;
-        output.show(now, store);
+        output.carried = composed.payload;
+        output.show(now, composed, store);
     }
 
     /// Records what a contract has taken, in nanoseconds.
@@ -176,9 +197,9 @@ impl Outputs {
 
 impl Output {
     /// Gives a frame to the queue of its bus. `due`: the moment of the cycle.
-    fn send(&mut self, now: Now, due: Option<u64>, store: &mut Writer, transmit: &mut Transmit) {
+    fn send(&mut self, now: Now, due: Option<u64>, composed: &Composed, store: &mut Writer, transmit: &mut Transmit) {
         // a cycle goes on while there is no bus; frames that nobody could get are not made
-        if transmit.is_open(self.bus) {
+        if composed.send && transmit.is_open(self.bus) {
             let outgoing = Outgoing {
                 frame: self.frame,
                 key: Key::Message(self.index),
@@ -191,20 +212,20 @@ impl Output {
     }
 
     /// The store shows what the next frame carries; the count is of frames that have left.
-    fn show(&self, now: Now, store: &mut Writer) {
+    fn show(&self, now: Now, composed: &Composed, store: &mut Writer) {
         let length = self.frame.len();
         for group in 0..self.message.groups.len() {
             let mut record = Record {
-                causes: Causes::NONE,
+                causes: composed.causes,
                 id_bits: self.frame.id.bits(),
                 source_time: now.realtime,
                 received: now.monotonic,
                 count: self.sent,
                 length,
-                payload: self.payload,
+                payload: composed.payload,
             };
-            if !self.message.group_active(group, &self.payload[..length]) {
-                record.causes = Causes::of(Cause::BranchNotSeen);
+            if !self.message.group_active(group, &composed.payload[..length]) {
+                record.causes = record.causes.with(Cause::BranchNotSeen);
             }
             store.record(self.first_record + group, &record);
         }

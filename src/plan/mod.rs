@@ -25,6 +25,8 @@ pub type TagIndex = usize;
 pub type RouteIndex = usize;
 /// Index into [`Plan::links`].
 pub type LinkIndex = usize;
+/// Index into [`Plan::interlocks`].
+pub type InterlockIndex = usize;
 /// Index into [`Plan::contracts`].
 pub type ContractIndex = usize;
 /// Index into [`Plan::alarms`].

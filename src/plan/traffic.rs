@@ -1,6 +1,6 @@
 //! What passes between buses: routes of frames, links of signals, interlocks.
 
-use super::{Bits, BusIndex, Condition, MessageIndex, TagIndex};
+use super::{Bits, BusIndex, Condition, TagIndex};
 use crate::can::FrameId;
 use crate::dbc::Raw;
 
@@ -164,6 +164,6 @@ pub struct Interlock {
     pub name: String,
     /// All hold, or one can't be told because its tag is not good.
     pub when: Vec<Condition>,
-    /// What is held, by message.
-    pub holds: Vec<(MessageIndex, Bits, Vec<TagIndex>)>,
+    /// What is held: signals of ours, each with its bits in its message. A multiplexed one only while its branch is sent.
+    pub holds: Vec<(TagIndex, Bits)>,
 }

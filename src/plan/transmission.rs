@@ -88,6 +88,11 @@ impl Bits {
         before != *payload
     }
 
+    /// Whether both say something about some bit.
+    pub fn overlaps(&self, other: &Bits) -> bool {
+        self.mask.iter().zip(other.mask).any(|(a, b)| a & b != 0)
+    }
+
     /// Whether the payload has these bits.
     pub fn in_force(&self, payload: &[u8; MAX_LEN]) -> bool {
         payload.iter().zip(self.mask).zip(self.bits).all(|((byte, mask), bits)| byte & mask == bits & mask)

@@ -328,7 +328,8 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             | Refusal::NotArmed
             | Refusal::Fallback { .. }
             | Refusal::CauseLasts { .. }
-            | Refusal::Forced { .. }
+            | Refusal::HeldLocal
+            | Refusal::Interlocked { .. }
             | Refusal::NotForced { .. }
             | Refusal::NotBusOff { .. } => StatusCode::BadInvalidState,
             Refusal::NotForcible { .. } => StatusCode::BadNotSupported,

@@ -1,0 +1,170 @@
+//! Tags that outputs depend on: vital inputs, interlocks, the switch between Local and Remote.
+
+use super::Authority;
+use crate::command::Denied;
+use crate::control::Now;
+use crate::plan::{Condition, Direction, InterlockIndex, MessageIndex, Plan, TagIndex};
+use crate::store::Writer;
+use crate::store::layout::{Latch, Word};
+
+/// What is looked at when a message comes, or stops being good.
+pub(super) struct Watches {
+    vital: Box<[Vital]>,
+    interlocks: Box<[Interlock]>,
+    local_when: Box<[Condition]>,
+    /// `local_when` holds, or can't be told.
+    held_local: bool,
+    /// By message of the plan: what depends on it.
+    of: Box<[Box<[Watch]>]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Vital(usize),
+    Interlock(InterlockIndex),
+    Local,
+}
+
+struct Vital {
+    tag: TagIndex,
+    /// The output that needs it.
+    output: usize,
+    good: bool,
+}
+
+struct Interlock {
+    when: Box<[Condition]>,
+    /// Outputs in which it holds something.
+    outputs: Box<[usize]>,
+    holds: bool,
+}
+
+impl Watches {
+    /// Nothing was received yet: nothing is good, every interlock holds.
+    pub fn new(plan: &Plan) -> Watches {
+        let mut of: Vec<Vec<Watch>> = vec![Vec::new(); plan.messages.len()];
+        let mut depend = |tag: TagIndex, watch: Watch| {
+            let watches = &mut of[plan.tags[tag].message];
+            if !watches.contains(&watch) {
+                watches.push(watch);
+            }
+        };
+        let outputs = plan.messages.iter().enumerate().filter_map(|(message, planned)| match &planned.direction {
+            Direction::Output(transmission) => Some((message, transmission)),
+            Direction::Input(_) => None,
+        });
+        let mut vital = Vec::new();
+        let mut by_message = vec![usize::MAX; plan.messages.len()];
+        for (output, (message, transmission)) in outputs.enumerate() {
+            by_message[message] = output;
+            for tag in &transmission.vital {
+                depend(*tag, Watch::Vital(vital.len()));
+                vital.push(Vital { tag: *tag, output, good: false });
+            }
+        }
+        let mut interlocks = Vec::with_capacity(plan.interlocks.len());
+        for (index, interlock) in plan.interlocks.iter().enumerate() {
+            interlock.when.iter().for_each(|condition| depend(condition.tag, Watch::Interlock(index)));
+            let mut held: Vec<usize> =
+                interlock.holds.iter().map(|(tag, _)| by_message[plan.tags[*tag].message]).collect();
+            held.retain(|output| *output != usize::MAX);
+            held.sort_unstable();
+            held.dedup();
+            interlocks.push(Interlock {
+                when: interlock.when.clone().into_boxed_slice(),
+                outputs: held.into_boxed_slice(),
+                holds: true,
+            });
+        }
+        let local_when = plan.machine.local_when.clone().into_boxed_slice();
+        local_when.iter().for_each(|condition| depend(condition.tag, Watch::Local));
+        Watches {
+            held_local: !local_when.is_empty(),
+            vital: vital.into_boxed_slice(),
+            interlocks: interlocks.into_boxed_slice(),
+            local_when,
+            of: of.into_iter().map(Vec::into_boxed_slice).collect(),
+        }
+    }
+
+    /// Whether an interlock holds its signals now.
+    pub fn holds(&self, interlock: usize) -> bool {
+        self.interlocks[interlock].holds
+    }
+
+    /// A vital tag that is not good.
+    pub fn vital_lasting(&self) -> Option<TagIndex> {
+        self.vital.iter().find(|vital| !vital.good).map(|vital| vital.tag)
+    }
+}
+
+/// The value of a tag that is good, in its unit.
+pub trait Look: Fn(TagIndex) -> Option<f64> {}
+impl<F: Fn(TagIndex) -> Option<f64>> Look for F {}
+
+/// All hold, or one can't be told and none fails.
+fn may_hold(conditions: &[Condition], look: &impl Look) -> bool {
+    conditions
+        .iter()
+        .all(|condition| look(condition.tag).is_none_or(|value| condition.comparison.holds(value, condition.value)))
+}
+
+impl Authority {
+    /// A received message has a new value or has stopped being good: everything that depends on it.
+    pub fn look(&mut self, now: Now, message: MessageIndex, look: impl Look, store: &mut Writer) {
+        for at in 0..self.watches.of[message].len() {
+            match self.watches.of[message][at] {
+                Watch::Vital(vital) => self.look_at_vital(now, vital, &look, store),
+                Watch::Interlock(interlock) => self.look_at_interlock(interlock, &look, store),
+                Watch::Local => {
+                    self.watches.held_local = may_hold(&self.watches.local_when, &look);
+                    self.show_remote(store);
+                }
+            }
+        }
+    }
+
+    /// Whether anything depends on a message.
+    pub fn looks_at(&self, message: MessageIndex) -> bool {
+        !self.watches.of[message].is_empty()
+    }
+
+    /// Remote (the plant may write) or Local. Refused where `local_when` says otherwise.
+    pub fn set_remote(&mut self, remote: bool, store: &mut Writer) -> Result<(), Denied> {
+        if remote && self.watches.held_local {
+            return Err(Denied::HeldLocal);
+        }
+        self.remote = remote;
+        self.show_remote(store);
+        Ok(())
+    }
+
+    pub(super) fn is_remote(&self) -> bool {
+        self.remote && !self.watches.held_local
+    }
+
+    pub(super) fn show_remote(&self, store: &mut Writer) {
+        store.set(Word::Remote, self.is_remote().into());
+    }
+
+    fn look_at_vital(&mut self, now: Now, vital: usize, look: &impl Look, store: &mut Writer) {
+        let Vital { tag, output, good: before } = self.watches.vital[vital];
+        let good = look(tag).is_some();
+        self.watches.vital[vital].good = good;
+        if before && !good {
+            self.latch(now, output, Latch::Vital, store);
+        } else if good && !before {
+            self.arm_by_itself(now, store);
+        }
+    }
+
+    fn look_at_interlock(&mut self, interlock: usize, look: &impl Look, store: &mut Writer) {
+        let holds = may_hold(&self.watches.interlocks[interlock].when, look);
+        if std::mem::replace(&mut self.watches.interlocks[interlock].holds, holds) != holds {
+            for at in 0..self.watches.interlocks[interlock].outputs.len() {
+                let output = self.watches.interlocks[interlock].outputs[at];
+                self.recompose_and_tell(output, store);
+            }
+        }
+    }
+}
