@@ -5,7 +5,7 @@ use canvoy::command::Value;
 use canvoy::control::Event;
 use canvoy::dbc::Raw;
 use canvoy::quality::Cause;
-use canvoy::store::layout::{BusState, BusWord, Word};
+use canvoy::store::layout::{BusState, BusWord, MessageWord, Word};
 
 use crate::bench::{Bench, MS};
 
@@ -150,9 +150,10 @@ fn sources_of_a_parameter_group_are_kept_apart_and_bounded() {
 fn unknown_frames_and_frames_of_our_own_name_are_counted() {
     let mut b = bench();
     receive(&mut b, 0x7FF, &[]);
-    receive(&mut b, 300, &[0; 8]); // ours, from somebody else: the record keeps what we send
-    assert_eq!(b.reader.bus(0, BusWord::UnknownFrames), 2);
-    b.check("b.Command.Setpoint", "50 good");
+    receive(&mut b, 300, &[0; 8]); // ours, from somebody else: the record keeps what we would send
+    assert_eq!(b.reader.bus(0, BusWord::UnknownFrames), 1);
+    assert_eq!(b.message_word("b.Command", MessageWord::Foreign), 1);
+    b.check("b.Command.Setpoint", "50 not_sent");
 }
 
 #[test]
@@ -199,7 +200,8 @@ fn a_message_sent_on_write_leaves_at_once() {
     assert_eq!(b.write(&[("b.Event.Code", Value::Engineering(7.0))]), Ok(vec!["b 12D#0700".into()]));
     assert_eq!(b.write(&[("b.Event.Code", Value::Engineering(7.0))]), Ok(vec!["b 12D#0700".into()]));
     b.step(Event::Bus { bus: 0, state: BusState::Down });
-    assert_eq!(b.write(&[("b.Event.Level", Value::Engineering(1.0))]), Ok(vec![]));
+    let refusal = "b.Event is in fallback (the bus was off or gone); arm again once that is over";
+    assert_eq!(b.write(&[("b.Event.Level", Value::Engineering(1.0))]), Err(refusal.into()));
 }
 
 #[test]

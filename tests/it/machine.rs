@@ -259,7 +259,7 @@ fn refusals_are_answers() {
         assert_eq!(client.reply(), Reply { id, refusal: Some(Refusal::Malformed) });
     };
     check(b"\0\xFF", 0);
-    check(br#"{"Set":{"id":9,"writes":"all"}}"#, 9);
+    check(br#"{"id":9,"action":{"Set":"all"}}"#, 9);
     check(&vec![b'['; MAX_DATAGRAM], 0);
     check(&vec![b' '; MAX_DATAGRAM + 1], 0);
     check(&vec![b' '; 2 * MAX_DATAGRAM], 0);
