@@ -115,7 +115,14 @@ fn check_tree(peer: &mut Peer) {
         .map(|row| [0, 1, 2, 3].map(|column| row[column].as_str().unwrap_or_default()))
         .collect();
     // Objects/Canvoy/bus/message/signal, and bus/message/message@SA/signal: bus.Message.Signal, bus.Message@SA.Signal
-    let signals: Vec<&[&str; 4]> = rows.iter().filter(|row| row[2] == "Variable" && row[3] != "PropertyType").collect();
+    let variables = rows.iter().filter(|row| row[2] == "Variable" && row[3] != "PropertyType");
+    let (machine, signals): (Vec<&[&str; 4]>, Vec<&[&str; 4]>) =
+        variables.partition(|row| row[0].starts_with("Canvoy/Machine/"));
+    let machine: Vec<&str> = machine.iter().map(|row| row[1]).collect();
+    assert_eq!(
+        machine,
+        ["ActiveAlarms", "Alarms", "Armed", "Forces", "Remote"].map(|name| format!("Canvoy.Machine.{name}"))
+    );
     assert!(signals.len() > 300, "{} signals", signals.len());
     for [path, id, ..] in &signals {
         let parts: Vec<&str> = path.split('/').collect();

@@ -18,7 +18,7 @@ use opcua::types::{
 
 use super::guard::Peers;
 use super::mapping::{self, Property};
-use super::sampling::{Sampling, Trigger, Watch};
+use super::sampling::{Sampling, Trigger, Watch, Watched};
 use super::space::{self, NAMESPACE, NAMESPACE_URI, Node, Reference, Space, Target};
 use super::writing;
 use crate::plan::MessageIndex;
@@ -66,7 +66,11 @@ impl Nodes {
             }
             Node::Property(tag, _, property) => Ok((Some(mapping::property_value(signal(tag), property)), None)),
             Node::Fact(message, fact) => Ok((Some(self.space.fact_value(message, fact)), None)),
-            Node::Root | Node::Bus(_) | Node::Message(..) => Err(StatusCode::BadAttributeIdInvalid),
+            Node::State(state) => {
+                let (value, sample) = state.value(&self.plant, now);
+                Ok((Some(value), Some(sample)))
+            }
+            Node::Root | Node::Machine | Node::Bus(_) | Node::Message(..) => Err(StatusCode::BadAttributeIdInvalid),
         }
     }
 
@@ -229,17 +233,18 @@ impl Nodes {
         }
         let mut initial = self.attribute(context, wanted)?;
         let live = match node {
-            Node::Signal(tag, source) => Some((tag, source, false)),
-            Node::Property(tag, source, Property::ValueAsText) => Some((tag, source, true)),
+            Node::Signal(tag, source) => Some(Watched::Value(tag, source)),
+            Node::Property(tag, source, Property::ValueAsText) => Some(Watched::Text(tag, source)),
+            Node::State(state) => Some(Watched::State(state)),
             _ => None,
         };
-        if let (Some((tag, source, text)), AttributeId::Value) = (live, wanted.attribute_id) {
+        if let (Some(watched), AttributeId::Value) = (live, wanted.attribute_id) {
             let interval = match item.sampling_interval() {
                 asked if asked > 0.0 => asked,
                 // -1: the publishing interval of the subscription (OPC 10000-4, 7.21)
                 _ => publishing_interval(context, item),
             };
-            let mut watch = Watch::new(wanted.node_id.clone(), tag, source, text, trigger)
+            let mut watch = Watch::new(wanted.node_id.clone(), watched, trigger)
                 .every(interval, item.sampling_interval() < 0.0)
                 .enabled(item.monitoring_mode() != MonitoringMode::Disabled);
             // The server layer holds values back and rewrites their source time when they come closer than its own

@@ -14,6 +14,7 @@ use opcua::types::{AttributeId, DataValue, DateTime, NodeId, StatusCode, Variant
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::machine::State;
 use super::mapping;
 use super::space::{FASTEST_MS, Source};
 use crate::plan::TagIndex;
@@ -81,14 +82,40 @@ struct Sent {
     stamped: bool,
 }
 
+/// What a monitored item looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Watched {
+    Value(TagIndex, Option<Source>),
+    /// The ValueAsText of a signal.
+    Text(TagIndex, Option<Source>),
+    State(State),
+}
+
+impl Watched {
+    fn look(self, plant: &Plant, now: u64) -> (Option<Variant>, Sample) {
+        let sample = |tag, source: Option<Source>| plant.sample(tag, source.map_or(0, |source| source.slot), now);
+        match self {
+            Watched::Value(tag, source) => {
+                let sample = sample(tag, source);
+                (mapping::value(plant.plan.signal(tag), &sample), sample)
+            }
+            Watched::Text(tag, source) => {
+                let sample = sample(tag, source);
+                (mapping::value_as_text(plant.plan.signal(tag), &sample), sample)
+            }
+            Watched::State(state) => {
+                let (value, sample) = state.value(plant, now);
+                (Some(value), sample)
+            }
+        }
+    }
+}
+
 /// One monitored item whose value comes from the store.
 #[derive(Debug)]
 pub struct Watch {
     id: NodeId,
-    tag: TagIndex,
-    source: Option<Source>,
-    /// ValueAsText instead of the value.
-    text: bool,
+    watched: Watched,
     trigger: Trigger,
     stamps: Stamps,
     interval: Duration,
@@ -103,12 +130,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(id: NodeId, tag: TagIndex, source: Option<Source>, text: bool, trigger: Trigger) -> Watch {
+    pub fn new(id: NodeId, watched: Watched, trigger: Trigger) -> Watch {
         Watch {
             id,
-            tag,
-            source,
-            text,
+            watched,
             trigger,
             stamps: Stamps::Always,
             interval: SLOWEST,
@@ -385,16 +410,13 @@ impl Sampling {
             }
             due.pop();
             let Some(watch) = watches.get_mut(&key).filter(|watch| watch.due == at) else { continue };
-            let sample = plant.sample(watch.tag, watch.source.map_or(0, |source| source.slot), monotonic);
+            let (value, sample) = watch.watched.look(plant, monotonic);
             let put_off = watch.enabled && watch.puts_off(&sample);
             watch.due = if put_off { now + AGAIN } else { next(self.start, now, watch.interval) };
             due.push(Reverse((watch.due, key)));
             if put_off || !watch.enabled {
                 continue;
             }
-            let signal = plant.plan.signal(watch.tag);
-            let value =
-                if watch.text { mapping::value_as_text(signal, &sample) } else { mapping::value(signal, &sample) };
             let handle = MonitoredItemHandle { subscription_id: key.0, monitored_item_id: key.1 };
             for value in watch.news(value, &sample, time) {
                 news.push(Push { id: watch.id.clone(), handle, value });
@@ -436,7 +458,7 @@ mod tests {
     use crate::quality::{Cause, Causes};
 
     fn watch(trigger: Trigger) -> Watch {
-        let watch = Watch::new(NodeId::null(), 0, None, false, trigger).every(100.0, false);
+        let watch = Watch::new(NodeId::null(), Watched::Value(0, None), trigger).every(100.0, false);
         Watch { introductions: 0, ..watch }
     }
 

@@ -9,6 +9,7 @@ use opcua::types::{
     StatusCode, UAString, VariableTypeId, Variant,
 };
 
+use super::machine::State;
 use super::mapping::{self, Property};
 use crate::can::FrameId;
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
@@ -21,6 +22,8 @@ pub const NAMESPACE: u16 = 2;
 pub const FASTEST_MS: f64 = 10.0;
 /// NodeId of the folder in Objects.
 const ROOT: &str = "Canvoy";
+/// NodeId of the machine in it; no bus can be called Canvoy.
+const MACHINE: &str = "Canvoy.Machine";
 
 /// A J1939 source: where it lies in the store, and its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +36,9 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     Root,
+    /// The machine itself, and its variables.
+    Machine,
+    State(State),
     Bus(BusIndex),
     /// Of J1939 without a source: the folder of its sources.
     Message(MessageIndex, Option<Source>),
@@ -111,6 +117,8 @@ impl Space {
             sorted.push(tags);
         }
         nodes.insert(ROOT.into(), Node::Root);
+        nodes.insert(MACHINE.into(), Node::Machine);
+        nodes.extend(State::ALL.map(|state| (format!("{MACHINE}.{}", state.name()), Node::State(state))));
         Space { plan, nodes, sorted }
     }
 
@@ -188,6 +196,8 @@ impl Space {
         let address = |source: Option<Source>| source.map(|source| source.address);
         match node {
             Node::Root => ROOT.into(),
+            Node::Machine => MACHINE.into(),
+            Node::State(state) => format!("{MACHINE}.{}", state.name()),
             Node::Bus(bus) => self.plan.buses[bus].name.clone(),
             Node::Message(message, source) => self.plan.message_name(message, address(source)),
             Node::Fact(message, fact) => format!("{}.{}", self.plan.message_name(message, None), fact.name()),
@@ -206,6 +216,8 @@ impl Space {
     fn name(&self, node: Node) -> String {
         match node {
             Node::Root => ROOT.into(),
+            Node::Machine => "Machine".into(),
+            Node::State(state) => state.name().into(),
             Node::Bus(bus) => self.plan.buses[bus].name.clone(),
             Node::Message(message, source) => {
                 let name = &self.plan.messages[message].message.name;
@@ -228,8 +240,8 @@ impl Space {
 
     pub fn class(&self, node: Node) -> NodeClass {
         match node {
-            Node::Root | Node::Bus(_) | Node::Message(..) => NodeClass::Object,
-            Node::Fact(..) | Node::Signal(..) | Node::Property(..) => NodeClass::Variable,
+            Node::Root | Node::Machine | Node::Bus(_) | Node::Message(..) => NodeClass::Object,
+            Node::State(_) | Node::Fact(..) | Node::Signal(..) | Node::Property(..) => NodeClass::Variable,
         }
     }
 
@@ -240,7 +252,12 @@ impl Space {
             Node::Message(message, None) if self.is_j1939(message) => {
                 (ObjectTypeId::FolderType.into(), "FolderType", NodeClass::ObjectType)
             }
-            Node::Message(..) => (ObjectTypeId::BaseObjectType.into(), "BaseObjectType", NodeClass::ObjectType),
+            Node::State(_) => {
+                (VariableTypeId::BaseDataVariableType.into(), "BaseDataVariableType", NodeClass::VariableType)
+            }
+            Node::Machine | Node::Message(..) => {
+                (ObjectTypeId::BaseObjectType.into(), "BaseObjectType", NodeClass::ObjectType)
+            }
             Node::Fact(..) | Node::Property(..) => {
                 (VariableTypeId::PropertyType.into(), "PropertyType", NodeClass::VariableType)
             }
@@ -277,7 +294,8 @@ impl Space {
                     type_definition: ObjectTypeId::FolderType.into(),
                 },
             }),
-            Node::Bus(_) => all.push(Reference::inverse(Organizes, Node::Root)),
+            Node::Machine | Node::Bus(_) => all.push(Reference::inverse(Organizes, Node::Root)),
+            Node::State(_) => all.push(Reference::inverse(HasComponent, Node::Machine)),
             Node::Message(message, None) => {
                 all.push(Reference::inverse(Organizes, Node::Bus(self.plan.messages[message].bus)));
             }
@@ -291,6 +309,7 @@ impl Space {
         all.push(Reference { kind: HasTypeDefinition, forward: true, target: definition });
         match node {
             Node::Root => {
+                all.push(Reference::forward(Organizes, Node::Machine));
                 all.extend((0..self.plan.buses.len()).map(|bus| Reference::forward(Organizes, Node::Bus(bus))));
             }
             Node::Bus(bus) => {
@@ -321,7 +340,10 @@ impl Space {
                     properties.map(|property| Reference::forward(HasProperty, Node::Property(tag, source, property))),
                 );
             }
-            Node::Fact(..) | Node::Property(..) => {}
+            Node::Machine => {
+                all.extend(State::ALL.map(|state| Reference::forward(HasComponent, Node::State(state))));
+            }
+            Node::State(_) | Node::Fact(..) | Node::Property(..) => {}
         }
         all
     }
@@ -360,7 +382,8 @@ impl Space {
         match node {
             Node::Message(message, _) => self.plan.messages[message].message.comment.as_deref(),
             Node::Signal(tag, _) => self.plan.signal(tag).comment.as_deref(),
-            Node::Root | Node::Bus(_) | Node::Fact(..) | Node::Property(..) => None,
+            Node::State(state) => Some(state.description()),
+            Node::Root | Node::Machine | Node::Bus(_) | Node::Fact(..) | Node::Property(..) => None,
         }
     }
 
@@ -369,6 +392,7 @@ impl Space {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
             Node::Property(_, _, property) => property.data_type(),
             Node::Fact(_, Fact::CycleTime) => DataTypeId::Duration,
+            Node::State(state) => state.data_type(),
             _ => DataTypeId::String,
         }
     }
@@ -377,6 +401,7 @@ impl Space {
     fn access_level(&self, node: Node, may_write: bool) -> u8 {
         match node {
             Node::Signal(tag, _) if may_write && self.plan.tags[tag].writable => 0b11,
+            Node::State(state) if may_write && state.is_writable() => 0b11,
             _ => 0b01,
         }
     }
@@ -401,12 +426,16 @@ fn identifier(id: FrameId) -> String {
 }
 
 fn is_array(node: Node) -> bool {
-    matches!(node, Node::Property(_, _, property) if property.is_array())
+    match node {
+        Node::Property(_, _, property) => property.is_array(),
+        Node::State(state) => state.is_array(),
+        _ => false,
+    }
 }
 
 /// Whether the value comes from the store.
 pub fn is_live(node: Node) -> bool {
-    matches!(node, Node::Signal(..) | Node::Property(_, _, Property::ValueAsText))
+    matches!(node, Node::Signal(..) | Node::Property(_, _, Property::ValueAsText) | Node::State(_))
 }
 
 #[cfg(test)]
@@ -464,7 +493,7 @@ mod tests {
             }
             nodes.extend(children);
         }
-        assert_eq!(nodes.len(), 54, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
+        assert_eq!(nodes.len(), 60, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
     }
 
     #[test]
@@ -474,6 +503,9 @@ mod tests {
             ("Canvoy", true),
             ("line", true),
             ("line.Oven", true),
+            ("Canvoy.Machine", true),
+            ("Canvoy.Machine.Armed", true),
+            ("Canvoy.Machine.Nothing", false),
             ("line.Oven.Temp", true),
             ("line.Oven.Temp.EURange", true),
             ("line.Oven.Identifier", true),

@@ -294,7 +294,7 @@ async fn an_operator_reads_and_writes() {
     for (node, direction, kind, want) in [
         (ObjectId::ObjectsFolder.into(), BrowseDirection::Forward, ReferenceTypeId::Organizes, "2:Canvoy"),
         (id("Canvoy"), BrowseDirection::Inverse, ReferenceTypeId::References, "Objects"),
-        (id("Canvoy"), BrowseDirection::Forward, ReferenceTypeId::Organizes, "2:line"),
+        (id("Canvoy"), BrowseDirection::Forward, ReferenceTypeId::Organizes, "2:Machine 2:line"),
         (
             id("line"),
             BrowseDirection::Forward,

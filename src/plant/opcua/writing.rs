@@ -6,9 +6,10 @@ use opcua::types::{AttributeId, NodeId, StatusCode, Variant};
 use super::guard::Peers;
 use super::mapping;
 use super::space::Node;
-use crate::command::{MAX_WRITES, Origin, Write};
+use crate::command::{Action, MAX_WRITES, Origin, Write};
 use crate::plan::Plan;
 use crate::plant::Plant;
+use crate::plant::view::WriteError;
 
 /// Who is not anonymous may write; what may be written the controller decides.
 pub fn may_write(context: &RequestContext) -> bool {
@@ -30,18 +31,25 @@ pub async fn write(
     find: impl Fn(&NodeId) -> Option<Node>,
 ) {
     let mut commands: Vec<(Vec<usize>, Vec<Write>)> = Vec::new();
+    let mut actions = Vec::new();
     for (index, node) in nodes.iter_mut().enumerate() {
         let found = find(&node.value().node_id).ok_or(StatusCode::BadNodeIdUnknown);
         match found.and_then(|found| check(&plant.plan, found, node.value(), may_write)) {
-            Ok(write) => group(&plant.plan, &mut commands, index, write),
+            Ok(Wanted::Write(write)) => group(&plant.plan, &mut commands, index, write),
+            Ok(Wanted::Action(action)) => actions.push((index, action)),
             Err(status) => node.set_status(status),
         }
     }
+    let status = |done: Result<(), WriteError>| match done {
+        Ok(()) => StatusCode::Good,
+        Err(error) => mapping::refusal(&error),
+    };
+    // arming comes before what is written along with it
+    for (index, action) in actions {
+        nodes[index].set_status(status(plant.command(origin.clone(), action).await));
+    }
     for (indices, writes) in commands {
-        let status = match plant.write(origin.clone(), writes).await {
-            Ok(()) => StatusCode::Good,
-            Err(error) => mapping::refusal(&error),
-        };
+        let status = status(plant.write(origin.clone(), writes).await);
         for index in indices {
             nodes[index].set_status(status);
         }
@@ -62,12 +70,20 @@ fn group(plan: &Plan, commands: &mut Vec<(Vec<usize>, Vec<Write>)>, index: usize
     }
 }
 
+/// What a write asks for.
+enum Wanted {
+    Write(Write),
+    Action(Action),
+}
+
 /// What can be said without the controller (OPC 10000-4, 5.11.4).
-fn check(plan: &Plan, node: Node, wanted: &ParsedWriteValue, may_write: bool) -> Result<Write, StatusCode> {
-    let (Node::Signal(tag, _), AttributeId::Value) = (node, wanted.attribute_id) else {
-        return Err(StatusCode::BadNotWritable);
+fn check(plan: &Plan, node: Node, wanted: &ParsedWriteValue, may_write: bool) -> Result<Wanted, StatusCode> {
+    let writable = match node {
+        Node::Signal(tag, _) => plan.tags[tag].writable,
+        Node::State(state) => state.is_writable(),
+        _ => false,
     };
-    if !plan.tags[tag].writable {
+    if !writable || wanted.attribute_id != AttributeId::Value {
         return Err(StatusCode::BadNotWritable);
     }
     if !may_write {
@@ -87,5 +103,9 @@ fn check(plan: &Plan, node: Node, wanted: &ParsedWriteValue, may_write: bool) ->
         return Err(StatusCode::BadWriteNotSupported);
     }
     let value = value.value.as_ref().unwrap_or(&Variant::Empty);
-    Ok(Write { tag, value: mapping::to_command(plan.signal(tag), value)? })
+    match node {
+        Node::Signal(tag, _) => Ok(Wanted::Write(Write { tag, value: mapping::to_command(plan.signal(tag), value)? })),
+        Node::State(state) => state.write(value).map(Wanted::Action),
+        _ => Err(StatusCode::BadNotWritable),
+    }
 }
