@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::life::{self, Life};
 use super::report::{Places, Report};
 use super::sources::SourceFile;
 use super::suggest::{did_you_mean, list};
@@ -55,6 +56,7 @@ pub struct Bus<'a> {
     pub node: Option<String>,
     pub late_factor: f64,
     pub j1939_sources: usize,
+    pub life: Life,
     /// Sorted by name; names and identifiers are unique.
     pub messages: Vec<BusMessage<'a>>,
     /// Long names and DBC names to indices into `messages`.
@@ -93,6 +95,7 @@ pub fn check<'a>(section: &Section<'a>, simulate: bool, report: &mut Report<'_>)
         node: check_node(section, report),
         late_factor: check_late_factor(section, report),
         j1939_sources: check_j1939_sources(section, report),
+        life: life::check(section, simulate, fd, report),
         messages,
         names,
     }

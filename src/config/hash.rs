@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::dbc::Codec;
-use crate::plan::{Condition, Direction, Immediate, Interface, Plan};
+use crate::plan::{Condition, Direction, Immediate, Interface, Plan, Restart, RestartPolicy};
 use crate::protection::{Checksum, Counter, Covers, DataId, Nibble, Protection, Resync, Scheme};
 
 /// SHA-256 over everything that concerns the machine: the resolved plan, and the DBC files of each bus as (name in the
@@ -22,6 +22,10 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
         }
         hash.number(bus.fd.into());
         hash.bytes(bus.node.as_deref().unwrap_or_default().as_bytes());
+        hash.restart(bus.restart);
+        hash.option(bus.bit_rate.map(u64::from));
+        hash.option(bus.data_bit_rate.map(u64::from));
+        hash.number(bus.managed.into());
         hash.number(files.len() as u64);
         for (name, bytes) in files {
             hash.bytes(name.as_bytes());
@@ -89,6 +93,24 @@ impl Canonical {
             self.number(condition.comparison as u64);
             self.number(condition.value.to_bits());
         }
+    }
+
+    fn restart(&mut self, restart: Restart) {
+        match restart.policy {
+            RestartPolicy::Off => self.number(0),
+            RestartPolicy::ByHand => self.number(1),
+            RestartPolicy::Fixed(pause) => {
+                self.number(2);
+                self.number(pause);
+            }
+            RestartPolicy::Growing(first, longest) => {
+                self.number(3);
+                self.number(first);
+                self.number(longest);
+            }
+        }
+        self.number(restart.per_hour.into());
+        self.number(restart.quarantine);
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

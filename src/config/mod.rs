@@ -9,6 +9,7 @@ mod cycle;
 mod document;
 mod hash;
 mod identifiers;
+mod life;
 mod protection;
 mod reception;
 mod report;
@@ -231,6 +232,10 @@ fn add(
         node: bus.node,
         messages: first_message..plan.messages.len(),
         transmit_queue: TRANSMIT_QUEUE,
+        restart: bus.life.restart,
+        bit_rate: bus.life.bit_rate,
+        data_bit_rate: bus.life.data_bit_rate,
+        managed: bus.life.managed,
         ..Bus::default()
     });
     plan.tags.len() <= MAX_TAGS && plan.records <= MAX_RECORDS

@@ -32,6 +32,14 @@ pub struct Bus {
     pub writable: Names,
     pub late_factor: Option<f64>,
     pub j1939_sources: Option<i64>,
+    pub bit_rate: Option<i64>,
+    pub data_bit_rate: Option<i64>,
+    pub managed: Option<bool>,
+    pub restart: Option<RestartPolicy>,
+    pub restart_ms: Option<i64>,
+    pub restart_max_ms: Option<i64>,
+    pub restarts_per_hour: Option<i64>,
+    pub quarantine_ms: Option<i64>,
     pub message: BTreeMap<String, Override>,
     pub protection: BTreeMap<String, protection::Written>,
 }
@@ -104,6 +112,16 @@ pub enum Send {
     CyclicAndOnWrite,
 }
 
+/// What happens after bus-off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    Off,
+    ByHand,
+    Fixed,
+    Growing,
+}
+
 /// A list of names, or `"all"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
@@ -143,6 +161,14 @@ pub const TAKES: &[(&str, &str)] = &[
     ("writable", "a list, like [\"DriveCommand.SpeedSetpoint\", \"OvenCommand.*\"], or \"all\""),
     ("late_factor", "a number, like 2.5"),
     ("j1939_sources", "a whole number from 1 to 64"),
+    ("bit_rate", "a whole number of bit/s, like 500000"),
+    ("data_bit_rate", "a whole number of bit/s, like 2000000"),
+    ("managed", "true or false"),
+    ("restart", "\"off\", \"by-hand\", \"fixed\" or \"growing\""),
+    ("restart_ms", "a whole number of milliseconds"),
+    ("restart_max_ms", "a whole number of milliseconds"),
+    ("restarts_per_hour", "a whole number from 1 to 3600"),
+    ("quarantine_ms", "a whole number of milliseconds from 0 to 60000"),
     ("message", "sections [bus.BUS.message.NAME]"),
     ("cycle_ms", "a whole number of milliseconds"),
     ("timeout_ms", "a whole number of milliseconds"),

@@ -4,6 +4,7 @@ mod allocations;
 mod bench;
 mod config;
 mod control;
+mod control_life;
 mod control_receive;
 mod control_routes;
 mod dbc;
