@@ -79,6 +79,44 @@ pub(super) fn store(words: &[AtomicU64], record: &Record) {
     words[SEQUENCE].store((sequence | 1).wrapping_add(1), Ordering::Release);
 }
 
+/// One more frame with everything good. The caller is the only writer. At most 64 bytes.
+pub(super) fn received(words: &[AtomicU64], id_bits: u32, source_time: u64, received: u64, payload: &[u8]) {
+    let words = &words[..RECORD_WORDS];
+    let sequence = words[SEQUENCE].load(Ordering::Relaxed);
+    words[SEQUENCE].store(sequence | 1, Ordering::Relaxed);
+    fence(Ordering::Release);
+    words[STATE].store((payload.len() as u64) << 32, Ordering::Relaxed);
+    words[SOURCE_TIME].store(source_time, Ordering::Relaxed);
+    words[RECEIVED].store(received, Ordering::Relaxed);
+    words[COUNT].store(words[COUNT].load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    words[IDENTIFIER].store(id_bits.into(), Ordering::Relaxed);
+    let (whole, rest) = payload.as_chunks::<8>();
+    for (word, bytes) in words[PAYLOAD..].iter().zip(whole) {
+        word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+    }
+    if let (false, Some(word)) = (rest.is_empty(), words.get(PAYLOAD + whole.len())) {
+        let mut bytes = [0; 8];
+        bytes[..rest.len()].copy_from_slice(rest);
+        word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+    }
+    words[SEQUENCE].store((sequence | 1).wrapping_add(1), Ordering::Release);
+}
+
+/// The causes of a record, for its writer.
+pub(super) fn causes(words: &[AtomicU64]) -> Causes {
+    Causes::from_bits(words[STATE].load(Ordering::Relaxed) as u32)
+}
+
+/// Changes the causes of a record alone. The caller is the only writer.
+pub(super) fn set_causes(words: &[AtomicU64], causes: Causes) {
+    let sequence = words[SEQUENCE].load(Ordering::Relaxed);
+    words[SEQUENCE].store(sequence | 1, Ordering::Relaxed);
+    fence(Ordering::Release);
+    let length = words[STATE].load(Ordering::Relaxed) >> 32;
+    words[STATE].store(u64::from(causes.bits()) | length << 32, Ordering::Relaxed);
+    words[SEQUENCE].store((sequence | 1).wrapping_add(1), Ordering::Release);
+}
+
 /// Reads a record; `None` when the writer was in the middle of it each time.
 ///
 /// `check` is false only in the test that shows what the sequence is for.

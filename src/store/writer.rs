@@ -46,6 +46,27 @@ impl Writer {
         record::store(&self.memory.words()[self.layout.record(index)..], record);
     }
 
+    /// One more good frame of a record: at most 64 bytes, times in nanoseconds (CLOCK_REALTIME, CLOCK_MONOTONIC).
+    pub fn received(&mut self, index: usize, id_bits: u32, source_time: u64, received: u64, payload: &[u8]) {
+        let words = &self.memory.words()[self.layout.record(index)..];
+        record::received(words, id_bits, source_time, received, payload);
+    }
+
+    /// A record as it was written last.
+    pub fn load(&self, index: usize) -> Record {
+        // nobody else writes, so that it is never in the middle
+        record::load(&self.memory.words()[self.layout.record(index)..], 1, false).unwrap_or(Record::EMPTY)
+    }
+
+    pub fn causes(&self, index: usize) -> Causes {
+        record::causes(&self.memory.words()[self.layout.record(index)..])
+    }
+
+    /// Changes the causes of a record, and nothing else.
+    pub fn set_causes(&mut self, index: usize, causes: Causes) {
+        record::set_causes(&self.memory.words()[self.layout.record(index)..], causes);
+    }
+
     /// Sets a word of the header.
     pub fn set(&mut self, word: Word, value: u64) {
         self.word(word as usize).store(value, Ordering::Relaxed);

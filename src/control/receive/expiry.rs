@@ -1,0 +1,159 @@
+//! Receive deadlines: a great many timers with few different times, each started anew by every frame.
+
+use crate::control::due::Due;
+
+const NONE: u32 = u32::MAX;
+
+/// Timers that each have their own fixed time. All timers of one time expire in the order in which they were started, so
+/// they are a list; starting one costs the same however many there are. Nothing is allocated after [`Expiry::new`].
+pub(super) struct Expiry {
+    /// By timer.
+    links: Box<[Link]>,
+    /// By list.
+    lists: Box<[List]>,
+    /// When each list is looked at: not later than its first timer expires.
+    due: Due,
+}
+
+#[derive(Clone, Copy)]
+struct Link {
+    list: u32,
+    before: u32,
+    behind: u32,
+    running: bool,
+    /// CLOCK_MONOTONIC nanoseconds.
+    expires: u64,
+}
+
+struct List {
+    /// Nanoseconds.
+    time: u64,
+    first: u32,
+    last: u32,
+}
+
+impl Expiry {
+    /// `times`: nanoseconds, by timer. None runs.
+    pub fn new(times: &[u64]) -> Expiry {
+        let mut different = times.to_vec();
+        different.sort_unstable();
+        different.dedup();
+        let links = times.iter().map(|time| Link {
+            list: different.binary_search(time).map_or(NONE, |list| list as u32),
+            before: NONE,
+            behind: NONE,
+            running: false,
+            expires: 0,
+        });
+        Expiry {
+            links: links.collect(),
+            due: Due::new(different.len()),
+            lists: different.into_iter().map(|time| List { time, first: NONE, last: NONE }).collect(),
+        }
+    }
+
+    /// Starts a timer, or starts it anew. `now` never goes back.
+    pub fn start(&mut self, timer: usize, now: u64) {
+        self.unlink(timer);
+        let link = &mut self.links[timer];
+        let list = &mut self.lists[link.list as usize];
+        let expires = now.saturating_add(list.time);
+        *link = Link { before: list.last, behind: NONE, running: true, expires, ..*link };
+        let at = link.list as usize;
+        match std::mem::replace(&mut list.last, timer as u32) {
+            NONE => {
+                list.first = timer as u32;
+                // One that is looked at too early costs less than moving the moment with every frame.
+                if self.due.get(at) == u64::MAX {
+                    self.due.set(at, expires);
+                }
+            }
+            last => self.links[last as usize].behind = timer as u32,
+        }
+    }
+
+    pub fn stop(&mut self, timer: usize) {
+        self.unlink(timer);
+    }
+
+    pub fn is_running(&self, timer: usize) -> bool {
+        self.links[timer].running
+    }
+
+    /// Not later than the first timer expires; `u64::MAX` for never.
+    pub fn next(&self) -> u64 {
+        self.due.next()
+    }
+
+    /// A timer that has expired; it runs no longer.
+    pub fn take(&mut self, now: u64) -> Option<usize> {
+        while let Some((at, _)) = self.due.take(now) {
+            let first = self.lists[at].first;
+            let Some(link) = self.links.get(first as usize) else { continue };
+            let expires = link.expires;
+            self.due.set(at, expires);
+            if expires <= now {
+                self.unlink(first as usize);
+                return Some(first as usize);
+            }
+        }
+        None
+    }
+
+    fn unlink(&mut self, timer: usize) {
+        let link = self.links[timer];
+        if !link.running {
+            return;
+        }
+        let list = &mut self.lists[link.list as usize];
+        match link.before {
+            NONE => list.first = link.behind,
+            before => self.links[before as usize].behind = link.behind,
+        }
+        match link.behind {
+            NONE => list.last = link.before,
+            behind => self.links[behind as usize].before = link.before,
+        }
+        self.links[timer].running = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_expire_when_they_should_whatever_was_started_before() {
+        let times: Vec<u64> = (0..41).map(|timer| [50, 70, 70, 1000][timer % 4] + timer as u64 / 20).collect();
+        let mut expiry = Expiry::new(&times);
+        let mut plain: Vec<Option<u64>> = vec![None; times.len()];
+        let (mut now, mut random, mut expired) = (0, 1_u64, 0);
+        for _ in 0..50_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let timer = (random >> 33) as usize % times.len();
+            match random >> 60 {
+                0..=7 => {
+                    expiry.start(timer, now);
+                    plain[timer] = Some(now + times[timer]);
+                }
+                8..=9 => {
+                    expiry.stop(timer);
+                    plain[timer] = None;
+                }
+                10..=12 => now += random >> 50 & 7,
+                _ => {
+                    let mut found: Vec<usize> = std::iter::from_fn(|| expiry.take(now)).collect();
+                    found.sort_unstable();
+                    let due = |timer: &usize| plain[*timer].is_some_and(|at| at <= now);
+                    let want: Vec<usize> = (0..times.len()).filter(due).collect();
+                    assert_eq!(found, want);
+                    want.iter().for_each(|timer| plain[*timer] = None);
+                    expired += want.len();
+                }
+            }
+            assert_eq!(expiry.is_running(timer), plain[timer].is_some());
+            assert!(expiry.next() <= plain.iter().flatten().copied().min().unwrap_or(u64::MAX));
+        }
+        assert!(expired > 100, "{expired}");
+    }
+}
