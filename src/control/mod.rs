@@ -53,6 +53,8 @@ pub enum Event<'a> {
     Bus { bus: usize, state: BusState },
     /// An error frame of a bus.
     Error { bus: usize, error: &'a ErrorFrame },
+    /// Frames were lost before now, by the kernel or by the CAN controller; 0: nobody knows how many.
+    Lost { bus: usize, frames: u64 },
     /// A deadline may have come.
     Timer,
 }
@@ -154,9 +156,12 @@ impl Control {
                 self.open_or_close(bus, now, store, transmit);
             }
             Event::Error { bus, error } => {
-                self.life.error(now, bus, error, store);
+                if self.life.error(now, bus, error, store).overflow {
+                    self.inputs.lost(now, bus, 0, store);
+                }
                 self.open_or_close(bus, now, store, transmit);
             }
+            Event::Lost { bus, frames } => self.inputs.lost(now, bus, frames, store),
             Event::Timer => {
                 self.life.timer(now, store);
                 for bus in 0..self.first_message.len() {
@@ -174,6 +179,9 @@ impl Control {
 
     /// Shows and sends what the authority has changed by itself.
     fn authority_changed(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
+        while let Some(tag) = self.authority.take_released() {
+            self.inputs.release(now, tag, store);
+        }
         while let Some(message) = self.authority.take_changed() {
             self.outputs.changed(now, message, &self.authority.compose(message), store, transmit);
         }
@@ -208,7 +216,11 @@ impl Control {
                 Ok(())
             }
             Change::Renew(message) => self.authority.renew(now, message),
-            Change::Force { tag, ref bits, raw, until } => self.authority.force(now, tag, bits, raw, until, store),
+            Change::Force { tag, ref bits, raw, until } => {
+                self.authority.force(now, tag, bits, raw, until, store)?;
+                self.inputs.force(now, tag, bits, store);
+                Ok(())
+            }
             Change::Release(tag) => self.authority.release(now, tag, store),
             Change::Arm => self.authority.arm(now, store),
             Change::Disarm => {
@@ -263,6 +275,7 @@ impl Control {
 
     /// Opens or closes the queue of a bus, as its life is.
     fn open_or_close(&mut self, bus: BusIndex, now: Now, store: &mut Writer, transmit: &mut Transmit) {
+        self.inputs.bus(now, bus, self.life.state(bus));
         let open = self.life.can_send(bus, now.monotonic);
         if open != transmit.is_open(bus) {
             transmit.set_open(bus, open, now, store);
@@ -325,7 +338,7 @@ impl Control {
             // we do not hear ourselves: there is another one
             return self.authority.foreign(now, message, store);
         }
-        let known = message.is_some_and(|message| self.inputs.receive(now, message, frame, source_time, bus, store));
+        let known = message.is_some_and(|message| self.inputs.receive(now, message, frame, source_time, store));
         if !known && !routed {
             store.add_bus(bus, BusWord::UnknownFrames, 1);
         }

@@ -258,12 +258,14 @@ impl Machine {
             return;
         }
         self.simulator_ran = now.monotonic;
-        let (queue, store) = (&mut self.simulated, &mut self.store);
+        let (queue, store, control) = (&mut self.simulated, &mut self.store, &mut self.control);
+        let transmit = &mut self.transmit;
         simulator.step(now.monotonic, &mut |bus, frame| {
             if queue.len() < queue.capacity() {
                 queue.push((bus, *frame));
             } else {
                 store.add_bus(bus, BusWord::LostFrames, 1);
+                control.step(now, Event::Lost { bus, frames: 1 }, store, transmit);
             }
         });
         for index in 0..self.simulated.len() {
@@ -271,6 +273,12 @@ impl Machine {
             self.received(now, bus, &frame, now.realtime);
         }
         self.simulated.clear();
+    }
+
+    /// Frames of a bus were lost on the way, before the one at hand.
+    fn lost(&mut self, bus: usize, frames: u64) {
+        self.store.add_bus(bus, BusWord::LostFrames, frames);
+        self.step(now(), Event::Lost { bus, frames });
     }
 
     fn received(&mut self, now: Now, bus: usize, frame: &Frame, source_time: u64) {
@@ -289,7 +297,9 @@ impl Machine {
                     let arrival = self.batch.arrival(index);
                     if let Bus::SocketCan(port) = &mut self.buses[bus].bus {
                         let lost = newly_dropped(&mut port.data_drops, arrival.drops);
-                        self.store.add_bus(bus, BusWord::LostFrames, lost);
+                        if lost > 0 {
+                            self.lost(bus, lost);
+                        }
                     }
                     let now = now();
                     match arrival.content {

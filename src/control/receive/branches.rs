@@ -44,10 +44,8 @@ impl Branches {
             of_group[message.signals[*signal].group].push(at as u32);
         }
         let selectors = signals.iter().zip(&chosen);
-        let selectors = selectors.map(|(signal, chosen)| Selector {
-            codec: message.signals[*signal].codec,
-            segments: segments(chosen),
-        });
+        let selectors = selectors
+            .map(|(signal, chosen)| Selector { codec: message.signals[*signal].codec, segments: segments(chosen) });
         Some(Branches { selectors: selectors.collect(), of_group, apart })
     }
 

@@ -3,7 +3,8 @@
 use super::{Delay, Inputs};
 use crate::control::{Now, condition};
 use crate::plan::{Alarm, Condition, Direction, MessageIndex, Plan};
-use crate::quality::{Cause, Causes};
+use crate::protection::Checker;
+use crate::quality::Cause;
 use crate::store::Writer;
 use crate::store::layout::{BusState, MessageWord};
 
@@ -124,7 +125,7 @@ impl Inputs {
     }
 
     /// A bus has another state. While it is not there nothing on it is expected; what was on it before may lack frames.
-    pub fn bus(&mut self, now: Now, bus: usize, state: BusState, store: &mut Writer) {
+    pub fn bus(&mut self, now: Now, bus: usize, state: BusState) {
         let receiving = match state {
             BusState::Active | BusState::Warning | BusState::Passive => true,
             BusState::Gone | BusState::Down | BusState::BusOff => false,
@@ -133,9 +134,12 @@ impl Inputs {
             return;
         }
         for message in 0..self.messages.len() {
-            if self.messages[message].as_ref().is_some_and(|input| input.bus == bus) {
-                self.change(message);
+            let Some(input) = self.messages[message].as_mut().filter(|input| input.bus == bus) else { continue };
+            if receiving {
+                // the interruption was not the sender's
+                input.checkers.iter_mut().for_each(Checker::reset);
             }
+            self.change(message);
         }
         if !receiving {
             // its own alarm says so
@@ -144,12 +148,9 @@ impl Inputs {
         }
         for timer in 0..self.deadlines.len() {
             let deadline = &self.deadlines[timer];
-            let Some(input) = &mut self.messages[deadline.message] else { continue };
+            let Some(input) = &self.messages[deadline.message] else { continue };
             if input.bus != bus || deadline.state == Delay::Late || !input.expected {
                 continue;
-            }
-            if let Some(checker) = input.checkers.get_mut(deadline.slot) {
-                checker.reset();
             }
             if self.is_awaited(timer) {
                 self.expiry.start(timer, now.monotonic);
@@ -167,9 +168,9 @@ impl Inputs {
 
     fn has_come(&self, timer: usize) -> bool {
         let deadline = &self.deadlines[timer];
-        self.messages[deadline.message].as_ref().is_some_and(|input| {
-            self.kept[input.record(deadline.slot, deadline.group)].epoch != super::NOTHING
-        })
+        self.messages[deadline.message]
+            .as_ref()
+            .is_some_and(|input| self.kept[input.record(deadline.slot, deadline.group)].epoch != super::NOTHING)
     }
 
     /// All timers of one message: they were made together.

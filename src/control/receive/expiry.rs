@@ -76,10 +76,6 @@ impl Expiry {
         self.unlink(timer);
     }
 
-    pub fn is_running(&self, timer: usize) -> bool {
-        self.links[timer].running
-    }
-
     /// Not later than the first timer expires; `u64::MAX` for never.
     pub fn next(&self) -> u64 {
         self.due.next()
@@ -151,7 +147,7 @@ mod tests {
                     expired += want.len();
                 }
             }
-            assert_eq!(expiry.is_running(timer), plain[timer].is_some());
+            assert_eq!(expiry.links[timer].running, plain[timer].is_some());
             assert!(expiry.next() <= plain.iter().flatten().copied().min().unwrap_or(u64::MAX));
         }
         assert!(expired > 100, "{expired}");

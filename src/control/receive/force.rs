@@ -52,12 +52,12 @@ impl Forces {
         Forces { forced: Vec::with_capacity(FORCES), real, sources, rows: [None; FORCES] }
     }
 
-    /// Adds a force or changes it; false where there is no room. `first` where the group had none: its real payloads
+    /// Adds a force or changes it; `None` where there is no room. Where it is the first of its group, the real payloads
     /// are to be kept from now on.
     pub fn add(&mut self, tag: TagIndex, group: Group, bits: Bits, length: usize) -> Option<First> {
         if let Some(known) = self.forced.iter_mut().find(|forced| forced.tag == tag) {
             known.bits = bits;
-            return Some(First(false));
+            return Some(First { of_tag: false, of_group: false });
         }
         if self.forced.len() == FORCES {
             return None;
@@ -67,7 +67,7 @@ impl Forces {
             *self.rows.iter_mut().find(|row| row.is_none())? = Some(group);
         }
         self.forced.push(Forced { tag, group, bits, length });
-        Some(First(first))
+        Some(First { of_tag: true, of_group: first })
     }
 
     /// Whether it was forced.
@@ -107,5 +107,8 @@ impl Forces {
     }
 }
 
-/// Whether the group had no force before.
-pub(super) struct First(pub bool);
+/// What had no force before.
+pub(super) struct First {
+    pub of_tag: bool,
+    pub of_group: bool,
+}

@@ -319,14 +319,14 @@ impl Inputs {
         let signal = &input.message.signals[signal];
         let group = (message, signal.group);
         let Some(first) = self.forces.add(tag, group, *bits, signal.codec.needed_len()) else { return false };
-        input.forced += u32::from(!store.marks(tag).causes().contains(Cause::Forced));
+        input.forced += u32::from(first.of_tag);
         store.mark(tag, Marks::FORCED, true);
         // slot 0 is shown before any sender is known
         for slot in 0..input.used.max(1) {
             let index = input.record(slot, group.1);
             let mut record = store.load(index);
             let Some(real) = self.forces.real(group, slot) else { continue };
-            if first.0 {
+            if first.of_group {
                 *real = Real::of(record.bytes());
             }
             let real = *real;
