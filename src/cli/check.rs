@@ -124,6 +124,9 @@ fn how(plan: &Plan, message: &Message, transmission: &Transmission) -> String {
     if let Some(period) = transmission.period {
         how.push(format!("every {} ms", milliseconds(period)));
     }
+    if let Some(active) = &transmission.active {
+        how.push(format!("every {} ms while active", milliseconds(active.period)));
+    }
     if transmission.start_delay > 0 {
         how.push(format!("first after {} ms", milliseconds(transmission.start_delay)));
     }
@@ -134,7 +137,14 @@ fn how(plan: &Plan, message: &Message, transmission: &Transmission) -> String {
         Immediate::OnChange => how.push("at once when a write changes it".to_owned()),
         Immediate::No => {}
     }
-    if transmission.period.is_some() || immediate != Immediate::No {
+    if let (true, Some(fast)) = (tags.iter().any(|tag| tag.writable && tag.repeated), transmission.fast_period) {
+        how.push(format!("repeated {} times, every {} ms", transmission.repetitions, milliseconds(fast)));
+    }
+    if transmission.delay > 0 {
+        how.push(format!("never within {} ms", milliseconds(transmission.delay)));
+    }
+    let cyclic = transmission.period.is_some() || transmission.active.is_some();
+    if cyclic || immediate != Immediate::No {
         how.join(", ")
     } else if tags.iter().any(|tag| tag.immediate != Immediate::No) {
         "when written; but nothing may write it".to_owned()

@@ -48,7 +48,24 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
                 Direction::Output(transmission) => {
                     hash.number(1);
                     hash.option(transmission.period);
+                    hash.number(transmission.stagger);
+                    hash.number(transmission.active.is_some().into());
+                    if let Some(active) = &transmission.active {
+                        hash.number(active.period);
+                        hash.number(active.last_frames.into());
+                        hash.number(active.inactive.len() as u64);
+                        for (group, bits) in &active.inactive {
+                            hash.number(*group as u64);
+                            hash.bytes(&bits.mask);
+                            hash.bytes(&bits.bits);
+                        }
+                    }
+                    hash.option(transmission.fast_period);
+                    hash.number(transmission.repetitions.into());
+                    hash.number(transmission.delay);
                     hash.number(transmission.start_delay);
+                    hash.number(transmission.stale);
+                    hash.number(transmission.budget);
                     hash.bytes(&transmission.start[..transmission.length]);
                 }
             }
@@ -64,6 +81,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
                     Immediate::OnChange => 1,
                     Immediate::OnWrite => 2,
                 });
+                hash.number(tag.repeated.into());
             }
         }
     }

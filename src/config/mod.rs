@@ -206,11 +206,12 @@ fn add(
         let received_j1939 = entry.message.pgn.is_some() && matches!(decided.direction, Direction::Input(_));
         let first_tag = plan.tags.len();
         let tags = decided.tags.into_iter().enumerate();
-        plan.tags.extend(tags.map(|(signal, (writable, immediate))| Tag {
+        plan.tags.extend(tags.map(|(signal, (writable, immediate, repeated))| Tag {
             message: plan.messages.len(),
             signal,
             writable,
             immediate,
+            repeated,
             ..Tag::default()
         }));
         let message = Message {

@@ -6,7 +6,7 @@ use super::bus::{Bus, BusMessage, Section};
 use super::reception::{self, reception};
 use super::report::Report;
 use super::suggest::{did_you_mean, list};
-use super::transmission::{CantSend, Sending, sending};
+use super::transmission::{CantSend, MAX_REPETITIONS, Sending, sending, stagger};
 use super::written::{Names, Override};
 use crate::dbc;
 use crate::diagnostic::Severity;
@@ -19,8 +19,8 @@ const MAX_MS: i64 = 86_400_000;
 /// A message with all that is decided about it.
 pub struct Decided {
     pub direction: Direction,
-    /// For each signal: may be written, and what that does.
-    pub tags: Vec<(bool, Immediate)>,
+    /// For each signal: may be written, what that sends at once, and whether that is repeated.
+    pub tags: Vec<(bool, Immediate, bool)>,
 }
 
 /// Decides every message of the bus; the order is that of `bus.messages`.
@@ -39,7 +39,7 @@ pub fn decide(
         let over = overrides.get(&index).cloned().unwrap_or_default();
         let received = || Decided {
             direction: Direction::Input(reception(bus, message, &over)),
-            tags: vec![(false, Immediate::No); message.signals.len()],
+            tags: vec![(false, Immediate::No, false); message.signals.len()],
         };
         let place = transmitted.get(&index);
         warn_useless(section, message, &over, place.is_some(), report);
@@ -49,7 +49,9 @@ pub fn decide(
                 Ok(sending) => {
                     check_sending(section, entry, &sending, *place, &writable, index, report);
                     let tags = sending.immediate.iter().enumerate();
-                    let tags = tags.map(|(signal, how)| (writable.contains_key(&(index, signal)), *how)).collect();
+                    let tags = tags
+                        .map(|(signal, (how, repeated))| (writable.contains_key(&(index, signal)), *how, *repeated))
+                        .collect();
                     Decided { direction: Direction::Output(Box::new(sending.transmission)), tags }
                 }
                 Err(CantSend { reason, by_override }) => {
@@ -64,6 +66,10 @@ pub fn decide(
             },
         });
     }
+    stagger(decided.iter_mut().filter_map(|decided| match &mut decided.direction {
+        Direction::Output(transmission) => Some(&mut **transmission),
+        Direction::Input(_) => None,
+    }));
     decided
 }
 
@@ -79,6 +85,9 @@ fn check_overrides(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>
             ("cycle_ms", over.cycle_ms),
             ("timeout_ms", over.timeout_ms),
             ("branch_timeout_ms", over.branch_timeout_ms),
+            ("cycle_fast_ms", over.cycle_fast_ms),
+            ("delay_ms", over.delay_ms),
+            ("start_delay_ms", over.start_delay_ms),
         ] {
             if value.is_some_and(|ms| !(0..=MAX_MS).contains(&ms)) {
                 let [a, b, c, d] = path;
@@ -86,6 +95,18 @@ fn check_overrides(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>
             }
         }
         reception::check(over, path, report);
+        let [a, b, c, d] = path;
+        if over.stale_ms.is_some_and(|ms| !(1..=MAX_MS).contains(&ms)) {
+            report.error(&[a, b, c, d, "stale_ms"], format!("stale_ms goes from 1 to {MAX_MS} (a day)"));
+        }
+        if over.repetitions.is_some_and(|n| !(0..=i64::from(MAX_REPETITIONS)).contains(&n)) {
+            let message = format!("repetitions goes from 0 to {MAX_REPETITIONS}");
+            report.error(&[a, b, c, d, "repetitions"], message);
+        }
+        // written so that NaN is refused too
+        if over.budget_ms.is_some_and(|ms| !(0.001..=60_000.0).contains(&ms)) {
+            report.error(&[a, b, c, d, "budget_ms"], "budget_ms goes from 0.001 to 60000");
+        }
         let Some(index) = bus.find(name) else {
             if section.complete {
                 report.error(&path, unknown_message(bus, name));
@@ -111,7 +132,16 @@ fn warn_useless(section: &Section<'_>, message: &dbc::Message, over: &Override, 
         ]
     } else {
         reception::warn_useless(over, override_path(section, message), message, report);
-        &[("cycle_ms", over.cycle_ms.is_some()), ("send", over.send.is_some())]
+        &[
+            ("cycle_ms", over.cycle_ms.is_some()),
+            ("send", over.send.is_some()),
+            ("cycle_fast_ms", over.cycle_fast_ms.is_some()),
+            ("repetitions", over.repetitions.is_some()),
+            ("delay_ms", over.delay_ms.is_some()),
+            ("start_delay_ms", over.start_delay_ms.is_some()),
+            ("stale_ms", over.stale_ms.is_some()),
+            ("budget_ms", over.budget_ms.is_some()),
+        ]
     };
     let what = if sent { "sent; this key is about receiving" } else { "not in transmit; this key is about sending" };
     for (key, _) in keys.iter().filter(|(_, written)| *written) {
@@ -329,9 +359,10 @@ fn check_sending(
                 report.element(Severity::Warning, &["bus", section_name, "transmit"], place, text);
             }
         }
-    } else if sending.transmission.period.is_none() && place.is_some() {
-        let written =
-            |(signal, how): (usize, &Immediate)| *how != Immediate::No && writable.contains_key(&(index, signal));
+    } else if sending.transmission.period.is_none() && sending.transmission.active.is_none() && place.is_some() {
+        let written = |(signal, (how, _)): (usize, &(Immediate, bool))| {
+            *how != Immediate::No && writable.contains_key(&(index, signal))
+        };
         if !sending.immediate.iter().enumerate().any(written) {
             let text = format!("{name} is sent only when it is written, and nothing that sends it is in writable");
             report.element(Severity::Warning, &["bus", section.name, "transmit"], place, text);

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::protection;
+use crate::dbc::{SendType, Trigger};
 use crate::plant;
 
 /// The whole file.
@@ -54,6 +55,12 @@ pub struct Override {
     pub expected_when: OneOrMore,
     pub shortest_interval_ms: Option<f64>,
     pub send: Option<Send>,
+    pub cycle_fast_ms: Option<i64>,
+    pub repetitions: Option<i64>,
+    pub delay_ms: Option<i64>,
+    pub start_delay_ms: Option<i64>,
+    pub stale_ms: Option<i64>,
+    pub budget_ms: Option<f64>,
 }
 
 /// `[route.NAME]`.
@@ -109,7 +116,26 @@ pub enum Send {
     Cyclic,
     OnWrite,
     OnChange,
+    IfActive,
     CyclicAndOnWrite,
+    CyclicAndOnChange,
+    CyclicAndIfActive,
+}
+
+impl Send {
+    /// What a DBC file would say.
+    pub fn send_type(self) -> SendType {
+        let (cyclic, trigger, if_active) = match self {
+            Send::Cyclic => (true, Trigger::No, false),
+            Send::OnWrite => (false, Trigger::OnWrite, false),
+            Send::OnChange => (false, Trigger::OnChange, false),
+            Send::IfActive => (false, Trigger::No, true),
+            Send::CyclicAndOnWrite => (true, Trigger::OnWrite, false),
+            Send::CyclicAndOnChange => (true, Trigger::OnChange, false),
+            Send::CyclicAndIfActive => (true, Trigger::No, true),
+        };
+        SendType { cyclic, trigger, if_active, repeated: false }
+    }
 }
 
 /// What happens after bus-off.
@@ -178,7 +204,17 @@ pub const TAKES: &[(&str, &str)] = &[
         "a condition in quotes, like \"line.PowerStatus.DrivePower == 1\", or a list of conditions that must all hold",
     ),
     ("shortest_interval_ms", "a number of milliseconds, like 5 or 0.5"),
-    ("send", "\"cyclic\", \"on-write\", \"on-change\" or \"cyclic-and-on-write\""),
+    (
+        "send",
+        "\"cyclic\", \"on-write\", \"on-change\", \"if-active\", \"cyclic-and-on-write\", \"cyclic-and-on-change\" or \
+         \"cyclic-and-if-active\"",
+    ),
+    ("cycle_fast_ms", "a whole number of milliseconds"),
+    ("repetitions", "a whole number from 0 to 255"),
+    ("delay_ms", "a whole number of milliseconds"),
+    ("start_delay_ms", "a whole number of milliseconds"),
+    ("stale_ms", "a whole number of milliseconds"),
+    ("budget_ms", "a number of milliseconds, like 5 or 0.5"),
     ("protection", "sections [bus.BUS.protection.MESSAGE]"),
     ("scheme", protection::SCHEMES),
     ("counter", "the name of a signal in quotes"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::codec::{Codec, Kind, Raw};
 use super::item::{AttributeKind, Object, Value};
-use super::model::{Attribute, SendType};
+use super::model::{Attribute, SendType, Trigger};
 
 /// BA_DEF_ and BA_DEF_DEF_ of a file.
 #[derive(Default)]
@@ -119,9 +119,9 @@ pub(super) fn milliseconds(attribute: Option<&Attribute>) -> Option<Duration> {
     Duration::try_from_secs_f64(ms / 1000.0).ok().filter(|time| !time.is_zero())
 }
 
-/// `GenSigStartValue`: a raw value, for a float signal the number its bits stand for. `None` where the signal can't
+/// `GenSigStartValue` and `GenSigInactiveValue`: a raw value, for a float signal the number its bits stand for. `None` where the signal can't
 /// hold it.
-pub(super) fn start_value(codec: &Codec, attribute: &Attribute) -> Option<Raw> {
+pub(super) fn raw_value(codec: &Codec, attribute: &Attribute) -> Option<Raw> {
     let raw = match codec.kind {
         Kind::F32 => number(attribute).map(|v| Raw::F32((v as f32).to_bits()))?,
         Kind::F64 => number(attribute).map(|v| Raw::F64(v.to_bits()))?,
@@ -136,31 +136,33 @@ pub(super) fn start_value(codec: &Codec, attribute: &Attribute) -> Option<Raw> {
     codec.check_raw(raw).ok().map(|()| raw)
 }
 
-/// The conventions of the words in `GenMsgSendType` and `GenSigSendType` differ by maker; their parts do not.
-pub(super) fn send_type(attribute: Option<&Attribute>) -> SendType {
-    let Some(attribute) = attribute else { return SendType::Unspecified };
-    let Some(word) = text(attribute) else {
-        return match attribute {
-            // a number without an enumeration says nothing
-            Attribute::Integer(_) | Attribute::Float(_) => SendType::None,
-            Attribute::Text(_) | Attribute::Enum { .. } => SendType::Unspecified,
-        };
+/// The conventions of the words in `GenMsgSendType` and `GenSigSendType` differ by maker; their parts do not. `None` where
+/// nothing is said.
+pub(super) fn send_type(attribute: Option<&Attribute>) -> Option<SendType> {
+    let word = match attribute? {
+        Attribute::Text(word) | Attribute::Enum { word, .. } => word,
+        // a number without an enumeration says nothing that can be known
+        Attribute::Integer(_) | Attribute::Float(_) => return Some(SendType::default()),
     };
     let word: String = word.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    if word.is_empty() || word.contains("leerstring") {
+        return None;
+    }
+    // "cyclic if active" is one thing; BAF: bei aktiver Funktion, while the function is active
+    let word = word.replace("cyclicifactive", "ifactive").replace("enabledperiodic", "ifactive");
     let any = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
     let not_cyclic = any(&["acyclic", "notcyclic", "noncyclic", "nocyclic"]);
-    let cyclic = any(&["cyclic", "periodic"]) && !not_cyclic;
-    let change = any(&["onchange"]);
-    let write = not_cyclic || any(&["spontan", "onwrite", "event", "trigger", "immediate"]);
-    match () {
-        () if any(&["leerstring"]) => SendType::Unspecified,
-        () if any(&["ifactive"]) => SendType::IfActive,
-        () if cyclic && (change || write) => SendType::CyclicAndOnWrite,
-        () if cyclic => SendType::Cyclic,
-        () if change => SendType::OnChange,
-        () if write => SendType::OnWrite,
-        () => SendType::None,
-    }
+    let on_write = not_cyclic || any(&["spontan", "onwrite", "event", "trigger", "immediate"]);
+    Some(SendType {
+        cyclic: any(&["cyclic", "periodic"]) && !not_cyclic,
+        trigger: match () {
+            () if on_write => Trigger::OnWrite,
+            () if any(&["onchange"]) => Trigger::OnChange,
+            () => Trigger::No,
+        },
+        if_active: any(&["ifactive", "baf"]),
+        repeated: any(&["repetition", "repeat"]),
+    })
 }
 
 #[cfg(test)]
@@ -170,28 +172,65 @@ mod tests {
 
     #[test]
     fn send_types_of_many_makers() {
-        let check = |word: &str, want| {
-            assert_eq!(send_type(Some(&Attribute::Text(word.into()))), want, "{word}");
+        let check = |word: &str, want: &str| {
+            let shown = match send_type(Some(&Attribute::Text(word.into()))) {
+                None => "nothing".to_owned(),
+                Some(SendType { cyclic, trigger, if_active, repeated }) => {
+                    let parts = [
+                        (cyclic, "cyclic"),
+                        (trigger == Trigger::OnWrite, "write"),
+                        (trigger == Trigger::OnChange, "change"),
+                        (if_active, "active"),
+                        (repeated, "repeated"),
+                    ];
+                    parts.into_iter().filter(|(there, _)| *there).map(|(_, part)| part).collect::<Vec<_>>().join(" ")
+                }
+            };
+            assert_eq!(shown, want, "{word}");
         };
-        check("Cyclic", SendType::Cyclic);
-        check("cyclic", SendType::Cyclic);
-        check("FixedPeriodic", SendType::Cyclic);
-        check("spontaneous", SendType::OnWrite);
-        check("OnWriteWithRepetition", SendType::OnWrite);
-        check("Event", SendType::OnWrite);
-        check("acyclic", SendType::OnWrite);
-        check("OnChange", SendType::OnChange);
-        check("OnChangeWithRepetition", SendType::OnChange);
-        check("IfActive", SendType::IfActive);
-        check("cyclicIfActive", SendType::IfActive);
-        check("cyclicAndSpontaneous", SendType::CyclicAndOnWrite);
-        check("cyclicAndSpontanWithDelay", SendType::CyclicAndOnWrite);
-        check("EventPeriodic", SendType::CyclicAndOnWrite);
-        check("NoMsgSendType", SendType::None);
-        check("not_used", SendType::None);
-        check("Vector_LeerString", SendType::Unspecified);
-        check(" ", SendType::Unspecified);
-        assert_eq!(send_type(None), SendType::Unspecified);
+        // Vector, messages and signals
+        check("Cyclic", "cyclic");
+        check("OnWrite", "write");
+        check("OnWriteWithRepetition", "write repeated");
+        check("OnChange", "change");
+        check("OnChangeWithRepetition", "change repeated");
+        check("IfActive", "active");
+        check("IfActiveWithRepetition", "active repeated");
+        check("NoMsgSendType", "");
+        check("NoSigSendType", "");
+        check("OnChangeAndIfActive", "change active");
+        check("OnChangeAndIfActiveWithRepetition", "change active repeated");
+        check("CyclicAndIfActive", "cyclic active");
+        // other makers
+        check("cyclicX", "cyclic");
+        check("spontanX", "write");
+        check("spontaneous", "write");
+        check("cyclicIfActive", "active");
+        check("cyclicIfActiveX", "active");
+        check("cyclicIfActiveFast", "active");
+        check("spontanWithDelay", "write");
+        check("spontanWithRepetition", "write repeated");
+        check("cyclicAndSpontanX", "cyclic write");
+        check("cyclicAndSpontaneous", "cyclic write");
+        check("cyclicAndSpontanWithDelay", "cyclic write");
+        check("cyclicIfActiveAndSpontanWD", "write active");
+        check("cyclicWithRepeatOnDemand", "cyclic repeated");
+        check("BAF", "active");
+        check("cyclicAndBAF", "cyclic active");
+        check("FixedPeriodic", "cyclic");
+        check("EnabledPeriodic", "active");
+        check("EventPeriodic", "cyclic write");
+        check("Event", "write");
+        check("acyclic", "write");
+        check("CyclicAndEvent", "cyclic write");
+        check("triggered", "write");
+        check("not_used", "");
+        check("NotUsed", "");
+        check("none", "");
+        check("Vector_LeerString", "nothing");
+        check(" ", "nothing");
+        assert_eq!(send_type(None), None);
+        assert_eq!(send_type(Some(&Attribute::Integer(0))), Some(SendType::default()));
     }
 
     #[test]
@@ -233,7 +272,7 @@ mod tests {
         assert_eq!(ms(Attribute::Float(1e300)), None);
 
         let codec = |kind, size| Codec::new(0, size, ByteOrder::LittleEndian, kind, 0.5, 1.0).unwrap();
-        let start = |kind, size, value| start_value(&codec(kind, size), &value);
+        let start = |kind, size, value| raw_value(&codec(kind, size), &value);
         assert_eq!(start(Kind::Unsigned, 8, Attribute::Float(255.0)), Some(Raw::Unsigned(255)));
         assert_eq!(start(Kind::Unsigned, 8, Attribute::Integer(256)), None);
         assert_eq!(start(Kind::Unsigned, 8, Attribute::Float(0.5)), None);

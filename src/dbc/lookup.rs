@@ -118,7 +118,7 @@ mod tests {
             comment: None,
             signals: vec![],
             groups: vec![],
-            send_type: super::super::SendType::Unspecified,
+            send_type: None,
             cycle_time: None,
             start_delay: std::time::Duration::ZERO,
             attributes: BTreeMap::new(),

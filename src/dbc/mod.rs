@@ -22,5 +22,5 @@ mod token;
 pub use codec::{Codec, EncodeError, Raw};
 pub use lookup::Lookup;
 pub use message::MessageError;
-pub use model::{Attribute, Condition, Database, Group, Message, Node, SendType, Signal};
+pub use model::{Attribute, Condition, Database, Group, Message, Node, SendType, Signal, Trigger};
 pub use parse::parse;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::attribute;
 use super::codec::{Codec, Raw};
 use crate::can::FrameId;
 
@@ -62,7 +63,8 @@ pub struct Message {
     pub signals: Vec<Signal>,
     /// Which signals are present together; group 0 is "always".
     pub groups: Vec<Group>,
-    pub send_type: SendType,
+    /// `GenMsgSendType`; `None` where nothing is said.
+    pub send_type: Option<SendType>,
     /// `GenMsgCycleTime`, defaults included; `None` for 0 or absent.
     pub cycle_time: Option<Duration>,
     /// `GenMsgStartDelayTime`.
@@ -87,23 +89,29 @@ pub struct Condition {
     pub ranges: Vec<(i128, i128)>,
 }
 
-/// How `GenMsgSendType` (message) or `GenSigSendType` (signal) says that something is sent.
+/// How `GenMsgSendType` (message) or `GenSigSendType` (signal) says that something is sent. The default: not at all
+/// (`NoMsgSendType`, and words that no convention knows).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SendType {
-    /// Nothing said.
+pub struct SendType {
+    /// With `GenMsgCycleTime`.
+    pub cyclic: bool,
+    /// At once, besides.
+    pub trigger: Trigger,
+    /// Cyclic while a signal differs from its inactive value.
+    pub if_active: bool,
+    /// What is sent at once is sent again, `GenMsgNrOfRepetition` times.
+    pub repeated: bool,
+}
+
+/// What sends a frame at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trigger {
     #[default]
-    Unspecified,
-    Cyclic,
-    /// On each write (`OnWrite`, `spontaneous`, `Event`).
-    OnWrite,
-    /// On a write that changes the value.
+    No,
+    /// A write that changes the value.
     OnChange,
-    /// `IfActive`: cyclic while a signal differs from its inactive value.
-    IfActive,
-    /// `cyclicAndSpontaneous`, `CyclicAndEvent`.
-    CyclicAndOnWrite,
-    /// `NoMsgSendType` and words that no convention knows.
-    None,
+    /// Each write (`OnWrite`, `spontaneous`, `Event`).
+    OnWrite,
 }
 
 /// One value inside a message, `SG_`.
@@ -130,12 +138,17 @@ pub struct Signal {
     pub group: usize,
     /// `GenSigStartValue`, a raw value.
     pub start_value: Option<Raw>,
-    /// `GenSigSendType`.
-    pub send_type: SendType,
+    /// `GenSigSendType`; `None` where nothing is said.
+    pub send_type: Option<SendType>,
     pub attributes: BTreeMap<String, Attribute>,
 }
 
 impl Signal {
+    /// `GenSigInactiveValue`, a raw value; `None` where the signal has none or can't hold it.
+    pub fn inactive_value(&self) -> Option<Raw> {
+        attribute::raw_value(&self.codec, self.attributes.get("GenSigInactiveValue")?)
+    }
+
     /// Whether an engineering value lies in the DBC's range. The limits are inclusive, and so is what scaling in floating
     /// point does to a value that lies on one (254 × 0.1 is a little more than 25.4).
     pub fn in_range(&self, value: f64) -> bool {
@@ -163,6 +176,23 @@ impl Signal {
 }
 
 impl Message {
+    /// `GenMsgCycleTimeFast`: between repetitions and while active; `None` for 0 or absent.
+    pub fn fast_cycle_time(&self) -> Option<Duration> {
+        attribute::milliseconds(self.attributes.get("GenMsgCycleTimeFast"))
+    }
+
+    /// `GenMsgDelayTime`: shortest time between two frames.
+    pub fn delay_time(&self) -> Duration {
+        attribute::milliseconds(self.attributes.get("GenMsgDelayTime")).unwrap_or_default()
+    }
+
+    /// `GenMsgNrOfRepetition`: how often something is sent again.
+    pub fn repetitions(&self) -> u32 {
+        let number = self.attributes.get("GenMsgNrOfRepetition").and_then(attribute::number);
+        // saturates; 0 for what is no number
+        number.unwrap_or_default() as u32
+    }
+
     /// Whether the signals of a group are present in this payload: every selector is wholly inside it and chooses the group.
     pub fn group_active(&self, group: usize, payload: &[u8]) -> bool {
         self.groups[group].conditions.iter().all(|condition| {

@@ -195,7 +195,7 @@ fn finish(
         let said = notes.get(&line.name).unwrap_or(&nothing);
         let attributes = resolved(said, Default::default(), context.definitions, report);
         let attribute = |name: &str| attributes.get(name).or_else(|| context.signal_defaults.get(name));
-        let start_value = attribute("GenSigStartValue").and_then(|value| attribute::start_value(&codec, value));
+        let start_value = attribute("GenSigStartValue").and_then(|value| attribute::raw_value(&codec, value));
         if start_value.is_none() && attributes.contains_key("GenSigStartValue") {
             report.warn(at, format!("signal {}: GenSigStartValue is no raw value that it can hold", line.name));
         }

@@ -6,22 +6,20 @@ use crate::can::MAX_LEN;
 /// How one of our messages is sent.
 #[derive(Clone, Debug)]
 pub struct Transmission {
-    /// Nanoseconds; `None`: not cyclic.
+    /// Nanoseconds; `None`: not cyclic, or only while active.
     pub period: Option<u64>,
-    /// Nanoseconds of phase that keep equal periods from falling on one moment.
+    /// Nanoseconds of phase that keep the cycles of a bus from falling on one moment.
     pub stagger: u64,
-    /// `GenMsgCycleTimeFast`, nanoseconds: between the repetitions, and while active.
+    /// "IfActive": another cycle while a signal differs from its inactive value.
+    pub active: Option<Active>,
+    /// `GenMsgCycleTimeFast`, nanoseconds: between the repetitions of a frame that was sent at once.
     pub fast_period: Option<u64>,
-    /// `GenMsgNrOfRepetition`: how often a spontaneous frame is sent again.
+    /// `GenMsgNrOfRepetition`: how often a frame that was sent at once is sent again.
     pub repetitions: u32,
     /// `GenMsgDelayTime`, nanoseconds: shortest time between two frames.
     pub delay: u64,
-    /// Nanoseconds from the start of the controller to the first frame.
+    /// `GenMsgStartDelayTime`: nanoseconds from the start of the controller to the first frame.
     pub start_delay: u64,
-    /// "IfActive": cyclic (with `fast_period`, else `period`) only while a signal differs from its inactive value.
-    pub if_active: bool,
-    /// For each signal with an inactive value that counts for `if_active`: ones in `mask` where `bits` counts.
-    pub inactive: Vec<Bits>,
     /// Bytes on the wire (a DLC length).
     pub length: usize,
     /// Payload at start: the start values.
@@ -43,29 +41,46 @@ pub struct Transmission {
 impl Transmission {
     /// Sent with this payload, cyclically where there is a period (nanoseconds), and nothing else.
     pub fn new(length: usize, start: [u8; MAX_LEN], period: Option<u64>) -> Transmission {
-        /// A frame that waited longer than its cycle, or than this, is dropped.
-        const STALE: u64 = 100_000_000;
-        /// A cycle may be late by a tenth of its period, at most by this.
-        const BUDGET: u64 = 10_000_000;
         Transmission {
             period,
             stagger: 0,
+            active: None,
             fast_period: None,
             repetitions: 0,
             delay: 0,
             start_delay: 0,
-            if_active: false,
-            inactive: Vec::new(),
             length,
             start,
             fallback: start,
             when_disarmed: WhenDisarmed::Fallback,
             vital: Vec::new(),
             lease: None,
-            stale: period.map_or(STALE, |period| period.min(STALE)),
-            budget: period.map_or(BUDGET, |period| (period / 10).min(BUDGET)),
+            stale: Transmission::usual_stale(period),
+            budget: Transmission::usual_budget(period),
         }
     }
+
+    /// A frame that waited longer than its cycle, or than 100 ms, is dropped.
+    pub fn usual_stale(period: Option<u64>) -> u64 {
+        period.unwrap_or(u64::MAX).min(100_000_000)
+    }
+
+    /// A cycle may be late by a tenth of its period, at most by 10 ms.
+    pub fn usual_budget(period: Option<u64>) -> u64 {
+        (period.unwrap_or(u64::MAX) / 10).min(10_000_000)
+    }
+}
+
+/// The cycle of a message while it is active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Active {
+    /// Nanoseconds.
+    pub period: u64,
+    /// For each group of signals with inactive values: the group, and those values. The message is active while a group
+    /// that is present has not these bits.
+    pub inactive: Vec<(usize, Bits)>,
+    /// How many frames are still sent once it is inactive, that of the change included.
+    pub last_frames: u32,
 }
 
 /// Some bits of a payload.

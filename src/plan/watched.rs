@@ -121,7 +121,9 @@ impl Plan {
     /// Fills `contracts` and `alarms`, once everything else is there.
     pub fn number(&mut self) {
         let cycles = self.messages.iter().enumerate().filter_map(|(index, message)| match &message.direction {
-            Direction::Output(t) if t.period.is_some() => Some(Contract { of: Timed::Cycle(index), budget: t.budget }),
+            Direction::Output(t) if t.period.is_some() || t.active.is_some() => {
+                Some(Contract { of: Timed::Cycle(index), budget: t.budget })
+            }
             _ => None,
         });
         let routes = self.routes.iter().enumerate();

@@ -93,8 +93,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::dbc::Codec;
     use crate::dbc::codec::ByteOrder;
-    use crate::dbc::{Codec, SendType};
     use crate::quality::Causes;
 
     fn check(kind: Kind, factor: f64, raw: Raw, text: &str) {
@@ -115,7 +115,7 @@ mod tests {
             multiplexor: false,
             group: 0,
             start_value: None,
-            send_type: SendType::Unspecified,
+            send_type: None,
             attributes: BTreeMap::new(),
         };
         let sample = Sample {

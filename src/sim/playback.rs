@@ -192,8 +192,8 @@ fn hash(message: &dbc::Message, signal: &Signal) -> u64 {
 
 fn period(message: &dbc::Message) -> u64 {
     let default = match message.send_type {
-        SendType::Unspecified | SendType::Cyclic | SendType::CyclicAndOnWrite => DEFAULT_PERIOD,
-        SendType::OnWrite | SendType::OnChange | SendType::IfActive | SendType::None => EVENT_PERIOD,
+        None | Some(SendType { cyclic: true, .. }) => DEFAULT_PERIOD,
+        Some(_) => EVENT_PERIOD,
     };
     message.cycle_time.map_or(default, |time| time.as_nanos() as u64).max(SHORTEST_PERIOD)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use canvoy::can::FrameId;
 use canvoy::cli::{decode, encode};
 use canvoy::dbc::codec::{ByteOrder, Kind};
-use canvoy::dbc::{self, Attribute, Codec, Database, Lookup, Message, Raw, SendType, Signal};
+use canvoy::dbc::{self, Attribute, Codec, Database, Lookup, Message, Raw, SendType, Signal, Trigger};
 use canvoy::diagnostic::has_errors;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -464,11 +464,13 @@ fn attributes_mean_what_their_definitions_say() {
         assert_eq!(message.start_delay, Duration::from_millis(delay), "{name}");
         assert_eq!(message.senders, senders, "{name}");
     };
-    check("Cyclic", SendType::Cyclic, Some(2500), 20, &["Ecu"]);
-    check("ByDefault", SendType::None, Some(100_000), 0, &["Ecu", "Tool"]);
-    check("Event", SendType::OnWrite, None, 0, &["Ecu"]);
-    check("ByWord", SendType::IfActive, Some(100_000), 0, &["Ecu"]);
-    check("OutOfEnumeration", SendType::None, Some(100_000), 0, &["Ecu"]);
+    let only = SendType::default();
+    let cyclic_type = Some(SendType { cyclic: true, ..only });
+    check("Cyclic", cyclic_type, Some(2500), 20, &["Ecu"]);
+    check("ByDefault", Some(only), Some(100_000), 0, &["Ecu", "Tool"]);
+    check("Event", Some(SendType { trigger: Trigger::OnWrite, ..only }), None, 0, &["Ecu"]);
+    check("ByWord", Some(SendType { if_active: true, ..only }), Some(100_000), 0, &["Ecu"]);
+    check("OutOfEnumeration", Some(only), Some(100_000), 0, &["Ecu"]);
     let cyclic = message(&database, "Cyclic");
     assert_eq!(cyclic.comment.as_deref(), Some("Sent every 2.5 ms"));
     assert_eq!(cyclic.attributes["GenMsgSendType"], Attribute::Enum { index: 0, word: "cyclic".into() });
@@ -477,8 +479,8 @@ fn attributes_mean_what_their_definitions_say() {
     let starts: Vec<_> = cyclic.signals.iter().map(|signal| signal.start_value).collect();
     let unsigned = |raw| Some(Raw::Unsigned(raw));
     assert_eq!(starts, [unsigned(4), unsigned(5), None, None, Some(Raw::Signed(-3))]);
-    assert_eq!(signal(cyclic, "Start").send_type, SendType::OnChange);
-    assert_eq!(signal(cyclic, "StartFloat").send_type, SendType::Cyclic);
+    assert_eq!(signal(cyclic, "Start").send_type, Some(SendType { trigger: Trigger::OnChange, ..only }));
+    assert_eq!(signal(cyclic, "StartFloat").send_type, cyclic_type);
     assert_eq!(signal(message(&database, "Event"), "S").start_value, unsigned(0));
 }
 

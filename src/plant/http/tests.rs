@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::can::{FrameId, MAX_LEN};
 use crate::dbc::codec::{ByteOrder, Kind};
-use crate::dbc::{self, Codec, SendType};
+use crate::dbc::{self, Codec};
 use crate::plan::{Bus, Direction, Interface, Message, Plan, Reception, Tag, Transmission};
 use crate::plant::Plant;
 use crate::quality::Causes;
@@ -144,7 +144,7 @@ fn message(name: &str, id: FrameId, signals: Vec<dbc::Signal>) -> dbc::Message {
         comment: None,
         signals,
         groups: vec![dbc::Group::default()],
-        send_type: SendType::Cyclic,
+        send_type: None,
         cycle_time: Some(Duration::from_millis(100)),
         start_delay: Duration::ZERO,
         attributes: BTreeMap::new(),
@@ -164,7 +164,7 @@ fn signal(name: &str, start: u16, size: u8, factor: f64, range: Option<(f64, f64
         multiplexor: false,
         group: 0,
         start_value: None,
-        send_type: SendType::Unspecified,
+        send_type: None,
         attributes: BTreeMap::new(),
     }
 }
