@@ -6,6 +6,7 @@ pub mod controller;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod monitor;
 pub mod operate;
 pub mod plant;
 pub mod run;
@@ -60,6 +61,7 @@ enum Command {
     Decode(decode::Args),
     Encode(encode::Args),
     Status(status::Args),
+    Monitor(monitor::Args),
     Arm(operate::ArmArgs),
     Disarm(operate::DisarmArgs),
     Local(operate::LocalArgs),
@@ -106,6 +108,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tags(args) => tags::run(args),
         Command::Decode(args) => decode::run(args),
         Command::Encode(args) => encode::run(args),
+        Command::Monitor(args) => monitor::run(args),
         Command::Status(args) => status::run(args),
         Command::Arm(args) => operate::arm(args),
         Command::Disarm(args) => operate::disarm(args),
@@ -152,7 +155,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant check tags decode encode status arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant check tags decode encode status monitor arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -186,6 +189,7 @@ mod tests {
             "canvoy release --all",
             "canvoy route drive off",
             "canvoy status --json",
+            "canvoy monitor --bus line",
             "canvoy acceptance --hours 24 plant.toml --json r.json",
             "canvoy version",
         ] {

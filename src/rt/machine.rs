@@ -285,6 +285,8 @@ impl Machine {
         self.store.add_bus(bus, BusWord::ReceivedFrames, 1);
         self.store.add_bus(bus, BusWord::ReceivedBytes, frame.payload().len() as u64);
         self.step(now, Event::Received { bus, frame, source_time });
+        // after what must be quick
+        self.store.publish(bus, frame, source_time, false);
     }
 
     /// Takes one batch from a data socket.

@@ -1,5 +1,6 @@
 //! What is where in the store's memory, in 64-bit words.
 
+use super::ring::{SLOT_WORDS, SLOTS};
 use crate::plan::Plan;
 use crate::quality::{Cause, Causes};
 
@@ -66,6 +67,8 @@ pub enum Word {
     Commands,
     /// Commands that the real-time thread refused.
     CommandsRefused,
+    /// Frames that went into the broadcast ring.
+    Published,
     /// Nanoseconds: the sum of what [`Word::Lateness`] counts.
     LatenessSum,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
@@ -410,7 +413,7 @@ impl Layout {
     }
 
     pub fn words(self) -> usize {
-        self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
+        self.ring() + SLOTS * SLOT_WORDS
     }
 
     pub fn bytes(self) -> usize {
@@ -459,6 +462,11 @@ impl Layout {
     pub fn marks(self, tag: usize) -> (usize, u32) {
         assert!(tag < self.tags, "tag out of the plan");
         (self.marks_start() + tag / MARKS_PER_WORD, (tag % MARKS_PER_WORD * 8) as u32)
+    }
+
+    /// First word of the broadcast ring.
+    pub fn ring(self) -> usize {
+        self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
     }
 
     fn records_start(self) -> usize {

@@ -8,6 +8,7 @@ pub mod layout;
 pub mod memory;
 pub mod reader;
 pub mod record;
+pub mod ring;
 pub mod writer;
 
 pub use layout::Layout;

@@ -9,6 +9,7 @@ use super::layout::{
 };
 use super::memory::Memory;
 use super::record::{self, Record};
+use super::ring::{Next, Position};
 use crate::quality::{Cause, Causes};
 
 /// How often a record is tried before it counts as unreadable. The writer holds it for well under a microsecond; a
@@ -188,6 +189,17 @@ impl Reader {
             let (until, bits) = (words[1].load(Ordering::Relaxed), words[2].load(Ordering::Relaxed));
             Some(Force { tag: tag as usize, until, bits })
         })
+    }
+
+    /// A position in the broadcast ring: what is published from now on.
+    pub fn follow(&self) -> Position {
+        Position::now(self.at(Word::Published as usize))
+    }
+
+    /// The next frame of the broadcast ring.
+    pub fn next(&self, position: &mut Position) -> Next {
+        let written = self.memory.words()[Word::Published as usize].load(Ordering::Acquire);
+        position.next(&self.memory.words()[self.layout.ring()..], written)
     }
 
     /// The marks of a tag.

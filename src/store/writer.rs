@@ -9,6 +9,8 @@ use super::layout::{
 };
 use super::memory::Memory;
 use super::record::{self, Record};
+use super::ring;
+use crate::can::Frame;
 use crate::quality::{Cause, Causes};
 
 /// Writes records and counters. There is one per store.
@@ -181,6 +183,13 @@ impl Writer {
     /// Empties a slot of the table of forces.
     pub fn clear_force(&mut self, slot: usize) {
         self.word(self.layout.force(slot)).store(0, Ordering::Release);
+    }
+
+    /// Puts a frame into the broadcast ring.
+    pub fn publish(&mut self, bus: usize, frame: &Frame, time: u64, sent: bool) {
+        let number = self.word(Word::Published as usize).load(Ordering::Relaxed);
+        ring::write(&self.memory.words()[self.layout.ring()..], number, bus, frame, time, sent);
+        self.word(Word::Published as usize).store(number + 1, Ordering::Release);
     }
 
     /// Sets or clears one of the [`Marks`] of a tag.
