@@ -7,7 +7,7 @@ use canvoy::candump::{self, Content};
 use canvoy::command::{self, Change, Value, Write};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::{Control, Event, Now, Sent, Transmit};
-use canvoy::plan::{Alarm, BusIndex, MessageIndex, Plan, TagIndex};
+use canvoy::plan::{Alarm, Bits, BusIndex, MessageIndex, Plan, TagIndex};
 use canvoy::sample;
 use canvoy::store::layout::{BusState, BusWord, MessageWord, Word};
 use canvoy::store::{Layout, Memory, Reader, Writer};
@@ -141,6 +141,17 @@ impl Bench {
         self.command(Change::Patch(patch))
     }
 
+    /// Holds a tag at an engineering value, whether the plan lets people do that or not.
+    pub fn force(&mut self, name: &str, value: f64, seconds: f64) -> Result<Vec<String>, String> {
+        let tag = self.tag(name);
+        let codec = &self.plan.signal(tag).codec;
+        let (raw, mut bits) = (codec.to_raw(value).unwrap(), Bits::NONE);
+        codec.mask(&mut bits.mask);
+        codec.insert(raw, &mut bits.bits).unwrap();
+        let until = self.now + (seconds * 1e9) as u64;
+        self.command(Change::Force { tag, bits, raw: raw.bits(), until })
+    }
+
     pub fn bus(&self, name: &str) -> BusIndex {
         self.plan.buses.iter().position(|bus| bus.name == name).unwrap_or_else(|| panic!("no bus {name}"))
     }
@@ -197,6 +208,9 @@ impl Bench {
     /// - `is TAG VALUE CAUSE`: value (`-` for none) and shown cause
     /// - `causes TAG {Late, Lost}`: all causes
     /// - `state BUS WORD`: the bus changes its state
+    /// - `slot N TAG VALUE CAUSE`: as `is`, of a J1939 source in order of appearance
+    /// - `lost BUS N`: frames were lost
+    /// - `force TAG VALUE SECONDS`, `release TAG`, `release`: forces of received tags
     /// - `write TAG VALUE`: the plant writes an engineering value
     /// - `on ALARM`, `off ALARM`: the alarm is active or not: `late b.Status`, see [`Bench::alarm_named`]
     /// - `count MESSAGE WORD N`: a word of a message, `count b.Status TooSoon 2`
@@ -220,6 +234,23 @@ impl Bench {
                 ("quiet", []) => assert_eq!(self.log, [], "{place}"),
                 ("clear", []) => self.log.clear(),
                 ("is", [tag, value, cause]) => assert_eq!(self.show(tag, 0), format!("{value} {cause}"), "{place}"),
+                ("slot", [slot, tag, value, cause]) => {
+                    let found = self.show(tag, slot.parse().unwrap());
+                    assert_eq!(found, format!("{value} {cause}"), "{place}");
+                }
+                ("lost", [bus, frames]) => {
+                    let event = Event::Lost { bus: self.bus(bus), frames: frames.parse().unwrap() };
+                    self.step(event);
+                }
+                ("force", [tag, value, seconds]) => {
+                    let (value, seconds): (f64, f64) = (value.parse().unwrap(), seconds.parse().unwrap());
+                    let done = self.force(tag, value, seconds);
+                    done.unwrap_or_else(|refusal| panic!("{place}: {refusal}"));
+                }
+                ("release", tags) => {
+                    let done = self.command(Change::Release(tags.first().map(|tag| self.tag(tag))));
+                    done.unwrap_or_else(|refusal| panic!("{place}: {refusal}"));
+                }
                 ("causes", [tag, ..]) => {
                     assert_eq!(self.causes(tag, 0), rest[tag.len()..].trim(), "{place}");
                 }

@@ -79,3 +79,88 @@ fn a_bus_that_was_never_there_is_gone() {
     let b = Bench::unplugged(TOML, &[("line.dbc", LINE), ("cell.dbc", CELL)]);
     b.check("cell.Pose.X", "- interface_gone");
 }
+
+/// What deadlines, branches, sources, losses and forces need.
+const ALL: &str = r#"VERSION ""
+NS_ :
+BS_:
+BU_: Us Drive
+BO_ 256 Status: 8 Drive
+ SG_ Speed : 0|16@1+ (0.5,0) [0|6000] "rpm" Us
+ SG_ Mode : 16|8@1+ (1,0) [0|0] "" Us
+BO_ 257 Power: 2 Drive
+ SG_ DrivePower : 0|2@1+ (1,0) [0|0] "" Us
+ SG_ Voltage : 8|8@1+ (0.1,0) [0|25] "V" Us
+BO_ 258 Event: 2 Drive
+ SG_ Code : 0|8@1+ (1,0) [0|0] "" Us
+ SG_ Level : 8|8@1+ (1,0) [0|0] "" Us
+BO_ 259 Motor: 8 Drive
+ SG_ Torque : 0|8@1+ (1,0) [0|0] "" Us
+BO_ 512 Pages: 8 Drive
+ SG_ Page M : 0|8@1+ (1,0) [0|0] "" Us
+ SG_ Common : 8|8@1+ (1,0) [0|0] "" Us
+ SG_ A m0 : 16|8@1+ (1,0) [0|0] "" Us
+ SG_ B m1 : 16|8@1+ (1,0) [0|0] "" Us
+BO_ 513 Counted: 2 Drive
+ SG_ Level2 : 0|8@1+ (1,0) [0|0] "" Us
+ SG_ Count : 8|4@1+ (1,0) [0|0] "" Us
+BO_ 514 Summed: 3 Drive
+ SG_ Page2 M : 0|8@1+ (1,0) [0|0] "" Us
+ SG_ C m0 : 8|8@1+ (1,0) [0|0] "" Us
+ SG_ D m1 : 8|8@1+ (1,0) [0|0] "" Us
+ SG_ Sum : 16|8@1+ (1,0) [0|0] "" Us
+BO_ 2364540158 Engine: 8 Drive
+ SG_ Rpm : 24|16@1+ (0.125,0) [0|8031.875] "rpm" Us
+BA_DEF_ BO_ "GenMsgCycleTime" INT 0 65535;
+BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","reserved","J1939PG";
+BA_DEF_DEF_ "GenMsgCycleTime" 0;
+BA_DEF_DEF_ "VFrameFormat" "StandardCAN";
+BA_ "GenMsgCycleTime" BO_ 256 100;
+BA_ "GenMsgCycleTime" BO_ 257 20;
+BA_ "GenMsgCycleTime" BO_ 513 100;
+BA_ "GenMsgCycleTime" BO_ 2364540158 20;
+BA_ "VFrameFormat" BO_ 2364540158 3;
+VAL_ 257 DrivePower 0 "Off" 1 "On" 2 "Error" 3 "SNA";
+"#;
+
+const ALL_TOML: &str = r#"
+[bus.b]
+interface = "can0"
+dbc = ["b.dbc"]
+node = "Us"
+j1939_sources = 2
+message.Motor = { timeout_ms = 50, expected_when = "b.Power.DrivePower == 'On'", shortest_interval_ms = 2.5 }
+message.Pages = { timeout_ms = 100, branch_timeout_ms = 300 }
+message.Counted = { timeout_ms = 250 }
+[bus.b.protection.Counted]
+scheme = "plain"
+counter = "Count"
+[bus.b.protection.Summed]
+scheme = "plain"
+checksum = "Sum"
+algorithm = "sum"
+"#;
+
+fn check(name: &str, script: &str) {
+    let mut b = Bench::new(ALL_TOML, &[("b.dbc", ALL)]);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| b.play(script)));
+    if let Err(panic) = result {
+        let text = panic.downcast_ref::<String>().cloned();
+        panic!("{name}: {}", text.unwrap_or_else(|| panic.downcast_ref::<&str>().unwrap_or(&"?").to_string()));
+    }
+}
+
+/// `=== what`, and a script.
+#[test]
+fn receiving() {
+    let mut failed = Vec::new();
+    let cases = include_str!("../fixtures/control/receive.txt");
+    for case in cases.split("=== ").skip(1) {
+        let (name, script) = case.split_once('\n').unwrap();
+        if std::panic::catch_unwind(|| check(name, script)).is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(cases.matches("=== ").count() > 30);
+    assert!(failed.is_empty(), "{failed:#?}");
+}

@@ -2,6 +2,8 @@
 
 use crate::can::MAX_LEN;
 use crate::plan::{Bits, Direction, Plan, TagIndex};
+use crate::quality::Cause;
+use crate::store::Record;
 use crate::store::layout::FORCES;
 
 /// What the last good frame had.
@@ -19,6 +21,17 @@ impl Real {
         let mut real = Real { length: bytes.len(), payload: [0; MAX_LEN] };
         real.payload[..bytes.len()].copy_from_slice(bytes);
         real
+    }
+
+    /// Puts this, which has forces in it, in the place of what a record shows.
+    pub fn show(&self, real: &Real, record: &mut Record) {
+        (record.payload, record.length) = (self.payload, self.length);
+        if self.length > real.length {
+            // what a force has lengthened, the frame did not have
+            record.causes = record.causes.with(Cause::NeverReceived);
+        } else if record.count > 0 {
+            record.causes = record.causes.without(Cause::NeverReceived);
+        }
     }
 }
 
@@ -46,8 +59,7 @@ struct Forced {
 impl Forces {
     pub fn new(plan: &Plan) -> Forces {
         let inputs = plan.messages.iter().filter(|message| matches!(message.direction, Direction::Input(_)));
-        let forcible = inputs.filter(|message| plan.tags[message.tags.clone()].iter().any(|tag| tag.forcible));
-        let sources = forcible.map(|message| message.sources).max().unwrap_or(0);
+        let sources = inputs.map(|message| message.sources).max().unwrap_or(0);
         let real = vec![Real::EMPTY; FORCES * sources].into_boxed_slice();
         Forces { forced: Vec::with_capacity(FORCES), real, sources, rows: [None; FORCES] }
     }

@@ -16,8 +16,8 @@ use crate::plan::{Alarm, Bits, Direction, MessageIndex, Plan, TagIndex};
 use crate::protection::{Checker, Status};
 use crate::quality::{Cause, Causes};
 use crate::sample::{self, Sample};
+use crate::store::Writer;
 use crate::store::layout::{BusWord, Marks, MessageWord, Word};
-use crate::store::{Record, Writer};
 use branches::Branches;
 use expect::Expectation;
 use expiry::Expiry;
@@ -210,9 +210,11 @@ impl Inputs {
         let first = input.record(slot, 0);
         if !std::mem::replace(&mut input.slots[slot].seen, true) && input.branches.is_some() {
             // those that are in the frame follow
-            for group in 1..input.message.groups.len() {
-                let unseen = Record { causes: Causes::of(Cause::BranchNotSeen), ..Record::EMPTY };
-                store.record(first + group, &Record { id_bits: frame.id.bits(), ..unseen });
+            for record in first + 1..first + input.message.groups.len() {
+                let mut unseen = store.load(record);
+                unseen.causes = Causes::of(Cause::BranchNotSeen);
+                unseen.id_bits = frame.id.bits();
+                store.record(record, &unseen);
             }
         }
         let (epoch, mut recovered, forced) = (self.losses.epoch(input.bus), false, input.forced > 0);
@@ -237,6 +239,10 @@ impl Inputs {
                     let real = *real;
                     let shown = self.forces.apply((message, group), &real);
                     store.received(first + group, id_bits, source_time, now.monotonic, &shown.payload[..shown.length]);
+                    if shown.length > real.length {
+                        // what the force has lengthened, the frame did not have
+                        store.set_causes(first + group, Causes::of(Cause::NeverReceived));
+                    }
                 }
             }
         }
@@ -330,8 +336,7 @@ impl Inputs {
                 *real = Real::of(record.bytes());
             }
             let real = *real;
-            let shown = self.forces.apply(group, &real);
-            (record.payload, record.length) = (shown.payload, shown.length);
+            self.forces.apply(group, &real).show(&real, &mut record);
             store.record(index, &record);
         }
         self.change(message);
@@ -353,8 +358,7 @@ impl Inputs {
             let index = input.record(slot, group.1);
             let Some(real) = self.forces.real(group, slot).map(|real| *real) else { continue };
             let mut record = store.load(index);
-            let shown = self.forces.apply(group, &real);
-            (record.payload, record.length) = (shown.payload, shown.length);
+            self.forces.apply(group, &real).show(&real, &mut record);
             store.record(index, &record);
         }
         self.forces.tidy(group);
