@@ -15,7 +15,7 @@ mod transmit;
 
 use crate::bus::error_frame::ErrorFrame;
 use crate::can::{Frame, FrameId};
-use crate::command::{Change, Denied};
+use crate::command::{Change, Denied, Patch};
 use crate::dbc::Lookup;
 use crate::plan::{BusIndex, ContractIndex, Direction, MessageIndex, Plan, RouteIndex};
 use crate::store::Writer;
@@ -26,7 +26,7 @@ pub use life::Wish;
 pub use queue::Transmit;
 use receive::Inputs;
 use route::{Arrival, Routes};
-use transmit::Outputs;
+use transmit::{Outputs, Written};
 
 /// The time of an event, as the loop read it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub enum Key {
 /// What became of a frame that was handed to its bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It was taken, and the call returned at this moment (CLOCK_MONOTONIC nanoseconds; any where no contract asks).
+    /// It was taken, and the call returned at this moment (CLOCK_MONOTONIC nanoseconds).
     At(u64),
     /// The queue behind is full (ENOBUFS, EAGAIN): later.
     Busy,
@@ -212,7 +212,10 @@ impl Control {
             Change::Patch(ref patch) => {
                 let changed = self.authority.write(now, patch.message, &patch.bits, store)?;
                 let composed = self.authority.compose(patch.message);
-                self.outputs.written(now, patch, changed, &composed, store, transmit);
+                let Patch { message, immediate, repeated, .. } = *patch;
+                let written = Written { message, changed, immediate, repeated, link: None };
+                store.add(Word::Writes, 1);
+                self.outputs.written(now, written, &composed, store, transmit);
                 Ok(())
             }
             Change::Renew(message) => self.authority.renew(now, message),
@@ -254,8 +257,7 @@ impl Control {
                         transmit.remove_first(bus);
                         continue;
                     }
-                    let length = outgoing.frame.len();
-                    outgoing.frame.payload_mut().copy_from_slice(&composed.payload[..length]);
+                    self.outputs.fill(message, &composed, &mut outgoing.frame);
                 }
                 match send(bus, outgoing) {
                     Sent::At(moment) => {
@@ -288,11 +290,16 @@ impl Control {
         store.add_bus(bus, BusWord::TransmittedFrames, 1);
         store.add_bus(bus, BusWord::TransmittedBytes, outgoing.frame.payload().len() as u64);
         match outgoing.key {
-            Key::Message(message) => self.outputs.sent(message, now, &self.authority.compose(message), store),
+            Key::Message(message) => {
+                self.outputs.sent(message, now, moment, &self.authority.compose(message), store);
+            }
             Key::Route(route) => store.add_route(route, RouteWord::Passed, 1),
         }
-        if let Some(contract) = outgoing.contract {
-            self.outputs.measured(contract, moment.saturating_sub(outgoing.began), now, store);
+        if let Some(contract) = outgoing.contract
+            && self.outputs.measured(contract, moment.saturating_sub(outgoing.began), now, store)
+            && let Key::Message(message) = outgoing.key
+        {
+            self.authority.overrun(now, message, store);
         }
     }
 

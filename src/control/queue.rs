@@ -9,6 +9,8 @@
 //! Every frame that is pushed is sent, replaced by a newer one of its message, or dropped and counted by reason. A kernel
 //! queue that stays full (ENOBUFS: nobody acknowledges, or the bus is overloaded) costs one call per [`LONGEST_PAUSE`].
 
+use std::collections::VecDeque;
+
 use super::due::Due;
 use super::{Key, Now, Outgoing};
 use crate::can::{Frame, FrameId};
@@ -33,7 +35,7 @@ pub struct Transmit {
     /// By route: a newer frame takes the place of an older one with the same identifier.
     newest_wins: Box<[bool]>,
     /// Buses whose queue is to be tried; each at most once.
-    ready: Vec<BusIndex>,
+    ready: VecDeque<BusIndex>,
     /// Of bus b: when a full kernel queue is tried again; at `buses + b`: when the alarm ends.
     due: Due,
     alarms: Box<[Option<AlarmIndex>]>,
@@ -78,7 +80,7 @@ impl Transmit {
             queues: buses.collect(),
             waiting: vec![NONE; plan.messages.len()].into(),
             newest_wins: plan.routes.iter().map(|route| route.newest_wins).collect(),
-            ready: Vec::with_capacity(plan.buses.len()),
+            ready: VecDeque::with_capacity(plan.buses.len()),
             due: Due::new(2 * plan.buses.len()),
             alarms: (0..plan.buses.len()).map(|bus| plan.alarm(Alarm::TransmitDropped(bus))).collect(),
         }
@@ -157,7 +159,7 @@ impl Transmit {
 
     /// A bus whose queue is to be tried now.
     pub(super) fn take_ready(&mut self) -> Option<BusIndex> {
-        let bus = self.ready.pop()?;
+        let bus = self.ready.pop_front()?;
         self.queues[bus].ready = false;
         Some(bus)
     }
@@ -227,7 +229,7 @@ impl Transmit {
     fn make_ready(&mut self, bus: BusIndex) {
         let queue = &mut self.queues[bus];
         if !std::mem::replace(&mut queue.ready, true) {
-            self.ready.push(bus);
+            self.ready.push_back(bus);
         }
     }
 

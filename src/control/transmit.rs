@@ -1,16 +1,22 @@
-//! Our own messages: cycles from absolute deadlines, writes of the plant, what the store shows of them.
+//! Our own messages: what sends them, their counters and checksums, what the store shows of them, and their times.
+
+mod schedule;
 
 use std::sync::Arc;
 
 use super::authority::{Authority, Composed};
+use super::due::Due;
 use super::{Key, Now, Outgoing, Transmit};
 use crate::can::{Frame, MAX_LEN};
-use crate::command::Patch;
 use crate::dbc;
-use crate::plan::{Alarm, AlarmIndex, ContractIndex, Direction, Immediate, MessageIndex, Plan, Timed};
+use crate::plan::{
+    Alarm, AlarmIndex, Bits, ContractIndex, Direction, Immediate, MessageIndex, Plan, Timed, Transmission,
+};
+use crate::protection::Protector;
 use crate::quality::Cause;
 use crate::store::layout::Word;
 use crate::store::{Record, Writer};
+use schedule::{Leave, Schedule};
 
 /// The alarm "a time was missed" ends so many nanoseconds after the last one.
 const ALARM_TIME: u64 = 60_000_000_000;
@@ -19,8 +25,8 @@ pub(super) struct Outputs {
     outputs: Vec<Output>,
     /// By message of the plan: index into `outputs`.
     by_message: Vec<Option<usize>>,
-    /// Of the cycles.
-    next_due: u64,
+    /// By output: [`Schedule::next`].
+    due: Due,
     /// By contract: nanoseconds.
     budgets: Box<[u64]>,
     overrun: Option<AlarmIndex>,
@@ -38,13 +44,31 @@ struct Output {
     message: Arc<dbc::Message>,
     first_record: usize,
     frame: Frame,
-    /// The payload of the last frame that has left.
+    /// What the last frame that has left carried, without counter and checksum.
     carried: [u8; MAX_LEN],
-    /// Nanoseconds; `None`: not cyclic.
-    period: Option<u64>,
-    /// CLOCK_MONOTONIC of the next cycle; `u64::MAX` for never.
-    due: u64,
+    schedule: Schedule,
+    /// It is never sent by a cycle.
+    spontaneous: bool,
+    /// For each group with inactive values: these.
+    inactive: Box<[(usize, Bits)]>,
+    protector: Option<Protector>,
+    /// For each link to it: its contract, and the stamp of the value that has not left yet (CLOCK_MONOTONIC nanoseconds;
+    /// `u64::MAX`: none).
+    links: Box<[(ContractIndex, u64)]>,
     sent: u64,
+}
+
+/// What a write or a link has done to a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub message: MessageIndex,
+    /// It carries another value than before.
+    pub changed: bool,
+    pub immediate: Immediate,
+    /// The repetitions follow.
+    pub repeated: bool,
+    /// The contract of the link that did it, and the stamp of its source (CLOCK_MONOTONIC nanoseconds).
+    pub link: Option<(ContractIndex, u64)>,
 }
 
 impl Outputs {
@@ -52,41 +76,19 @@ impl Outputs {
         let mut outputs = Vec::new();
         let mut by_message = Vec::with_capacity(plan.messages.len());
         for (index, message) in plan.messages.iter().enumerate() {
-            let Direction::Output(transmission) = &message.direction else {
-                by_message.push(None);
-                continue;
+            let output = match &message.direction {
+                Direction::Output(transmission) => Output::new(plan, index, transmission, start),
+                Direction::Input(_) => None,
             };
-            let dbc = &message.message;
-            let bytes = &transmission.start[..transmission.length];
-            let frame = if dbc.fd { Frame::fd(dbc.id, bytes) } else { Frame::classic(dbc.id, bytes) };
-            // the configuration has refused lengths that no frame can have
-            let Some(frame) = frame else {
-                by_message.push(None);
-                continue;
-            };
-            by_message.push(Some(outputs.len()));
-            outputs.push(Output {
-                index,
-                bus: message.bus,
-                stale: transmission.stale,
-                contract: plan.contract(Timed::Cycle(index)),
-                message: dbc.clone(),
-                first_record: message.first_record,
-                frame,
-                carried: transmission.start,
-                period: transmission.period.filter(|period| *period > 0),
-                due: match transmission.period {
-                    Some(period) if period > 0 => start.monotonic.saturating_add(transmission.start_delay),
-                    _ => u64::MAX,
-                },
-                sent: 0,
-            });
+            by_message.push(output.is_some().then_some(outputs.len()));
+            outputs.extend(output);
         }
-        let next_due = outputs.iter().map(|o| o.due).min().unwrap_or(u64::MAX);
+        let mut due = Due::new(outputs.len());
+        outputs.iter().enumerate().for_each(|(index, output)| due.set(index, output.schedule.next()));
         Outputs {
             outputs,
             by_message,
-            next_due,
+            due,
             budgets: plan.contracts.iter().map(|contract| contract.budget).collect(),
             overrun: plan.alarm(Alarm::Overrun),
             overrun_ends: u64::MAX,
@@ -100,7 +102,7 @@ impl Outputs {
         }
     }
 
-    /// Sends what is due. A cycle keeps its phase whatever happens: a missed one is skipped, never made up for.
+    /// Sends what is due.
     pub fn timer(&mut self, now: Now, authority: &Authority, store: &mut Writer, transmit: &mut Transmit) {
         if now.monotonic >= self.overrun_ends {
             self.overrun_ends = u64::MAX;
@@ -108,49 +110,50 @@ impl Outputs {
                 store.alarm(alarm, false, 0, now.realtime);
             }
         }
-        if now.monotonic < self.next_due {
-            return;
-        }
-        let mut next = u64::MAX;
-        for output in &mut self.outputs {
-            if let Some(period) = output.period
-                && output.due <= now.monotonic
-            {
-                let due = output.due;
-                let late = now.monotonic - due;
+        while let Some((index, _)) = self.due.take(now.monotonic) {
+            let output = &mut self.outputs[index];
+            let leave = output.schedule.timer(now.monotonic);
+            self.due.set(index, output.schedule.next());
+            let Some(leave) = leave else { continue };
+            if let Leave::Cycle { moment, period } = leave {
+                let late = now.monotonic - moment;
                 store.lateness(late);
                 if late > period / 2 {
                     store.add(Word::Overruns, 1);
                 }
-                output.due += period * (late / period + 1);
-                output.send(now, Some(due), &authority.compose(output.index), store, transmit);
             }
-            next = next.min(output.due);
+            output.send(now, leave, &authority.compose(output.index), store, transmit);
         }
-        self.next_due = next;
     }
 
-    /// A write of the plant was taken, and made a difference or not: the next frame carries it, or one at once.
+    /// A write of the plant or a link was taken: the next frame carries it, or one at once.
     pub fn written(
         &mut self,
         now: Now,
-        patch: &Patch,
-        changed: bool,
+        written: Written,
         composed: &Composed,
         store: &mut Writer,
         transmit: &mut Transmit,
     ) {
-        let Some(index) = self.by_message.get(patch.message).copied().flatten() else { return };
+        let Some(index) = self.by_message.get(written.message).copied().flatten() else { return };
         let output = &mut self.outputs[index];
-        store.add(Word::Writes, 1);
-        output.show(now, composed, store);
-        let at_once = match patch.immediate {
+        if let (Some((contract, stamp)), true) = (written.link, written.changed) {
+            let known = output.links.iter_mut().find(|(known, _)| *known == contract);
+            // the oldest value that waits counts
+            known.into_iter().for_each(|(_, waiting)| *waiting = stamp.min(*waiting));
+        }
+        let at_once = match written.immediate {
             Immediate::No => false,
-            Immediate::OnChange => changed,
+            Immediate::OnChange => written.changed,
             Immediate::OnWrite => true,
         };
-        if at_once {
-            output.send(now, None, composed, store, transmit);
+        output.show(now, composed, store);
+        // both look: a write may do both
+        let now_active = output.activity(now, composed);
+        let leaves = at_once && output.schedule.at_once(now.monotonic, written.repeated) || now_active;
+        self.due.set(index, output.schedule.next());
+        if leaves {
+            output.send(now, Leave::AtOnce, composed, store, transmit);
         }
     }
 
@@ -167,45 +170,118 @@ impl Outputs {
         let Some(index) = self.by_message.get(message).copied().flatten() else { return };
         let output = &mut self.outputs[index];
         output.show(now, composed, store);
-        if output.period.is_none() && output.sent > 0 && output.carried != composed.payload {
-            output.send(now, None, composed, store, transmit);
+        let mut leaves = output.activity(now, composed);
+        if output.spontaneous && output.sent > 0 && output.carried != composed.payload {
+            leaves |= output.schedule.at_once(now.monotonic, false);
+        }
+        self.due.set(index, output.schedule.next());
+        if leaves {
+            output.send(now, Leave::AtOnce, composed, store, transmit);
         }
     }
 
-    /// A frame of a message has left.
-    pub fn sent(&mut self, message: MessageIndex, now: Now, composed: &Composed, store: &mut Writer) {
-        let Some(output) = self.by_message[message].map(|index| &mut self.outputs[index]) else { return };
+    /// Puts what a message carries into its frame that is about to leave.
+    pub fn fill(&self, message: MessageIndex, composed: &Composed, frame: &mut Frame) {
+        let length = frame.len();
+        frame.payload_mut().copy_from_slice(&composed.payload[..length]);
+        if let Some(index) = self.by_message[message] {
+            self.outputs[index].protect(frame.payload_mut());
+        }
+    }
+
+    /// A frame of a message has left, and the call returned at `moment` (CLOCK_MONOTONIC nanoseconds).
+    pub fn sent(&mut self, message: MessageIndex, now: Now, moment: u64, composed: &Composed, store: &mut Writer) {
+        let Some(index) = self.by_message[message] else { return };
+        let output = &mut self.outputs[index];
         output.sent += 1;
         output.carried = composed.payload;
         output.show(now, composed, store);
+        if let Some(protector) = &mut output.protector {
+            protector.sent();
+        }
+        for link in 0..output.links.len() {
+            let (contract, stamp) = self.outputs[index].links[link];
+            if stamp != u64::MAX {
+                self.outputs[index].links[link].1 = u64::MAX;
+                self.measured(contract, moment.saturating_sub(stamp), now, store);
+            }
+        }
     }
 
-    /// Records what a contract has taken, in nanoseconds.
-    pub fn measured(&mut self, contract: ContractIndex, took: u64, now: Now, store: &mut Writer) {
-        if store.contract(contract, took, self.budgets[contract], now.realtime) {
+    /// Records what a contract has taken, in nanoseconds; whether that was more than its budget.
+    pub fn measured(&mut self, contract: ContractIndex, took: u64, now: Now, store: &mut Writer) -> bool {
+        let overrun = store.contract(contract, took, self.budgets[contract], now.realtime);
+        if overrun {
             if let Some(alarm) = self.overrun {
                 store.alarm(alarm, true, contract as u64, now.realtime);
             }
             self.overrun_ends = now.monotonic.saturating_add(ALARM_TIME);
         }
+        overrun
     }
 
     pub fn next_due(&self) -> u64 {
-        self.next_due.min(self.overrun_ends)
+        self.due.next().min(self.overrun_ends)
     }
 }
 
 impl Output {
-    /// Gives a frame to the queue of its bus. `due`: the moment of the cycle.
-    fn send(&mut self, now: Now, due: Option<u64>, composed: &Composed, store: &mut Writer, transmit: &mut Transmit) {
+    fn new(plan: &Plan, index: MessageIndex, transmission: &Transmission, start: Now) -> Option<Output> {
+        let planned = &plan.messages[index];
+        let message = &planned.message;
+        let bytes = &transmission.start[..transmission.length];
+        // the configuration has refused lengths that no frame can have
+        let frame = if message.fd { Frame::fd(message.id, bytes) } else { Frame::classic(message.id, bytes) }?;
+        let inactive: Box<[(usize, Bits)]> =
+            transmission.active.iter().flat_map(|active| active.inactive.iter().copied()).collect();
+        let active = is_active(message, &inactive, &transmission.fallback, transmission.length);
+        let links = plan.links.iter().enumerate().filter(|(_, link)| plan.tags[link.to].message == index);
+        Some(Output {
+            index,
+            bus: planned.bus,
+            stale: transmission.stale,
+            contract: plan.contract(Timed::Cycle(index)),
+            message: message.clone(),
+            first_record: planned.first_record,
+            frame,
+            carried: transmission.start,
+            schedule: Schedule::new(transmission, start.monotonic, active),
+            spontaneous: transmission.period.is_none() && transmission.active.is_none(),
+            inactive,
+            protector: planned.protection.as_ref().map(Protector::new),
+            links: links.filter_map(|(link, _)| Some((plan.contract(Timed::Link(link))?, u64::MAX))).collect(),
+            sent: 0,
+        })
+    }
+
+    /// Tells the schedule whether the message is active; whether a frame leaves now.
+    fn activity(&mut self, now: Now, composed: &Composed) -> bool {
+        !self.inactive.is_empty() && {
+            let active = is_active(&self.message, &self.inactive, &composed.payload, self.frame.len());
+            self.schedule.activity(now.monotonic, active)
+        }
+    }
+
+    fn protect(&self, payload: &mut [u8]) {
+        if let Some(protector) = &self.protector {
+            protector.write(self.frame.id, payload);
+        }
+    }
+
+    /// Gives a frame to the queue of its bus.
+    fn send(&mut self, now: Now, leave: Leave, composed: &Composed, store: &mut Writer, transmit: &mut Transmit) {
         // a cycle goes on while there is no bus; frames that nobody could get are not made
         if composed.send && transmit.is_open(self.bus) {
+            let (contract, began) = match leave {
+                Leave::Cycle { moment, .. } => (self.contract, moment),
+                Leave::AtOnce => (None, now.monotonic),
+            };
             let outgoing = Outgoing {
                 frame: self.frame,
                 key: Key::Message(self.index),
                 stale: now.monotonic.saturating_add(self.stale),
-                contract: self.contract.filter(|_| due.is_some()),
-                began: due.unwrap_or(now.monotonic),
+                contract,
+                began,
             };
             transmit.push(self.bus, &outgoing, now, store);
         }
@@ -214,6 +290,8 @@ impl Output {
     /// The store shows what the next frame carries; the count is of frames that have left.
     fn show(&self, now: Now, composed: &Composed, store: &mut Writer) {
         let length = self.frame.len();
+        let mut payload = composed.payload;
+        self.protect(&mut payload[..length]);
         for group in 0..self.message.groups.len() {
             let mut record = Record {
                 causes: composed.causes,
@@ -222,12 +300,17 @@ impl Output {
                 received: now.monotonic,
                 count: self.sent,
                 length,
-                payload: composed.payload,
+                payload,
             };
-            if !self.message.group_active(group, &composed.payload[..length]) {
+            if !self.message.group_active(group, &payload[..length]) {
                 record.causes = record.causes.with(Cause::BranchNotSeen);
             }
             store.record(self.first_record + group, &record);
         }
     }
+}
+
+/// Whether a signal that is present differs from its inactive value.
+fn is_active(message: &dbc::Message, inactive: &[(usize, Bits)], payload: &[u8; MAX_LEN], length: usize) -> bool {
+    inactive.iter().any(|(group, bits)| message.group_active(*group, &payload[..length]) && !bits.in_force(payload))
 }

@@ -223,7 +223,7 @@ impl Machine {
                     if let Some(simulator) = simulator {
                         simulator.receive(now.monotonic, bus, &outgoing.frame);
                     }
-                    returned(outgoing)
+                    Sent::At(clock::monotonic())
                 }
             }
         });
@@ -417,16 +417,11 @@ fn hand_over(port: &Port, outgoing: &Outgoing) -> Sent {
         _ => Err(error),
     });
     match sent {
-        Ok(()) => returned(outgoing),
+        Ok(()) => Sent::At(clock::monotonic()),
         Err(Errno::ENOBUFS | Errno::EAGAIN) => Sent::Busy,
         Err(Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => Sent::NoBus,
         Err(_) => Sent::Refused,
     }
-}
-
-/// A frame that was taken, now; the clock is read only where that is measured.
-fn returned(outgoing: &Outgoing) -> Sent {
-    Sent::At(if outgoing.contract.is_some() { clock::monotonic() } else { 0 })
 }
 
 fn data_token(bus: usize) -> u64 {
