@@ -225,7 +225,7 @@ fn signal_name(plan: &Plan, message: MessageIndex, signal: usize) -> String {
 }
 
 /// The raw value for one write: right type, inside the DBC's range, representable.
-fn raw_of(plan: &Plan, tag: TagIndex, value: Value) -> Result<Raw, Refusal> {
+pub fn raw_of(plan: &Plan, tag: TagIndex, value: Value) -> Result<Raw, Refusal> {
     let signal = plan.signal(tag);
     let name = || plan.tag_name(tag, None);
     let refuse = |error: EncodeError| Refusal::Unrepresentable { tag: name(), reason: error.to_string() };

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::dbc::Codec;
-use crate::plan::{Condition, Direction, Immediate, Interface, Plan, Restart, RestartPolicy};
+use crate::plan::{Condition, Direction, Immediate, Interface, Plan, Restart, RestartPolicy, WhenDisarmed};
 use crate::protection::{Checksum, Counter, Covers, DataId, Nibble, Protection, Resync, Scheme};
 
 /// SHA-256 over everything that concerns the machine: the resolved plan, and the DBC files of each bus as (name in the
@@ -21,6 +21,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
             Interface::Virtual => hash.bytes(b""),
         }
         hash.number(bus.fd.into());
+        hash.number(bus.listen);
         hash.bytes(bus.node.as_deref().unwrap_or_default().as_bytes());
         hash.restart(bus.restart);
         hash.option(bus.bit_rate.map(u64::from));
@@ -67,6 +68,10 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
                     hash.number(transmission.stale);
                     hash.number(transmission.budget);
                     hash.bytes(&transmission.start[..transmission.length]);
+                    hash.bytes(&transmission.fallback[..transmission.length]);
+                    hash.number((transmission.when_disarmed == WhenDisarmed::Silent).into());
+                    hash.option(transmission.lease);
+                    hash.bytes(format!("{:?}", transmission.vital).as_bytes());
                 }
             }
             hash.number(message.protection.is_some().into());
@@ -76,6 +81,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
             hash.number(message.tags.len() as u64);
             for tag in &plan.tags[message.tags.clone()] {
                 hash.number(tag.writable.into());
+                hash.number(tag.forcible.into());
                 hash.number(match tag.immediate {
                     Immediate::No => 0,
                     Immediate::OnChange => 1,
@@ -86,7 +92,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
         }
     }
     // Every field with its name, so that one that is added later counts too.
-    hash.bytes(format!("{:?}", plan.routes).as_bytes());
+    hash.bytes(format!("{:?}", (&plan.routes, &plan.machine, &plan.interlocks)).as_bytes());
     hash.0.finalize().into()
 }
 

@@ -3,12 +3,14 @@
 //! `sources` has the only file access; everything after it is a function of bytes, so the controller and the plant
 //! process build the same plan. All mistakes of all files are reported together, each with its place and a remedy.
 
+mod arming;
 mod bus;
 mod condition;
 mod cycle;
 mod document;
 mod hash;
 mod identifiers;
+mod interlock;
 mod life;
 mod protection;
 mod reception;
@@ -105,6 +107,8 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
     }
     reception::connect(&mut plan, &sections, &mut report);
     plan.routes = route::routes(&file, &plan, &sections, &mut report);
+    arming::connect(&mut plan, &file, &sections, &mut report);
+    plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
     let settings = settings(&file, sources, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);

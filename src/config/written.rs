@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::protection;
+use super::{arming, interlock, protection};
 use crate::dbc::{SendType, Trigger};
 use crate::plant;
 
@@ -15,7 +15,9 @@ use crate::plant;
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     pub bus: BTreeMap<String, Bus>,
+    pub machine: arming::Machine,
     pub route: BTreeMap<String, Route>,
+    pub interlock: BTreeMap<String, interlock::Written>,
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
 }
@@ -41,6 +43,8 @@ pub struct Bus {
     pub restart_max_ms: Option<i64>,
     pub restarts_per_hour: Option<i64>,
     pub quarantine_ms: Option<i64>,
+    pub listen_ms: Option<i64>,
+    pub forcible: Names,
     pub message: BTreeMap<String, Override>,
     pub protection: BTreeMap<String, protection::Written>,
 }
@@ -61,6 +65,10 @@ pub struct Override {
     pub start_delay_ms: Option<i64>,
     pub stale_ms: Option<i64>,
     pub budget_ms: Option<f64>,
+    pub fallback: BTreeMap<String, arming::Scalar>,
+    pub when_disarmed: Option<arming::Disarmed>,
+    pub vital: OneOrMore,
+    pub lease_ms: Option<i64>,
 }
 
 /// `[route.NAME]`.
@@ -176,6 +184,19 @@ pub struct OneOrMore(pub Vec<String>);
 pub const TAKES: &[(&str, &str)] = &[
     ("bus", "sections [bus.NAME], one for each bus"),
     ("route", "sections [route.NAME], one for each route"),
+    ("interlock", "sections [interlock.NAME], one for each interlock"),
+    ("machine", "a section [machine]"),
+    ("arm", "\"at-start\" or \"by-hand\""),
+    ("local_when", "a condition in quotes, like \"panel.Keys.Local == 1\", or a list of conditions that must all hold"),
+    ("fallback_on_overrun", "true or false"),
+    ("listen_ms", "a whole number of milliseconds"),
+    ("forcible", "a list, like [\"DriveStatus.Speed\", \"OvenCommand.*\"], or \"all\""),
+    ("fallback", "a section of signals and values, like { Enable = 0, Mode = \"Stop\" }"),
+    ("when_disarmed", "\"fallback\" or \"silent\""),
+    ("vital", "the name in quotes of what must be good, like \"line.DriveStatus\", or a list of names"),
+    ("lease_ms", "a whole number of milliseconds"),
+    ("when", "a condition in quotes, like \"line.Guard.Open == 1\", or a list of conditions that must all hold"),
+    ("set", "a section of signals and values, like { \"line.DriveCommand.Enable\" = 0 }"),
     ("opcua", "a section [opcua]"),
     ("http", "a section [http]"),
     ("interface", "the name of a Linux network interface in quotes, like \"can0\""),

@@ -171,17 +171,26 @@ impl Control {
                 // first what a frame may say, then the frames
                 self.authority.timer(now, store);
                 self.inputs.timer(now, store);
+                self.settle(now, store);
                 self.outputs.timer(now, &self.authority, store, transmit);
             }
         }
         self.authority_changed(now, store, transmit);
     }
 
-    /// Shows and sends what the authority has changed by itself.
-    fn authority_changed(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
+    /// Lets inputs follow the forces that have ended, and what depends on inputs those that changed without a frame.
+    fn settle(&mut self, now: Now, store: &mut Writer) {
         while let Some(tag) = self.authority.take_released() {
             self.inputs.release(now, tag, store);
         }
+        while let Some(message) = self.inputs.take_changed() {
+            self.authority.look(now, message, &self.inputs, store);
+        }
+    }
+
+    /// Shows and sends what the authority has changed by itself.
+    fn authority_changed(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
+        self.settle(now, store);
         while let Some(message) = self.authority.take_changed() {
             self.outputs.changed(now, message, &self.authority.compose(message), store, transmit);
         }
@@ -248,30 +257,37 @@ impl Control {
         transmit: &mut Transmit,
         mut send: impl FnMut(BusIndex, &Outgoing) -> Sent,
     ) {
-        while let Some(bus) = transmit.take_ready() {
-            while let Some(outgoing) = transmit.first(bus, now, store) {
-                if let Key::Message(message) = outgoing.key {
-                    let composed = self.authority.compose(message);
-                    if !composed.send {
-                        // latched, or stopped, while it waited
-                        transmit.remove_first(bus);
-                        continue;
+        loop {
+            while let Some(bus) = transmit.take_ready() {
+                while let Some(outgoing) = transmit.first(bus, now, store) {
+                    if let Key::Message(message) = outgoing.key {
+                        let composed = self.authority.compose(message);
+                        if !composed.send {
+                            // latched, or stopped, while it waited
+                            transmit.remove_first(bus);
+                            continue;
+                        }
+                        self.outputs.fill(message, &composed, &mut outgoing.frame);
                     }
-                    self.outputs.fill(message, &composed, &mut outgoing.frame);
-                }
-                match send(bus, outgoing) {
-                    Sent::At(moment) => {
-                        self.sent(now, moment, bus, outgoing, store);
-                        transmit.remove_first(bus);
+                    match send(bus, outgoing) {
+                        Sent::At(moment) => {
+                            self.sent(now, moment, bus, outgoing, store);
+                            transmit.remove_first(bus);
+                        }
+                        Sent::Busy => {
+                            transmit.busy(bus, now, store);
+                            break;
+                        }
+                        Sent::NoBus => transmit.refuse_first(bus, BusWord::TransmitNoBus, now, store),
+                        Sent::Refused => transmit.refuse_first(bus, BusWord::TransmitRefused, now, store),
                     }
-                    Sent::Busy => {
-                        transmit.busy(bus, now, store);
-                        break;
-                    }
-                    Sent::NoBus => transmit.refuse_first(bus, BusWord::TransmitNoBus, now, store),
-                    Sent::Refused => transmit.refuse_first(bus, BusWord::TransmitRefused, now, store),
                 }
             }
+            if !self.authority.has_changed() {
+                return;
+            }
+            // an overrun has latched: what that changes leaves now too, and latches no more
+            self.authority_changed(now, store, transmit);
         }
     }
 
@@ -282,7 +298,8 @@ impl Control {
         if open != transmit.is_open(bus) {
             transmit.set_open(bus, open, now, store);
         }
-        self.authority.bus(now, bus, self.life.state(bus), self.life.silent_until(bus), store);
+        let life = (self.life.state(bus), self.life.silent_until(bus));
+        self.authority.bus(now, bus, life, &self.inputs, store);
     }
 
     fn sent(&mut self, now: Now, moment: u64, bus: BusIndex, outgoing: &Outgoing, store: &mut Writer) {
@@ -349,6 +366,9 @@ impl Control {
         let known = message.is_some_and(|message| self.inputs.receive(now, message, frame, source_time, store));
         if !known && !routed {
             store.add_bus(bus, BusWord::UnknownFrames, 1);
+        }
+        if let (true, Some(message)) = (known, message) {
+            self.authority.look(now, message, &self.inputs, store);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use traffic::{Edit, Filter, Format, IdChange, Interlock, Link, Mapping, Otherwise, Route, WhenBad};
-pub use transmission::{Active, Bits, Transmission, WhenDisarmed};
+pub use transmission::{Active, Bits, Transmission, Vital, WhenDisarmed};
 pub use watched::{Alarm, Contract, Timed};
 
 use crate::dbc;

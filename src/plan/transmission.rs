@@ -29,7 +29,7 @@ pub struct Transmission {
     /// What is sent until armed, and while latched.
     pub when_disarmed: WhenDisarmed,
     /// Tags that must be good for this message to be under way; one that is not latches the fallback.
-    pub vital: Vec<TagIndex>,
+    pub vital: Vec<Vital>,
     /// Nanoseconds within which the plant must write again; `None`: no lease.
     pub lease: Option<u64>,
     /// Nanoseconds after which a frame that still waits in the queue is dropped.
@@ -81,6 +81,16 @@ pub struct Active {
     pub inactive: Vec<(usize, Bits)>,
     /// How many frames are still sent once it is inactive, that of the change included.
     pub last_frames: u32,
+}
+
+/// An input without which an output is not under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vital {
+    pub tag: TagIndex,
+    /// J1939: the source address that counts; `None` for all others.
+    pub source_address: Option<u8>,
+    /// Only that its message comes and is right counts, not what the tag says.
+    pub message: bool,
 }
 
 /// Some bits of a payload.

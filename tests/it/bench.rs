@@ -35,7 +35,11 @@ impl Bench {
     pub fn unplugged(toml: &str, dbc: &[(&str, &str)]) -> Bench {
         let dbc: Vec<(&str, &[u8])> = dbc.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
         let sources = Sources::embedded("bench.toml", toml, &dbc);
-        let plan = load(&sources, LoadOptions { simulate: false }).unwrap_or_else(|e| panic!("{e:#?}")).plan;
+        let mut plan = load(&sources, LoadOptions { simulate: false }).unwrap_or_else(|e| panic!("{e:#?}")).plan;
+        // whoever wants to wait before the first frame says so
+        if !toml.contains("listen_ms") {
+            plan.buses.iter_mut().for_each(|bus| bus.listen = 0);
+        }
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut store = Writer::new(memory.clone(), layout, 1);

@@ -253,7 +253,10 @@ fn places_that_are_hard_to_find() {
     for (toml, expected) in [
         (&b"[bus.a]\nvirtual = \xE4"[..], "p.toml:2:11: error: the file is not UTF-8 text; save it as UTF-8"),
         (b"\xEF\xBB\xBFbuss = 1\n", "p.toml:1:1: error: unknown key \"buss\"; did you mean \"bus\"?"),
-        ("\"größe\" = 1\n".as_bytes(), "p.toml:1:1: error: unknown key \"größe\"; known here: bus, route, opcua, http"),
+        (
+            "\"größe\" = 1\n".as_bytes(),
+            "p.toml:1:1: error: unknown key \"größe\"; known here: bus, machine, route, interlock, opcua, http",
+        ),
         ("bus = 'größe' # \r\n".as_bytes(), "p.toml:1:7: error: bus takes sections [bus.NAME], one for each bus"),
         (b"opcua.listn = 'x'\n", "p.toml:1:7: error: unknown key \"listn\"; did you mean \"listen\"?"),
         (b"bus = { a = { fd = 1 } }", "p.toml:1:20: error: fd takes true or false"),

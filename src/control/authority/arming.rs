@@ -3,6 +3,7 @@
 use super::{Authority, NOT_ARMED, take_over};
 use crate::command::{Denied, Lasting};
 use crate::control::Now;
+use crate::control::receive::Inputs;
 use crate::plan::{Alarm, BusIndex, MessageIndex};
 use crate::store::Writer;
 use crate::store::layout::{BusState, FORCES, Latch, MessageWord, Word};
@@ -42,12 +43,26 @@ impl Authority {
     }
 
     /// The state of a bus, which may have changed, and until when nothing of ours is sent on it (CLOCK_MONOTONIC
-    /// nanoseconds; 0: none).
-    pub fn bus(&mut self, now: Now, bus: BusIndex, state: BusState, silent_until: u64, store: &mut Writer) {
+    /// nanoseconds; 0: none). The store has the state already.
+    pub fn bus(
+        &mut self,
+        now: Now,
+        bus: BusIndex,
+        (state, silent_until): (BusState, u64),
+        inputs: &Inputs,
+        store: &mut Writer,
+    ) {
         let watch = &mut self.buses[bus];
         let before = std::mem::replace(&mut watch.state, state);
         let silent_before = std::mem::replace(&mut watch.silent_until, silent_until);
-        if !watch.sends || (before == state && silent_before == silent_until) {
+        if before == state && silent_before == silent_until {
+            return;
+        }
+        if before != state {
+            self.look_at_bus(now, bus, inputs, store);
+        }
+        let watch = &mut self.buses[bus];
+        if !watch.sends {
             return;
         }
         match state {

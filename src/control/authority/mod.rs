@@ -198,6 +198,11 @@ impl Authority {
         Some(output.message)
     }
 
+    /// Whether [`Authority::take_changed`] has something.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// An input whose force has ended by its time or was released.
     pub fn take_released(&mut self) -> Option<TagIndex> {
         self.released.pop()

@@ -2,8 +2,10 @@
 
 use super::Authority;
 use crate::command::Denied;
-use crate::control::Now;
-use crate::plan::{Condition, Direction, InterlockIndex, MessageIndex, Plan, TagIndex};
+use crate::control::receive::Inputs;
+use crate::control::{Now, condition};
+use crate::plan::{self, Bus, BusIndex, Condition, Direction, InterlockIndex, MessageIndex, Plan, TagIndex};
+use crate::quality::Cause;
 use crate::store::Writer;
 use crate::store::layout::{Latch, Word};
 
@@ -16,6 +18,8 @@ pub(super) struct Watches {
     held_local: bool,
     /// By message of the plan: what depends on it.
     of: Box<[Box<[Watch]>]>,
+    /// By bus: messages that something depends on.
+    on: Box<[Box<[MessageIndex]>]>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,7 +30,7 @@ enum Watch {
 }
 
 struct Vital {
-    tag: TagIndex,
+    needed: plan::Vital,
     /// The output that needs it.
     output: usize,
     good: bool,
@@ -57,9 +61,9 @@ impl Watches {
         let mut by_message = vec![usize::MAX; plan.messages.len()];
         for (output, (message, transmission)) in outputs.enumerate() {
             by_message[message] = output;
-            for tag in &transmission.vital {
-                depend(*tag, Watch::Vital(vital.len()));
-                vital.push(Vital { tag: *tag, output, good: false });
+            for needed in &transmission.vital {
+                depend(needed.tag, Watch::Vital(vital.len()));
+                vital.push(Vital { needed: *needed, output, good: false });
             }
         }
         let mut interlocks = Vec::with_capacity(plan.interlocks.len());
@@ -78,7 +82,11 @@ impl Watches {
         }
         let local_when = plan.machine.local_when.clone().into_boxed_slice();
         local_when.iter().for_each(|condition| depend(condition.tag, Watch::Local));
+        let watched = |bus: &Bus| {
+            bus.messages.clone().filter(|message| !of[*message].is_empty()).collect::<Box<[MessageIndex]>>()
+        };
         Watches {
+            on: plan.buses.iter().map(watched).collect(),
             held_local: !local_when.is_empty(),
             vital: vital.into_boxed_slice(),
             interlocks: interlocks.into_boxed_slice(),
@@ -94,39 +102,30 @@ impl Watches {
 
     /// A vital tag that is not good.
     pub fn vital_lasting(&self) -> Option<TagIndex> {
-        self.vital.iter().find(|vital| !vital.good).map(|vital| vital.tag)
+        self.vital.iter().find(|vital| !vital.good).map(|vital| vital.needed.tag)
     }
 }
 
-/// The value of a tag that is good, in its unit.
-pub trait Look: Fn(TagIndex) -> Option<f64> {}
-impl<F: Fn(TagIndex) -> Option<f64>> Look for F {}
-
-/// All hold, or one can't be told and none fails.
-fn may_hold(conditions: &[Condition], look: &impl Look) -> bool {
-    conditions
-        .iter()
-        .all(|condition| look(condition.tag).is_none_or(|value| condition.comparison.holds(value, condition.value)))
-}
-
 impl Authority {
-    /// A received message has a new value or has stopped being good: everything that depends on it.
-    pub fn look(&mut self, now: Now, message: MessageIndex, look: impl Look, store: &mut Writer) {
+    /// A received message has a new value or another cause: everything that depends on it.
+    pub fn look(&mut self, now: Now, message: MessageIndex, inputs: &Inputs, store: &mut Writer) {
         for at in 0..self.watches.of[message].len() {
             match self.watches.of[message][at] {
-                Watch::Vital(vital) => self.look_at_vital(now, vital, &look, store),
-                Watch::Interlock(interlock) => self.look_at_interlock(interlock, &look, store),
+                Watch::Vital(vital) => self.look_at_vital(now, vital, inputs, store),
+                Watch::Interlock(interlock) => self.look_at_interlock(interlock, inputs, store),
                 Watch::Local => {
-                    self.watches.held_local = may_hold(&self.watches.local_when, &look);
+                    self.watches.held_local = may_hold(&self.watches.local_when, inputs, store);
                     self.show_remote(store);
                 }
             }
         }
     }
 
-    /// Whether anything depends on a message.
-    pub fn looks_at(&self, message: MessageIndex) -> bool {
-        !self.watches.of[message].is_empty()
+    /// A bus has another state, which is a cause for all that is received on it.
+    pub fn look_at_bus(&mut self, now: Now, bus: BusIndex, inputs: &Inputs, store: &mut Writer) {
+        for at in 0..self.watches.on[bus].len() {
+            self.look(now, self.watches.on[bus][at], inputs, store);
+        }
     }
 
     /// Remote (the plant may write) or Local. Refused where `local_when` says otherwise.
@@ -147,9 +146,14 @@ impl Authority {
         store.set(Word::Remote, self.is_remote().into());
     }
 
-    fn look_at_vital(&mut self, now: Now, vital: usize, look: &impl Look, store: &mut Writer) {
-        let Vital { tag, output, good: before } = self.watches.vital[vital];
-        let good = look(tag).is_some();
+    fn look_at_vital(&mut self, now: Now, vital: usize, inputs: &Inputs, store: &mut Writer) {
+        let Vital { needed, output, good: before } = self.watches.vital[vital];
+        let sample = inputs.sample(store, needed.tag, needed.source_address);
+        let good = if needed.message {
+            sample.causes.without(Cause::NotAvailable).without(Cause::OutOfRange).is_good()
+        } else {
+            sample.value.is_some() && sample.causes.is_good()
+        };
         self.watches.vital[vital].good = good;
         if before && !good {
             self.latch(now, output, Latch::Vital, store);
@@ -158,8 +162,8 @@ impl Authority {
         }
     }
 
-    fn look_at_interlock(&mut self, interlock: usize, look: &impl Look, store: &mut Writer) {
-        let holds = may_hold(&self.watches.interlocks[interlock].when, look);
+    fn look_at_interlock(&mut self, interlock: usize, inputs: &Inputs, store: &mut Writer) {
+        let holds = may_hold(&self.watches.interlocks[interlock].when, inputs, store);
         if std::mem::replace(&mut self.watches.interlocks[interlock].holds, holds) != holds {
             for at in 0..self.watches.interlocks[interlock].outputs.len() {
                 let output = self.watches.interlocks[interlock].outputs[at];
@@ -167,4 +171,9 @@ impl Authority {
             }
         }
     }
+}
+
+/// All hold, or one can't be told and none fails.
+fn may_hold(conditions: &[Condition], inputs: &Inputs, store: &Writer) -> bool {
+    condition::all(conditions, inputs, store) != Some(false)
 }
