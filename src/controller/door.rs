@@ -163,7 +163,7 @@ impl Door {
         if sent.is_err() {
             return refused(&mut self.refusals, peer, "it went away before it was connected");
         }
-        info!(uid = peer.uid, pid = peer.pid, "plant connected");
+        info!(uid = peer.uid, pid = peer.pid, "client connected");
         self.clients.push(Client { number: self.next, connection, peer });
         self.next += 1;
     }
@@ -213,7 +213,7 @@ impl Client {
         for _ in 0..DATAGRAMS {
             let command = match self.connection.receive(buffer, &mut unwanted) {
                 Ok(0) => {
-                    info!(pid = self.peer.pid, "plant disconnected");
+                    info!(pid = self.peer.pid, "client disconnected");
                     return false;
                 }
                 Ok(length) if length > MAX_DATAGRAM => Err(0),
@@ -222,7 +222,7 @@ impl Client {
                 // too large, or with too many descriptors
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(0),
                 Err(error) => {
-                    warn!(pid = self.peer.pid, %error, "plant disconnected");
+                    warn!(pid = self.peer.pid, %error, "client disconnected");
                     return false;
                 }
             };

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::exit::{Failure, UNAVAILABLE};
 use super::plant::plan_of;
+use crate::command::socket::Connection;
 use crate::command::{Action, Origin, Refusal};
 use crate::plan::Plan;
 use crate::plant::link::{self, Link};
@@ -86,10 +87,13 @@ fn find(default: &Path, folders: &[PathBuf]) -> anyhow::Result<PathBuf> {
     let mut found: Vec<PathBuf> = entries
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("canvoy-"))
         .map(|entry| entry.path().join("command"))
-        // one that a killed process left behind has nobody who listens
-        .filter(|path| is_socket(path) && ours(path) && crate::command::socket::Connection::connect(path).is_ok())
+        .filter(|path| is_socket(path) && ours(path))
         .collect();
     found.sort();
+    if found.len() > 1 {
+        // one that a killed process left behind has nobody who listens
+        found.retain(|path| Connection::connect(path).is_ok());
+    }
     match (found.pop(), found.is_empty()) {
         (Some(only), true) => Ok(only),
         (None, _) => Err(Failure::new(

@@ -11,6 +11,7 @@ mod demo;
 mod garbage;
 mod harness;
 mod hostile;
+mod operate;
 mod peer;
 mod place;
 mod prometheus;
@@ -55,6 +56,7 @@ fn main() {
         demo::TESTS,
         garbage::TESTS,
         hostile::TESTS,
+        operate::TESTS,
         prometheus::TESTS,
         smoke::TESTS,
         socketcan::TESTS,
