@@ -420,7 +420,7 @@ impl Controller {
             let (state, received) = (self.reader.bus_state(index).word(), word(BusWord::ReceivedFrames));
             format!("{} {state} {received} in {} out; ", bus.name, word(BusWord::TransmittedFrames))
         });
-        format!("{}{} plant connected", buses.collect::<String>(), self.door.clients().len())
+        format!("{}{} clients connected", buses.collect::<String>(), self.door.clients().len())
     }
 }
 

@@ -48,7 +48,7 @@ fn outputs_are_disarmed_and_armed_again() {
     assert!(text(&ask(&demo, &["disarm"])).starts_with("disarmed"));
     let status = wait_for(&demo, &["status"], "outputs NOT ARMED");
     assert_eq!(status.status.code(), Some(1), "{}", text(&status));
-    assert!(text(&status).contains("disarmed by command"), "{}", text(&status));
+    assert!(text(&status).contains("until they are armed"), "{}", text(&status));
     poll("the metrics", LIMIT, || (demo.metric("canvoy_armed") == Some(0.0)).then_some(()));
     assert_eq!(snapshot(&demo)["machine"]["armed"], false);
     let json = ask(&demo, &["status", "--json"]);
