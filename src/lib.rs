@@ -28,6 +28,8 @@
 //! | [`sim`] | simulated devices: the demo plant, and playback of any plant |
 //! | [`rt`] | the real-time thread: the only clock, scheduling class, memory locking |
 //! | [`notify`] | what systemd is told |
+//! | [`netlink`] | network interfaces as the kernel tells them and lets them be set |
+//! | [`link`] | bit rate, up and restart of listed interfaces on the controller's word: a process of its own, the only one with a capability |
 //! | [`controller`] | the machine process: real-time thread, command socket, bus supervision, watchdog |
 //! | [`plant`] | the network process: a view of the store, and a folder per protocol |
 //! | [`config`] | TOML and DBC files checked together → [`plan::Plan`]; every mistake at once, with its place |
@@ -49,6 +51,8 @@ pub mod control;
 pub mod controller;
 pub mod dbc;
 pub mod diagnostic;
+pub mod link;
+pub mod netlink;
 pub mod notify;
 pub mod plan;
 pub mod plant;

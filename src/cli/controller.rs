@@ -24,6 +24,9 @@ pub struct Args {
     /// Members of this group may connect, besides our own user and root
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
+    /// Path of the socket of `canvoy link`, which looks after buses with managed = true
+    #[arg(long, value_name = "PATH", default_value = crate::link::SOCKET)]
+    pub link: PathBuf,
     /// Every bus virtual, the messages of all other nodes played at their cycle times with moving values
     #[arg(long)]
     pub simulate: bool,
@@ -37,7 +40,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { file, socket, group, simulate, demo: _, supervisor } = args;
+    let Args { file, socket, group, link, simulate, demo: _, supervisor } = args;
     let source = file.map_or(Source::Demo, Source::File);
-    controller::run(Options { source, simulate, socket, group, supervisor })
+    controller::run(Options { source, simulate, socket, group, link, supervisor })
 }

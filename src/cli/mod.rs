@@ -6,6 +6,7 @@ pub mod controller;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod link;
 pub mod monitor;
 pub mod operate;
 pub mod plant;
@@ -56,6 +57,7 @@ enum Command {
     Run(run::Args),
     Controller(controller::Args),
     Plant(plant::Args),
+    Link(link::Args),
     Check(check::Args),
     Tags(tags::Args),
     Decode(decode::Args),
@@ -104,6 +106,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args),
         Command::Controller(args) => controller::run(args),
         Command::Plant(args) => plant::run(args),
+        Command::Link(args) => link::run(args),
         Command::Check(args) => check::run(args),
         Command::Tags(args) => tags::run(args),
         Command::Decode(args) => decode::run(args),
@@ -155,7 +158,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant check tags decode encode status monitor arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant link check tags decode encode status monitor arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -184,6 +187,7 @@ mod tests {
             "canvoy controller plant.toml --socket /run/canvoy/command --group canvoy",
             "canvoy controller --supervisor=1 --demo --socket /s",
             "canvoy plant --socket /run/canvoy/command --state /var/lib/canvoy-plant",
+            "canvoy link plant.toml --socket /run/canvoy-link/socket --user canvoy",
             "canvoy user add users anna",
             "canvoy force line.A.B -3.5 --for 10m --socket /s",
             "canvoy release --all",

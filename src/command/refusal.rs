@@ -61,6 +61,10 @@ pub enum Refusal {
     Unknown,
     #[error("bus {bus} is not off")]
     NotBusOff { bus: String },
+    #[error(
+        "bus {bus} is not `managed = true`: Canvoy can't restart its interface; ip link set ... type can restart can"
+    )]
+    NotManaged { bus: String },
     #[error("only at the machine: this can't be done from {protocol}")]
     OnlyAtTheMachine { protocol: String },
 }

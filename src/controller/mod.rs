@@ -6,7 +6,7 @@
 mod audit;
 mod door;
 mod limiter;
-mod link;
+mod managed;
 mod supervision;
 mod watchdog;
 
@@ -30,6 +30,7 @@ use tracing::{error, info, warn};
 use crate::bus::error_frame::ErrorFrame;
 use crate::command::{self, Action, Change, Command, Generation, Refusal};
 use crate::control::Wish;
+use crate::link;
 use crate::notify::Notifier;
 use crate::plan::{Direction, Plan};
 use crate::rt::{self, Notice, Order, grants};
@@ -40,6 +41,7 @@ use audit::Entry;
 pub use door::OpenError;
 use door::{Door, Handout, Request};
 use limiter::Limiter;
+use managed::Managed;
 use supervision::Supervision;
 use watchdog::Watchdog;
 
@@ -54,6 +56,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// Whose members may connect to it, besides our own user and root.
     pub group: Option<Gid>,
+    /// Path of the socket of `canvoy-link`.
+    pub link: PathBuf,
 }
 
 /// The socket is taken or can't be made (EX_UNAVAILABLE).
@@ -108,6 +112,7 @@ pub struct Controller {
     reader: Reader,
     door: Door,
     supervision: Option<Supervision>,
+    managed: Managed,
     notifier: Notifier,
     pending: VecDeque<Pending>,
     tickets: u64,
@@ -130,7 +135,7 @@ struct Pending {
 impl Controller {
     /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
     pub fn open(options: Options, notifier: Notifier) -> anyhow::Result<Controller> {
-        let Options { plan, bundle, simulator, socket, group } = options;
+        let Options { plan, bundle, simulator, socket, group, link } = options;
         let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
@@ -158,6 +163,7 @@ impl Controller {
             reader,
             door,
             supervision,
+            managed: Managed::new(link),
             notifier,
             pending: VecDeque::with_capacity(rt::ORDERS),
             tickets: 0,
@@ -194,6 +200,7 @@ impl Controller {
             }
             let now = clock::monotonic();
             self.notices();
+            self.managed.answers(&self.plan);
             let pause = if self.look_wanted { SOONEST_LOOK } else { LOOK };
             if now - self.looked >= pause {
                 self.look(now);
@@ -307,6 +314,9 @@ impl Controller {
             Action::Disarm => Change::Disarm,
             Action::Remote(remote) => Change::Remote(*remote),
             Action::Restart(bus) if *bus >= plan.buses.len() => return Err(Refusal::Unknown),
+            Action::Restart(bus) if !plan.buses[*bus].managed => {
+                return Err(Refusal::NotManaged { bus: plan.buses[*bus].name.clone() });
+            }
             Action::Restart(bus) => Change::Restart(*bus),
             Action::Route { route, .. } if *route >= plan.routes.len() => return Err(Refusal::Unknown),
             Action::Route { route, on } => Change::Route { route: *route, on: *on },
@@ -345,7 +355,7 @@ impl Controller {
     fn look(&mut self, now: u64) {
         (self.looked, self.look_wanted) = (now, false);
         if let Some(supervision) = &mut self.supervision {
-            supervision.look(&mut self.rt, &self.reader, now);
+            supervision.look(&self.plan, &mut self.managed, &mut self.rt, &self.reader, now);
         }
     }
 
@@ -402,10 +412,12 @@ impl Controller {
     }
 
     /// What is done about a bus that is off.
-    fn grant(&self, bus: usize, wish: Wish) {
+    fn grant(&mut self, bus: usize, wish: Wish) {
+        let asked = wish == Wish::Restart && self.managed.ask(&self.plan, bus, link::Action::Restart);
         let bus = &self.plan.buses[bus];
         match wish {
-            Wish::Restart => warn!(bus = %bus.name, "nobody is there to restart the bus"),
+            Wish::Restart if asked => info!(bus = %bus.name, "canvoy-link is asked to restart the bus"),
+            Wish::Restart => error!(bus = %bus.name, "nobody is there to restart the bus"),
             Wish::ByHand => {
                 let restarts = bus.restart.per_hour;
                 error!(bus = %bus.name, restarts, "no more restarts within this hour; the bus stays off until it is restarted by command");

@@ -5,12 +5,14 @@ use std::io;
 
 use tracing::{info, warn};
 
-use super::link::{Link, Links};
+use super::managed::Managed;
 use crate::bus::socketcan::Sockets;
-use crate::plan::{Interface, Plan};
+use crate::link::Action;
+use crate::netlink::{Link, Links, Setup};
+use crate::plan::{Direction, Interface, Plan};
 use crate::rt::{Handle, Order};
 use crate::store::Reader;
-use crate::store::layout::BusState;
+use crate::store::layout::{BusState, FLAG_LISTEN_ONLY, FLAG_MODE_KNOWN};
 
 /// Bytes of receive buffer that the kernel reports when it gave all that was asked for (it doubles the number).
 const FULL_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
@@ -30,6 +32,16 @@ struct Watched {
     name: String,
     interface: String,
     fd: bool,
+    /// Something of ours leaves by it: messages, routes.
+    sends: bool,
+    bit_rate: Option<u32>,
+    data_bit_rate: Option<u32>,
+    /// `canvoy-link` looks after the interface, and was asked to set this one up.
+    managed: bool,
+    asked: Option<u32>,
+    /// What the real-time thread was told to show, and what was told in the log.
+    shown: Option<(u64, u64)>,
+    told_setup: Option<Setup>,
     /// The interface that the bus's sockets are bound to.
     opened: Option<u32>,
     /// CLOCK_MONOTONIC since when driver and error frames disagree.
@@ -53,6 +65,13 @@ impl Supervision {
                     name: description.name.clone(),
                     interface: interface.clone(),
                     fd: description.fd,
+                    sends: sends(plan, bus),
+                    bit_rate: description.bit_rate,
+                    data_bit_rate: description.data_bit_rate,
+                    managed: description.managed,
+                    asked: None,
+                    shown: None,
+                    told_setup: None,
                     opened: None,
                     disagree: None,
                     buffer_told: false,
@@ -78,7 +97,7 @@ impl Supervision {
     }
 
     /// Looks at every interface, and does what follows. `now`: CLOCK_MONOTONIC.
-    pub fn look(&mut self, rt: &mut Handle, reader: &Reader, now: u64) {
+    pub fn look(&mut self, plan: &Plan, managed: &mut Managed, rt: &mut Handle, reader: &Reader, now: u64) {
         for watched in &mut self.watched {
             let problem = match self.links.ask(&watched.interface) {
                 Ok(None) => {
@@ -86,7 +105,7 @@ impl Supervision {
                     Some("the interface does not exist; waiting for it".to_owned())
                 }
                 Ok(Some(link)) if !link.can => Some("this is not a CAN interface".to_owned()),
-                Ok(Some(link)) => watched.there(link, rt, reader, now).err().map(|error| {
+                Ok(Some(link)) => watched.there(link, (plan, managed), rt, reader, now).err().map(|error| {
                     let unknown = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT));
                     let remedy = if unknown { "; this kernel has no CAN sockets: modprobe can_raw" } else { "" };
                     format!("can't open sockets: {error}{remedy}")
@@ -100,14 +119,36 @@ impl Supervision {
 
 impl Watched {
     fn gone(&mut self, rt: &mut Handle, reader: &Reader) {
+        (self.asked, self.told_setup) = (None, None);
+        self.show(None, rt);
         if reader.bus_state(self.bus) != BusState::Gone {
             // a full ring: the next look says it again
             let _ = rt.order(Order::State { bus: self.bus, state: BusState::Gone });
         }
     }
 
-    fn there(&mut self, link: Link, rt: &mut Handle, reader: &Reader, now: u64) -> io::Result<()> {
+    fn there(
+        &mut self,
+        link: Link,
+        (plan, managed): (&Plan, &mut Managed),
+        rt: &mut Handle,
+        reader: &Reader,
+        now: u64,
+    ) -> io::Result<()> {
         let state = link.state();
+        // Once for each interface that appears: who takes it down afterwards means it.
+        if self.managed && self.asked != Some(link.index) && managed.ask(plan, self.bus, Action::Up) {
+            self.asked = Some(link.index);
+        }
+        self.show(link.setup, rt);
+        if link.up
+            && let Some(setup) = link.setup
+            && self.told_setup.replace(setup) != Some(setup)
+        {
+            for line in remarks(self.sends, self.bit_rate, self.data_bit_rate, &setup) {
+                warn!(bus = %self.name, interface = %self.interface, "{line}");
+            }
+        }
         if self.opened != Some(link.index) {
             let sockets = Sockets::open(link.index)?;
             let receive_buffer = sockets.receive_buffer;
@@ -142,6 +183,17 @@ impl Watched {
         Ok(())
     }
 
+    /// Has the real-time thread show how the controller is set up.
+    fn show(&mut self, setup: Option<Setup>, rt: &mut Handle) {
+        let listen_only = setup.is_some_and(|setup| setup.listen_only);
+        let mode = if setup.is_some() { FLAG_MODE_KNOWN } else { 0 } | if listen_only { FLAG_LISTEN_ONLY } else { 0 };
+        let shown = (mode, setup.map_or(0, |setup| setup.bit_rate.into()));
+        let (mode, bit_rate) = shown;
+        if self.shown != Some(shown) && rt.order(Order::Setup { bus: self.bus, mode, bit_rate }).is_ok() {
+            self.shown = Some(shown);
+        }
+    }
+
     /// Logs a problem when it is new.
     fn tell(&mut self, problem: Option<String>) {
         if let Some(problem) = &problem
@@ -150,5 +202,70 @@ impl Watched {
             warn!(bus = %self.name, interface = %self.interface, problem, "bus is not open");
         }
         self.told = problem;
+    }
+}
+
+fn sends(plan: &Plan, bus: usize) -> bool {
+    let messages = &plan.messages[plan.buses[bus].messages.clone()];
+    messages.iter().any(|message| matches!(message.direction, Direction::Output(_)))
+        || plan.routes.iter().any(|route| route.to == bus)
+}
+
+/// What is to be said about how a controller is set up, where the bus wants it otherwise.
+fn remarks(sends: bool, bit_rate: Option<u32>, data_bit_rate: Option<u32>, setup: &Setup) -> Vec<String> {
+    let mut lines = Vec::new();
+    if sends && setup.listen_only {
+        lines.push(
+            "the controller is in listen-only mode: nothing that is sent gets on the wire; set listen-only off".into(),
+        );
+    }
+    if !sends && !setup.listen_only {
+        lines.push("nothing is sent on this bus, but the controller acknowledges the frames of others, and disturbs them where its bit rate is wrong; listen-only mode makes it silent (ListenOnly=yes, or ip link set ... type can listen-only on)".into());
+    }
+    for (what, wanted, set) in [
+        ("bit rate", bit_rate, setup.bit_rate),
+        // without CAN FD there is no such phase, whatever was set once
+        ("data bit rate", data_bit_rate, if setup.fd { setup.data_bit_rate } else { 0 }),
+    ] {
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != set) {
+            lines.push(format!("the interface has a {what} of {set} bit/s, the configuration says {wanted}"));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_the_controller_is_set_up() {
+        let check = |sends, rates: (Option<u32>, Option<u32>), listen_only, fd, want: &[&str]| {
+            let setup = Setup { listen_only, fd, bit_rate: 500_000, data_bit_rate: 2_000_000, restart_ms: 0 };
+            let lines = remarks(sends, rates.0, rates.1, &setup);
+            assert_eq!(lines.len(), want.len(), "{lines:?}");
+            for (line, want) in lines.iter().zip(want) {
+                assert!(line.contains(want), "{line} does not say {want}");
+            }
+        };
+        check(true, (None, None), false, false, &[]);
+        check(false, (None, None), true, false, &[]);
+        check(true, (None, None), true, false, &["nothing that is sent gets on the wire"]);
+        check(false, (None, None), false, true, &["acknowledges the frames of others"]);
+        check(true, (Some(500_000), Some(2_000_000)), false, true, &[]);
+        check(
+            true,
+            (Some(500_000), Some(2_000_000)),
+            false,
+            false,
+            &["a data bit rate of 0 bit/s, the configuration says 2000000"],
+        );
+        check(
+            true,
+            (Some(250_000), Some(1_000_000)),
+            true,
+            true,
+            &["listen-only", "a bit rate of 500000", "says 1000000"],
+        );
     }
 }

@@ -195,6 +195,10 @@ impl Machine {
                 }
                 Order::Open { bus, sockets, state } => self.open(now, bus, sockets, state),
                 Order::State { bus, state } => self.set_state(now, bus, state),
+                Order::Setup { bus, mode, bit_rate } => {
+                    self.store.set_bus(bus, BusWord::Mode, mode);
+                    self.store.set_bus(bus, BusWord::BitRate, bit_rate);
+                }
                 Order::Stop => return false,
             }
         }

@@ -48,6 +48,8 @@ pub enum Order {
     Open { bus: usize, sockets: Sockets, state: BusState },
     /// What the kernel says about an interface.
     State { bus: usize, state: BusState },
+    /// How the controller of a bus is set up: bits of `BusWord::Mode`, and bit/s.
+    Setup { bus: usize, mode: u64, bit_rate: u64 },
     /// Send nothing more, and end.
     Stop,
 }

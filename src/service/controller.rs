@@ -19,13 +19,15 @@ pub struct Options {
     pub socket: PathBuf,
     /// Whose members may connect to the socket.
     pub group: Option<String>,
+    /// Path of the socket of `canvoy-link`.
+    pub link: PathBuf,
     /// Process id of the supervisor; it has printed the warnings.
     pub supervisor: Option<u32>,
 }
 
 /// Runs until it is told to stop.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let Options { source, simulate, socket, group, supervisor } = options;
+    let Options { source, simulate, socket, group, link, supervisor } = options;
     // a clean stop when the supervisor dies: outputs end between two frames, not in one
     process::begin(c"canvoy-control", supervisor, Signal::SIGTERM)?;
     log::start(if supervisor.is_some() { "controller" } else { "" });
@@ -36,5 +38,5 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let simulator = source.simulator(&loaded)?;
     let group = group.as_deref().map(controller::group).transpose()?;
     let bundle = sources.to_bundle(options);
-    controller::run(controller::Options { plan: Arc::new(loaded.plan), bundle, simulator, socket, group })
+    controller::run(controller::Options { plan: Arc::new(loaded.plan), bundle, simulator, socket, group, link })
 }

@@ -332,7 +332,7 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             | Refusal::Interlocked { .. }
             | Refusal::NotForced { .. }
             | Refusal::NotBusOff { .. } => StatusCode::BadInvalidState,
-            Refusal::NotForcible { .. } => StatusCode::BadNotSupported,
+            Refusal::NotForcible { .. } | Refusal::NotManaged { .. } => StatusCode::BadNotSupported,
             Refusal::ForceTime => StatusCode::BadOutOfRange,
             Refusal::TooManyForces => StatusCode::BadResourceUnavailable,
             Refusal::Unknown => StatusCode::BadNodeIdUnknown,
