@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{EXIT_CONFIG, milliseconds, print, print_diagnostics};
 use crate::config::{self, LoadOptions, Loaded};
-use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, Transmission};
+use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, RestartPolicy, Transmission};
 
 /// Check a configuration and its DBC files, and show what it will do
 ///
@@ -68,6 +68,9 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
     let format = if bus.fd { "CAN FD" } else { "classic CAN" };
     let node = bus.node.as_deref().map(|node| format!(", node {node}")).unwrap_or_default();
     writeln!(text, "bus {}: {interface}, {format}{node}", bus.name)?;
+    if bus.managed {
+        writeln!(text, "  {}", managed(bus))?;
+    }
 
     let messages = &plan.messages[bus.messages.clone()];
     let sent: Vec<(&Message, &Transmission)> = messages
@@ -78,7 +81,13 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
         })
         .collect();
     if sent.is_empty() {
-        writeln!(text, "  listens: transmits nothing")?;
+        let acknowledges = match bus.interface {
+            Interface::SocketCan(_) => {
+                "; the controller still acknowledges, unless the interface is in listen-only mode"
+            }
+            Interface::Virtual => "",
+        };
+        writeln!(text, "  listens: transmits nothing{acknowledges}")?;
     } else {
         writeln!(text, "  sends {}:", count(sent.len(), "message", "messages"))?;
         let (ids, names): (Vec<String>, Vec<&str>) =
@@ -112,6 +121,25 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
         count(received.len(), "message", "messages"),
         count(received.iter().map(|message| message.tags.len()).sum(), "signal", "signals"),
     )
+}
+
+/// What `canvoy-link` does for a bus.
+fn managed(bus: &Bus) -> String {
+    let rate = bus.bit_rate.map(|rate| format!(" with {rate} bit/s")).unwrap_or_default();
+    let data = bus.data_bit_rate.map(|rate| format!(", data {rate} bit/s")).unwrap_or_default();
+    let per_hour = bus.restart.per_hour;
+    let restart = match bus.restart.policy {
+        RestartPolicy::Off | RestartPolicy::ByHand => "restarted after bus-off by command only".to_owned(),
+        RestartPolicy::Fixed(pause) => {
+            format!("restarted {} ms after bus-off, at most {per_hour} times an hour", milliseconds(pause))
+        }
+        RestartPolicy::Growing(first, most) => format!(
+            "restarted {} to {} ms after bus-off, at most {per_hour} times an hour",
+            milliseconds(first),
+            milliseconds(most)
+        ),
+    };
+    format!("canvoy-link sets the interface up{rate}{data}; {restart}")
 }
 
 fn width(texts: &[impl AsRef<str>]) -> usize {

@@ -83,6 +83,7 @@ impl Machine {
             simulator: None,
             socket: folder.path().join("s"),
             group: None,
+            link: "/nowhere".into(),
         };
         let mut controller = Controller::open(options, Notifier::default()).expect("open the controller");
         let (reader, thread_id) = (controller.reader().clone(), controller.thread_id());

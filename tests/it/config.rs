@@ -396,6 +396,36 @@ OK: 2 buses, 12 messages, 18 signals; 2 warnings. Plan abababababab.
 }
 
 #[test]
+fn check_says_who_looks_after_an_interface() {
+    let said = |keys: &str| {
+        let toml = format!("[bus.a]\ninterface = \"can0\"\n{keys}\ndbc = [\"plant.dbc\"]\n");
+        let summary = check::summary(&load_text(&toml).unwrap());
+        summary.lines().skip(1).take_while(|line| !line.contains("receives")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let silent =
+        "  listens: transmits nothing; the controller still acknowledges, unless the interface is in listen-only mode";
+    assert_eq!(said(""), [silent]);
+    let up = "  canvoy-link sets the interface up";
+    let growing = "restarted 1000 to 60000 ms after bus-off, at most 10 times an hour";
+    assert_eq!(said("managed = true"), [&format!("{up}; {growing}"), silent]);
+    assert_eq!(
+        said(
+            "managed = true\nbit_rate = 500000\ndata_bit_rate = 2000000\nfd = true\nrestart = \"fixed\"\nrestart_ms = 50"
+        ),
+        [
+            &format!(
+                "{up} with 500000 bit/s, data 2000000 bit/s; restarted 50 ms after bus-off, at most 10 times an hour"
+            ),
+            silent
+        ]
+    );
+    assert_eq!(
+        said("managed = true\nrestart = \"by-hand\""),
+        [&format!("{up}; restarted after bus-off by command only"), silent]
+    );
+}
+
+#[test]
 fn tags_as_table_csv_and_json() {
     let plan = load_text(SENDING).unwrap().plan;
     let rows: Vec<tags::Row> = (0..plan.tags.len()).map(|tag| tags::row(&plan, tag)).collect();

@@ -80,7 +80,14 @@ impl Drop for Folder {
 }
 
 fn options(plan: &Arc<Plan>, socket: &Path) -> Options {
-    Options { plan: plan.clone(), bundle: b"the bundle".to_vec(), simulator: None, socket: socket.into(), group: None }
+    Options {
+        plan: plan.clone(),
+        bundle: b"the bundle".to_vec(),
+        simulator: None,
+        socket: socket.into(),
+        group: None,
+        link: "/nowhere".into(),
+    }
 }
 
 /// A controller that runs in a thread of this process.
