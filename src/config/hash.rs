@@ -92,7 +92,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
         }
     }
     // Every field with its name, so that one that is added later counts too.
-    hash.bytes(format!("{:?}", (&plan.routes, &plan.machine, &plan.interlocks)).as_bytes());
+    hash.bytes(format!("{:?}", (&plan.routes, &plan.links, &plan.machine, &plan.interlocks)).as_bytes());
     hash.0.finalize().into()
 }
 

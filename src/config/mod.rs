@@ -12,6 +12,7 @@ mod hash;
 mod identifiers;
 mod interlock;
 mod life;
+mod link;
 mod protection;
 mod reception;
 mod report;
@@ -21,6 +22,7 @@ mod sources;
 mod suggest;
 mod tag;
 mod transmission;
+mod unit;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +108,7 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
         }
     }
     reception::connect(&mut plan, &sections, &mut report);
+    link::connect(&mut plan, &file, &sections, &mut report);
     plan.routes = route::routes(&file, &plan, &sections, &mut report);
     arming::connect(&mut plan, &file, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);

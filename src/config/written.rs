@@ -18,6 +18,7 @@ pub struct File {
     pub machine: arming::Machine,
     pub route: BTreeMap<String, Route>,
     pub interlock: BTreeMap<String, interlock::Written>,
+    pub link: BTreeMap<String, Link>,
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
 }
@@ -117,6 +118,48 @@ pub struct Edit {
     pub value: Option<String>,
 }
 
+/// `[link.NAME]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub scale: Option<f64>,
+    pub offset: Option<f64>,
+    pub labels: BTreeMap<String, String>,
+    pub when_bad: Option<WhenBad>,
+    pub hold_ms: Option<i64>,
+    pub then: Option<Then>,
+    pub substitute: Option<NumberOrLabel>,
+    pub budget_us: Option<i64>,
+}
+
+/// What a link does while its source is not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenBad {
+    Stop,
+    Hold,
+    Substitute,
+    NotAvailable,
+}
+
+/// What comes after holding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    Stop,
+    Substitute,
+    NotAvailable,
+}
+
+/// An engineering value, or a word of the value table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NumberOrLabel {
+    Number(f64),
+    Label(String),
+}
+
 /// When one of our messages is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -197,6 +240,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("lease_ms", "a whole number of milliseconds"),
     ("when", "a condition in quotes, like \"line.Guard.Open == 1\", or a list of conditions that must all hold"),
     ("set", "a section of signals and values, like { \"line.DriveCommand.Enable\" = 0 }"),
+    ("link", "sections [link.NAME], one for each link"),
     ("opcua", "a section [opcua]"),
     ("http", "a section [http]"),
     ("interface", "the name of a Linux network interface in quotes, like \"can0\""),
@@ -256,6 +300,15 @@ pub const TAKES: &[(&str, &str)] = &[
     ("max_no_new_or_repeated", "a whole number"),
     ("state_machine", "a section, like { window_valid = 4, max_error_valid = 1 }"),
     ("clear_to_invalid", "true or false"),
+    ("link.from", "the name of a received signal in quotes, like \"line.DriveStatus.Speed\""),
+    ("link.to", "the name of a signal in quotes that this controller sends, like \"cell.ConveyorReference.Speed\""),
+    ("scale", "a number, like 0.5"),
+    ("offset", "a number, like -40"),
+    ("labels", "a section with words of both value tables, like { Run = \"Running\" }"),
+    ("when_bad", "\"stop\", \"hold\", \"substitute\" or \"not-available\""),
+    ("hold_ms", "a whole number of milliseconds"),
+    ("then", "\"stop\", \"substitute\" or \"not-available\""),
+    ("substitute", "a number, or a word of the value table in quotes"),
     ("from", "the name of a bus in quotes"),
     ("to", "the name of a bus in quotes"),
     ("id", "an identifier in quotes as candump writes it, like \"1F4\" or \"18FEEE00\""),
@@ -341,4 +394,31 @@ fn strings<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Vec<String>, A::Error>
         texts.push(text);
     }
     Ok(texts)
+}
+
+// By hand, for the same reason.
+impl<'de> Deserialize<'de> for NumberOrLabel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NumberOrLabel, D::Error> {
+        struct NumberOrLabelVisitor;
+        impl Visitor<'_> for NumberOrLabelVisitor {
+            type Value = NumberOrLabel;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or a word")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<NumberOrLabel, E> {
+                Ok(NumberOrLabel::Label(text.to_owned()))
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<NumberOrLabel, E> {
+                Ok(NumberOrLabel::Number(number))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<NumberOrLabel, E> {
+                Ok(NumberOrLabel::Number(number as f64))
+            }
+        }
+        deserializer.deserialize_any(NumberOrLabelVisitor)
+    }
 }

@@ -8,6 +8,7 @@ mod authority;
 mod condition;
 mod due;
 mod life;
+mod link;
 mod queue;
 mod receive;
 mod route;
@@ -23,6 +24,7 @@ use crate::store::layout::{BusState, BusWord, RouteWord, Word};
 use authority::Authority;
 use life::Life;
 pub use life::Wish;
+use link::{Links, Means};
 pub use queue::Transmit;
 use receive::Inputs;
 use route::{Arrival, Routes};
@@ -99,6 +101,7 @@ pub struct Control {
     /// By bus: index of its first message.
     first_message: Vec<usize>,
     routes: Routes,
+    links: Links,
     /// By message: the identifier that is ours alone, where we send it.
     own: Vec<Option<FrameId>>,
     authority: Authority,
@@ -118,6 +121,7 @@ impl Control {
                 .collect(),
             first_message: plan.buses.iter().map(|bus| bus.messages.start).collect(),
             routes: Routes::new(plan),
+            links: Links::new(plan),
             own: plan
                 .messages
                 .iter()
@@ -171,7 +175,7 @@ impl Control {
                 // first what a frame may say, then the frames
                 self.authority.timer(now, store);
                 self.inputs.timer(now, store);
-                self.settle(now, store);
+                self.settle(now, store, transmit);
                 self.outputs.timer(now, &self.authority, store, transmit);
             }
         }
@@ -179,18 +183,22 @@ impl Control {
     }
 
     /// Lets inputs follow the forces that have ended, and what depends on inputs those that changed without a frame.
-    fn settle(&mut self, now: Now, store: &mut Writer) {
+    fn settle(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
         while let Some(tag) = self.authority.take_released() {
             self.inputs.release(now, tag, store);
         }
         while let Some(message) = self.inputs.take_changed() {
+            let (links, mut means) = self.links_and_means(store, transmit);
+            links.changed(now, message, &mut means);
             self.authority.look(now, message, &self.inputs, store);
         }
+        let (links, mut means) = self.links_and_means(store, transmit);
+        links.timer(now, &mut means);
     }
 
     /// Shows and sends what the authority has changed by itself.
     fn authority_changed(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
-        self.settle(now, store);
+        self.settle(now, store, transmit);
         while let Some(message) = self.authority.take_changed() {
             self.outputs.changed(now, message, &self.authority.compose(message), store, transmit);
         }
@@ -302,6 +310,15 @@ impl Control {
         self.authority.bus(now, bus, life, &self.inputs, store);
     }
 
+    fn links_and_means<'a>(
+        &'a mut self,
+        store: &'a mut Writer,
+        transmit: &'a mut Transmit,
+    ) -> (&'a mut Links, Means<'a>) {
+        let Control { inputs, authority, outputs, links, .. } = self;
+        (links, Means { inputs, authority, outputs, store, transmit })
+    }
+
     fn sent(&mut self, now: Now, moment: u64, bus: BusIndex, outgoing: &Outgoing, store: &mut Writer) {
         store.publish(bus, &outgoing.frame, now.realtime, true);
         store.add_bus(bus, BusWord::TransmittedFrames, 1);
@@ -323,7 +340,7 @@ impl Control {
     /// When [`Event::Timer`] is wanted next, CLOCK_MONOTONIC nanoseconds; `u64::MAX` for never.
     pub fn next_due(&self) -> u64 {
         let outputs = self.outputs.next_due().min(self.authority.next_due());
-        outputs.min(self.inputs.next_due()).min(self.life.next_due())
+        outputs.min(self.inputs.next_due()).min(self.life.next_due()).min(self.links.next_due())
     }
 
     /// The state of a bus.
@@ -363,12 +380,14 @@ impl Control {
             // we do not hear ourselves: there is another one
             return self.authority.foreign(now, message, store);
         }
-        let known = message.is_some_and(|message| self.inputs.receive(now, message, frame, source_time, store));
-        if !known && !routed {
-            store.add_bus(bus, BusWord::UnknownFrames, 1);
-        }
-        if let (true, Some(message)) = (known, message) {
+        let known = message.filter(|message| self.inputs.receive(now, *message, frame, source_time, store));
+        if let Some(message) = known {
+            let began = now.moment_of(source_time);
+            let (links, mut means) = self.links_and_means(store, transmit);
+            links.received(now, began, message, &mut means);
             self.authority.look(now, message, &self.inputs, store);
+        } else if !routed {
+            store.add_bus(bus, BusWord::UnknownFrames, 1);
         }
     }
 }

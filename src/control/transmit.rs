@@ -170,6 +170,10 @@ impl Outputs {
         let Some(index) = self.by_message.get(message).copied().flatten() else { return };
         let output = &mut self.outputs[index];
         output.show(now, composed, store);
+        if !composed.send {
+            // what waited in a message that stops never leaves
+            output.links.iter_mut().for_each(|(_, waiting)| *waiting = u64::MAX);
+        }
         let mut leaves = output.activity(now, composed);
         if output.spontaneous && output.sent > 0 && output.carried != composed.payload {
             leaves |= output.schedule.at_once(now.monotonic, false);

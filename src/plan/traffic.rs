@@ -123,6 +123,8 @@ pub struct Link {
     /// J1939: the source address that counts; `None` for all others.
     pub source_address: Option<u8>,
     pub to: TagIndex,
+    /// The selectors of a multiplexed target, which are set with it.
+    pub with: Bits,
     pub mapping: Mapping,
     pub when_bad: WhenBad,
     /// Nanoseconds from the receive stamp to the return of the transmit call, beyond a cycle of the target.

@@ -1,6 +1,8 @@
 //! What is watched: times to keep, and everything that can be wrong.
 
-use super::{AlarmIndex, BusIndex, ContractIndex, Direction, LinkIndex, MessageIndex, Plan, RouteIndex};
+use super::{
+    AlarmIndex, BusIndex, ContractIndex, Direction, Immediate, LinkIndex, MessageIndex, Plan, RouteIndex, TagIndex,
+};
 
 /// Something with a time to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +132,10 @@ impl Plan {
         let links = self.links.iter().enumerate();
         self.contracts = routes
             .map(|(index, route)| Contract { of: Timed::Route(index), budget: route.budget })
-            .chain(links.map(|(index, link)| Contract { of: Timed::Link(index), budget: link.budget }))
+            .chain(links.map(|(index, link)| {
+                let budget = link.budget.saturating_add(self.cycle_of(link.to));
+                Contract { of: Timed::Link(index), budget }
+            }))
             .chain(cycles)
             .collect();
         let mut alarms = vec![Alarm::NotArmed, Alarm::Forced, Alarm::Overrun];
@@ -153,6 +158,15 @@ impl Plan {
         alarms.extend((0..self.routes.len()).map(Alarm::Storm));
         alarms.extend((0..self.links.len()).map(Alarm::Link));
         self.alarms = alarms;
+    }
+
+    /// Nanoseconds that a value of a tag of ours may wait for its cycle: 0 where it is sent at once.
+    fn cycle_of(&self, tag: TagIndex) -> u64 {
+        let tag = &self.tags[tag];
+        match &self.messages[tag.message].direction {
+            Direction::Output(transmission) if tag.immediate == Immediate::No => transmission.period.unwrap_or(0),
+            Direction::Output(_) | Direction::Input(_) => 0,
+        }
     }
 
     /// Where an alarm is in the store.

@@ -19,6 +19,8 @@ pub const CONTRACT_WORDS: usize = 128;
 pub const ALARM_WORDS: usize = 4;
 /// Words of a route.
 pub const ROUTE_WORDS: usize = 16;
+/// Words of a link.
+pub const LINK_WORDS: usize = 4;
 /// Words of a message.
 pub const MESSAGE_WORDS: usize = 8;
 /// Most forces at a time.
@@ -207,7 +209,19 @@ impl Trouble {
     }
 }
 
-/// Words of a route, link or message in force: what it did with its frames.
+/// Words of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum LinkWord {
+    /// Frames of the source whose value was taken over.
+    Passed = 0,
+    /// Frames of the source with a value that the target can't say.
+    Unfit,
+    /// 1: the source is not good.
+    Bad,
+}
+
+/// Words of a route: what it did with its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum RouteWord {
@@ -395,6 +409,7 @@ pub struct Layout {
     pub messages: usize,
     pub tags: usize,
     pub routes: usize,
+    pub links: usize,
     pub contracts: usize,
     pub alarms: usize,
 }
@@ -407,6 +422,7 @@ impl Layout {
             messages: plan.messages.len(),
             tags: plan.tags.len(),
             routes: plan.routes.len(),
+            links: plan.links.len(),
             contracts: plan.contracts.len(),
             alarms: plan.alarms.len(),
         }
@@ -438,6 +454,11 @@ impl Layout {
     pub fn route(self, route: usize, word: RouteWord) -> usize {
         assert!(route < self.routes, "route out of the plan");
         self.routes_start() + route * ROUTE_WORDS + word as usize
+    }
+
+    pub fn link(self, link: usize, word: LinkWord) -> usize {
+        assert!(link < self.links, "link out of the plan");
+        self.links_start() + link * LINK_WORDS + word as usize
     }
 
     /// First word of a contract.
@@ -481,8 +502,12 @@ impl Layout {
         self.messages_start() + self.messages * MESSAGE_WORDS
     }
 
-    fn contracts_start(self) -> usize {
+    fn links_start(self) -> usize {
         self.routes_start() + self.routes * ROUTE_WORDS
+    }
+
+    fn contracts_start(self) -> usize {
+        self.links_start() + self.links * LINK_WORDS
     }
 
     fn alarms_start(self) -> usize {

@@ -128,7 +128,8 @@ mod tests {
     use crate::store::reader::{HEARTBEAT_LIMIT, OpenError};
     use crate::store::{Layout, Reader, Record, Writer};
 
-    const LAYOUT: Layout = Layout { buses: 2, records: 3, messages: 2, tags: 9, routes: 1, contracts: 1, alarms: 4 };
+    const LAYOUT: Layout =
+        Layout { buses: 2, records: 3, messages: 2, tags: 9, routes: 1, links: 1, contracts: 1, alarms: 4 };
 
     #[test]
     fn a_reader_in_another_mapping_sees_what_the_writer_writes() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::layout::{
-    BUCKETS, BusState, BusWord, CONTRACT_BUCKETS, ContractWord, FORCES, LATENESS_BUCKETS, Layout, MAGIC, Marks,
-    MessageWord, RouteWord, Word, bucket_end,
+    BUCKETS, BusState, BusWord, CONTRACT_BUCKETS, ContractWord, FORCES, LATENESS_BUCKETS, Layout, LinkWord, MAGIC,
+    Marks, MessageWord, RouteWord, Word, bucket_end,
 };
 use super::memory::Memory;
 use super::record::{self, Record};
@@ -153,6 +153,11 @@ impl Reader {
     /// A word of a route.
     pub fn route(&self, route: usize, word: RouteWord) -> u64 {
         self.at(self.layout.route(route, word))
+    }
+
+    /// A word of a link.
+    pub fn link(&self, link: usize, word: LinkWord) -> u64 {
+        self.at(self.layout.link(link, word))
     }
 
     /// The times of a contract. Each number is right, but they may be of neighbouring moments.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::{
-    BusState, BusWord, CONTRACT_BUCKETS, ContractWord, LATENESS_BUCKETS, Layout, MAGIC, Marks, MessageWord, RouteWord,
-    Word, bucket,
+    BusState, BusWord, CONTRACT_BUCKETS, ContractWord, LATENESS_BUCKETS, Layout, LinkWord, MAGIC, Marks, MessageWord,
+    RouteWord, Word, bucket,
 };
 use super::memory::Memory;
 use super::record::{self, Record};
@@ -131,6 +131,16 @@ impl Writer {
     /// Adds to a counter of a route.
     pub fn add_route(&mut self, route: usize, word: RouteWord, n: u64) {
         add(self.word(self.layout.route(route, word)), n);
+    }
+
+    /// Sets a word of a link.
+    pub fn set_link(&mut self, link: usize, word: LinkWord, value: u64) {
+        self.word(self.layout.link(link, word)).store(value, Ordering::Relaxed);
+    }
+
+    /// Adds to a counter of a link.
+    pub fn add_link(&mut self, link: usize, word: LinkWord, n: u64) {
+        add(self.word(self.layout.link(link, word)), n);
     }
 
     /// Counts one time of a contract, in nanoseconds; whether it was more than the budget.

@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod control;
 mod control_life;
+mod control_links;
 mod control_receive;
 mod control_routes;
 mod dbc;
