@@ -41,11 +41,21 @@ fn deadlines(bus: &Bus<'_>, message: &dbc::Message, over: &Override) -> Vec<Opti
     let of_group = groups.map(|group| match (group, over.timeout_ms, over.branch_timeout_ms) {
         (0, Some(ms), _) => written(ms),
         (1.., _, Some(ms)) => written(ms),
-        (0, None, _) => by_cycle(),
-        // which branches a device goes through, and how fast, is not in the DBC file
-        (1.., _, None) => None,
+        (0, None, _) => by_signals(bus, message, 0).or_else(by_cycle),
+        // which branches a device goes through, and how fast, is not in the DBC file but for this
+        (1.., _, None) => by_signals(bus, message, group),
     });
     of_group.collect()
+}
+
+/// The shortest `GenSigTimeoutTime` that our node has for a signal of the group.
+fn by_signals(bus: &Bus<'_>, message: &dbc::Message, group: usize) -> Option<u64> {
+    if bus.ours(message) {
+        return None;
+    }
+    let signals = message.signals.iter().filter(|signal| signal.group == group);
+    let times = signals.filter_map(|signal| signal.timeout(bus.node.as_deref())).filter(|time| !time.is_zero());
+    times.min().map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Numbers of an override about receiving that are not possible.

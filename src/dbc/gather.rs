@@ -31,6 +31,8 @@ pub(super) struct Draft {
 pub(super) struct Notes {
     pub comment: Option<String>,
     pub attributes: Vec<(usize, String, Value)>,
+    /// BA_REL_: node, attribute, value.
+    pub relations: Vec<(String, String, Value)>,
     /// BO_TX_BU_
     pub senders: Vec<String>,
     /// VAL_
@@ -85,6 +87,10 @@ impl Gathered {
                 if let Some(notes) = self.target(target) {
                     notes.from(at, "BA_").attributes.push((at, name, value));
                 }
+            }
+            // no `from`: what says nothing to us need not be about something
+            Item::Relation { node, id, signal, name, value } => {
+                self.signal(id, signal).relations.push((node, name, value));
             }
             Item::Labels { id, signal, entries } => {
                 self.signal(id, signal).from(at, "VAL_").labels = Some(entries);

@@ -1,6 +1,9 @@
 //! One statement through the grammar of `can-dbc`; what it cuts off or masks (identifiers) is read from the text.
 
-use can_dbc::{AttributeDefinition, AttributeValue, AttributeValueType, Dbc, NumericValue, SignalExtendedValueType};
+use can_dbc::{
+    AttributeDefinition, AttributeValue, AttributeValueForRelationType, AttributeValueType, Dbc, NumericValue,
+    SignalExtendedValueType,
+};
 
 use super::codec::ByteOrder;
 use super::item::{AttributeKind, Item, MessageLine, Multiplex, Object, SignalLine, Target, Value, ValueType};
@@ -155,6 +158,12 @@ fn item(keyword: Keyword, dbc: Dbc, id: Option<u64>, statement: &str) -> Option<
             SignalExtendedValueType::IEEEdouble64bit => ValueType::F64,
         };
         return Some(Item::ValueType { id: id?, signal: found.signal_name, kind });
+    }
+    if let Some(found) = dbc.relation_attribute_values.into_iter().next()
+        && let AttributeValueForRelationType::NodeToSignal { node_name, signal_name, value: given, .. } = found.details
+    {
+        let (name, value) = (unescape(found.name), value(given));
+        return Some(Item::Relation { node: node_name, id: id?, signal: signal_name, name, value });
     }
     if keyword == Keyword::Unused {
         return Some(Item::Nothing);

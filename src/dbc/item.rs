@@ -35,6 +35,14 @@ pub(super) enum Item {
         name: String,
         value: Value,
     },
+    /// BA_REL_ of a node and a signal.
+    Relation {
+        node: String,
+        id: u64,
+        signal: String,
+        name: String,
+        value: Value,
+    },
     /// VAL_
     Labels {
         id: u64,

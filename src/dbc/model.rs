@@ -140,10 +140,20 @@ pub struct Signal {
     pub start_value: Option<Raw>,
     /// `GenSigSendType`; `None` where nothing is said.
     pub send_type: Option<SendType>,
+    /// `GenSigTimeoutTime`: after which time without the signal its receiver is to notice, by receiving node; `None`: by
+    /// any. Zero: never.
+    pub timeouts: Vec<(Option<String>, Duration)>,
     pub attributes: BTreeMap<String, Attribute>,
 }
 
 impl Signal {
+    /// After which time without the signal a node is to notice, as the file says for that node, or else for all; zero:
+    /// never.
+    pub fn timeout(&self, node: Option<&str>) -> Option<Duration> {
+        let own = self.timeouts.iter().find(|(by, _)| by.is_some() && by.as_deref() == node);
+        own.or_else(|| self.timeouts.iter().find(|(by, _)| by.is_none())).map(|(_, time)| *time)
+    }
+
     /// `GenSigInactiveValue`, a raw value; `None` where the signal has none or can't hold it.
     pub fn inactive_value(&self) -> Option<Raw> {
         attribute::raw_value(&self.codec, self.attributes.get("GenSigInactiveValue")?)

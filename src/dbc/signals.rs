@@ -1,13 +1,14 @@
 //! The signals of one message: codec, multiplexing, range, words, and the checks of their layout.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::assemble::{Context, long_name, resolved, shown};
 use super::attribute;
 use super::codec::{Codec, Kind};
 use super::gather::Notes;
 use super::item::{MessageLine, SignalLine, ValueType};
-use super::model::{Condition, Group, Signal};
+use super::model::{Attribute, Condition, Group, Signal};
 use super::multiplex::{self, Link, Member};
 use super::text::Report;
 
@@ -39,7 +40,7 @@ pub(super) fn build(
         }
     }
     let placed = place(candidates, notes, report);
-    let (signals, groups) = finish(placed, notes, context, report);
+    let (signals, groups) = finish(message, placed, notes, context, report);
     overlaps(message, &signals, &groups, report);
     (signals.into_iter().map(|(_, signal)| signal).collect(), groups)
 }
@@ -174,6 +175,7 @@ fn exclusive(a: &[Link], b: &[Link]) -> bool {
 }
 
 fn finish(
+    message: &MessageLine,
     placed: Vec<(Candidate, Vec<Link>)>,
     notes: &mut HashMap<String, Notes>,
     context: &Context,
@@ -220,6 +222,7 @@ fn finish(
             group,
             start_value,
             send_type: attribute::send_type(attribute("GenSigSendType")),
+            timeouts: timeouts(message, said, attribute("GenSigTimeoutTime"), context),
             attributes,
             dbc_name: line.name,
         };
@@ -231,6 +234,31 @@ fn finish(
         }
     }
     (signals, groups)
+}
+
+/// `GenSigTimeoutTime` by node (BA_REL_), and as a plain attribute. Where `GenSigTimeoutMsg` says that another message is
+/// what is watched, the time says nothing about this one.
+fn timeouts(
+    message: &MessageLine,
+    notes: &Notes,
+    plain: Option<&Attribute>,
+    context: &Context,
+) -> Vec<(Option<String>, Duration)> {
+    let number = |node: &str, wanted: &str| {
+        let mut relations = notes.relations.iter().rev();
+        let (_, name, value) = relations.find(|(by, name, _)| by == node && name == wanted)?;
+        context.definitions.resolve(name, value).ok().as_ref().and_then(attribute::number)
+    };
+    let mut nodes: Vec<&str> = notes.relations.iter().map(|(node, _, _)| node.as_str()).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let time = |ms: f64| Duration::try_from_secs_f64(ms / 1000.0).ok();
+    let of_nodes = nodes.into_iter().filter_map(|node| {
+        let watched = number(node, "GenSigTimeoutMsg").filter(|id| *id > 0.0);
+        let time = number(node, "GenSigTimeoutTime").and_then(time)?;
+        watched.is_none_or(|id| id == message.id as f64).then(|| (Some(context.node(node)), time))
+    });
+    of_nodes.chain(plain.and_then(attribute::number).and_then(time).map(|time| (None, time))).collect()
 }
 
 /// Sorted; of two words for one value the last, as other tools do.

@@ -115,6 +115,7 @@ mod tests {
             multiplexor: false,
             group: 0,
             start_value: None,
+            timeouts: Vec::new(),
             send_type: None,
             attributes: BTreeMap::new(),
         };

@@ -3,6 +3,7 @@
 mod allocations;
 mod bench;
 mod config;
+mod config_reception;
 mod control;
 mod control_life;
 mod control_links;

@@ -164,6 +164,7 @@ fn signal(name: &str, start: u16, size: u8, factor: f64, range: Option<(f64, f64
         multiplexor: false,
         group: 0,
         start_value: None,
+        timeouts: Vec::new(),
         send_type: None,
         attributes: BTreeMap::new(),
     }
