@@ -139,9 +139,8 @@ impl Control {
 
     /// The controller before this one did not end in order (it crashed, or was killed): whatever the plan says, nothing
     /// commands until it is armed by the command. Before [`Control::start`].
-    pub fn after_unclean_end(mut self) -> Control {
+    pub fn after_unclean_end(&mut self) {
         self.authority.only_by_hand();
-        self
     }
 
     /// Shows the outputs' start values in the store. Once, before the first step.

@@ -7,6 +7,7 @@ mod audit;
 mod door;
 mod limiter;
 mod managed;
+mod marker;
 mod supervision;
 mod watchdog;
 
@@ -28,11 +29,11 @@ use socketcan::errors::CanError;
 use tracing::{error, info, warn};
 
 use crate::bus::error_frame::ErrorFrame;
-use crate::command::{self, Action, Change, Command, Generation, Refusal};
+use crate::command::{self, Action, Change, Command, Generation, Origin, Refusal};
 use crate::control::Wish;
 use crate::link;
 use crate::notify::Notifier;
-use crate::plan::{Direction, Plan};
+use crate::plan::{Arm, Direction, Plan};
 use crate::rt::{self, Notice, Order, grants};
 use crate::sim::Simulator;
 use crate::store::layout::{BusState, BusWord, Word};
@@ -42,6 +43,7 @@ pub use door::OpenError;
 use door::{Door, Handout, Request};
 use limiter::Limiter;
 use managed::Managed;
+use marker::Marker;
 use supervision::Supervision;
 use watchdog::Watchdog;
 
@@ -65,6 +67,8 @@ const EXIT_UNAVAILABLE: u8 = 69;
 /// The real-time thread has ended by itself (EX_SOFTWARE).
 const EXIT_INTERNAL: u8 = 70;
 
+/// [`Origin::protocol`] of the terminal of the machine.
+const AT_THE_MACHINE: &str = "cli";
 /// Between two looks at notices, bus states and the watchdog, in milliseconds.
 const TICK: u8 = 100;
 /// The same while a write or a look is on its way.
@@ -111,6 +115,7 @@ pub struct Controller {
     rt: rt::Handle,
     reader: Reader,
     door: Door,
+    marker: Marker,
     supervision: Option<Supervision>,
     managed: Managed,
     notifier: Notifier,
@@ -154,7 +159,15 @@ impl Controller {
         // Before anything is sent: a second controller must not disturb the first.
         let door = Door::open(&socket, group, handout)?;
         let supervision = Supervision::new(&plan).context("can't follow network interfaces (netlink)")?;
-        let rt = rt::start(plan.clone(), writer, simulator).context("can't start the real-time thread")?;
+        let marker = Marker::put(&socket).context("can't put the file beside the socket that says that we run")?;
+        let rt = rt::start(plan.clone(), writer, simulator, marker.unclean)
+            .inspect_err(|_| {
+                // nothing was sent: the next one need not know of us
+                if !marker.unclean {
+                    let _ = marker.take_away();
+                }
+            })
+            .context("can't start the real-time thread")?;
         // The main thread feeds the watchdog. Where it gets no priority the bus thread gets none either, which is told.
         let _ = grants::fifo(grants::MAIN_PRIORITY);
         let mut controller = Controller {
@@ -162,6 +175,7 @@ impl Controller {
             rt,
             reader,
             door,
+            marker,
             supervision,
             managed: Managed::new(link),
             notifier,
@@ -196,6 +210,9 @@ impl Controller {
                 self.notifier.stopping();
                 info!("stopping: nothing is sent any more");
                 let clean = self.rt.stop().is_ok();
+                if clean && let Err(error) = self.marker.take_away() {
+                    warn!(%error, "the next start will take this end for a crash");
+                }
                 return Ok(clean);
             }
             let now = clock::monotonic();
@@ -271,9 +288,9 @@ impl Controller {
                 return self.door.answer(client, id, Some(Refusal::Malformed));
             }
         };
-        let entry = Entry::new(&self.plan, &self.reader, peer, origin, &action);
+        let entry = Entry::new(&self.plan, &self.reader, peer, origin.clone(), &action);
         let ticket = self.tickets;
-        let result = self.check(&action).and_then(|change| {
+        let result = self.check(&action, &origin).and_then(|change| {
             // one answer has room in the notices for each that is pending
             if self.pending.len() >= rt::ORDERS {
                 return Err(Refusal::Busy);
@@ -293,7 +310,7 @@ impl Controller {
     }
 
     /// Checks an action against the plan, and writes against the state of their bus.
-    fn check(&self, action: &Action) -> Result<Change, Refusal> {
+    fn check(&self, action: &Action, origin: &Origin) -> Result<Change, Refusal> {
         let plan = &self.plan;
         let message = |tag: usize| plan.tags.get(tag).map(|tag| tag.message).ok_or(Refusal::UnknownTag);
         Ok(match action {
@@ -304,7 +321,13 @@ impl Controller {
                     BusState::Gone | BusState::Down | BusState::BusOff => return Err(Refusal::BusDown),
                 }
             }
-            Action::Renew(tag) => Change::Renew(message(*tag)?),
+            Action::Renew(tag) => {
+                let message = message(*tag)?;
+                if let Direction::Input(_) = plan.messages[message].direction {
+                    return Err(Refusal::NotWritable { tag: plan.tag_name(*tag, None) });
+                }
+                Change::Renew(message)
+            }
             Action::Force { tag, value, seconds } => {
                 command::compile_force(plan, *tag, *value, *seconds, clock::monotonic())?
             }
@@ -312,6 +335,10 @@ impl Controller {
             Action::Release(tag) => Change::Release(*tag),
             Action::Arm => Change::Arm,
             Action::Disarm => Change::Disarm,
+            // who works at the machine decides whether others may act on it meanwhile
+            Action::Remote(_) if origin.protocol != AT_THE_MACHINE => {
+                return Err(Refusal::OnlyAtTheMachine { protocol: origin.protocol.clone() });
+            }
             Action::Remote(remote) => Change::Remote(*remote),
             Action::Restart(bus) if *bus >= plan.buses.len() => return Err(Refusal::Unknown),
             Action::Restart(bus) if !plan.buses[*bus].managed => {
@@ -372,6 +399,13 @@ impl Controller {
     fn report_start(&self) {
         let plan = &self.plan;
         info!(buses = plan.buses.len(), messages = plan.messages.len(), plan = plan.short_hash(), "controller started");
+        if self.marker.unclean {
+            warn!(
+                "the last controller did not end in order: the outputs keep their fallback values until armed (canvoy arm)"
+            );
+        } else if plan.machine.arm == Arm::ByHand {
+            info!("the outputs keep their fallback values until armed (canvoy arm)");
+        }
         if plan.simulated {
             warn!("simulated: there is no machine behind these values");
         }

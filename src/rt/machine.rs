@@ -106,6 +106,11 @@ impl Machine {
         })
     }
 
+    /// The last controller did not end in order. Before [`Machine::start`].
+    pub fn after_unclean_end(&mut self) {
+        self.control.after_unclean_end();
+    }
+
     /// Shows the start in the store and opens the virtual buses.
     pub fn start(&mut self, grants: Grants) {
         let now = now();

@@ -82,9 +82,10 @@ pub struct Handle {
     pub grants: Grants,
 }
 
-/// Starts the thread and waits until it is in its loop. Virtual buses are active from then on, SocketCAN buses wait for
+/// Starts the thread and waits until it is in its loop. `unclean`: the last controller did not end in order, so nothing
+/// commands until armed. Virtual buses are active from then on, SocketCAN buses wait for
 /// [`Order::Open`].
-pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>) -> io::Result<Handle> {
+pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, unclean: bool) -> io::Result<Handle> {
     let (orders, incoming) = RingBuffer::new(ORDERS);
     let (outgoing, notices) = RingBuffer::new(NOTICES);
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
@@ -97,6 +98,9 @@ pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>) -> io
             Ok(machine) => machine,
             Err(error) => return drop(started.send(Err(error))),
         };
+        if unclean {
+            machine.after_unclean_end();
+        }
         grants::touch_stack();
         let grants = Grants { fifo: grants::fifo(grants::BUS_PRIORITY), locked: grants::lock_memory() };
         machine.start(grants);

@@ -1,15 +1,22 @@
 //! `canvoy demo` as a newcomer meets it: what it prints, what OPC UA clients find and change in it, how it ends.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use canvoy::command::{self, Action, Refusal, Write};
+use canvoy::sample;
+use canvoy::service::client::Client;
+use canvoy::store::clock;
+use canvoy::store::layout::Word;
 use serde_json::{Value, json};
 
-use crate::canvoy::{Canvoy, get};
-use crate::harness::{LIMIT, poll, signal};
+use crate::canvoy::{CANVOY, Canvoy, get};
+use crate::harness::{LIMIT, poll, run, signal};
 use crate::peer::Peer;
 
 crate::tests! {
-    Nothing: it_says_where_to_look_and_ends_cleanly, a_killed_controller_is_seen_within_a_second_and_comes_back;
+    Nothing: it_says_where_to_look_and_ends_cleanly, a_killed_controller_is_seen_within_a_second_and_comes_back,
+        a_killed_controller_moves_nothing_until_armed;
     Tools: asyncua_finds_its_way, node_opcua_finds_its_way;
 }
 
@@ -58,6 +65,72 @@ fn a_killed_controller_is_seen_within_a_second_and_comes_back() {
     assert!(seen.iter().any(|seconds| *seconds < 1.0), "seen after {seen:?} s");
     // nothing is stuck: the supervisor starts it again, and the plant process finds it
     poll("a speed from the new controller", LIMIT, || demo.metric(speed));
+}
+
+/// A person's connection to the controller of a demo.
+fn machine(demo: &Canvoy, not: u32) -> Client {
+    let socket = poll("the command socket", LIMIT, || {
+        let (_, line) = demo.process.children().into_iter().find(|(_, line)| line.contains(" controller "))?;
+        let socket = line.split(" --socket ").nth(1)?.split(' ').next()?;
+        Some(PathBuf::from(socket))
+    });
+    poll("the controller", LIMIT, || Client::open(Some(socket.clone())).ok().filter(|client| client.pid != not))
+}
+
+fn tag(client: &Client, name: &str) -> usize {
+    (0..client.plan.tags.len()).find(|tag| client.plan.tag_name(*tag, None) == name).unwrap_or_else(|| panic!("{name}"))
+}
+
+fn set(client: &mut Client, values: &[(&str, f64)]) -> Result<(), Refusal> {
+    let writes = values
+        .iter()
+        .map(|(name, value)| Write { tag: tag(client, name), value: command::Value::Engineering(*value) })
+        .collect();
+    client.command(Action::Set(writes)).expect("an answer")
+}
+
+/// Value and causes of a tag.
+fn look(client: &Client, name: &str) -> (Option<f64>, String) {
+    let tag = tag(client, name);
+    let sample = sample::read(&client.plan, &client.reader, tag, 0, clock::monotonic());
+    (sample.value, sample.causes.meaning().label.to_owned())
+}
+
+fn a_killed_controller_moves_nothing_until_armed() {
+    const ENABLE: &str = "line.DriveCommand.Enable";
+    let mut demo = Canvoy::demo();
+    let mut client = machine(&demo, 0);
+    // armed by itself after a start in order
+    poll("the first arming", LIMIT, || (client.reader.get(Word::Armed) == 1).then_some(()));
+    assert_eq!(set(&mut client, &[(SETPOINT, 900.0), (ENABLE, 1.0)]), Ok(()));
+    let turns = |client: &Client| look(client, SPEED).0.is_some_and(|speed| speed > 500.0);
+    poll("the drive to turn", LIMIT, || turns(&client).then_some(()));
+
+    let killed = client.pid;
+    signal(i32::try_from(killed).expect("a process id"), libc::SIGKILL);
+    let mut client = machine(&demo, killed);
+    assert!(demo.process.errors().contains("did not end in order"), "it is in the log");
+    // the drive has frames again, and they say: stand still
+    let sent = |client: &Client| {
+        client.reader.record(client.plan.messages[client.plan.tags[tag(client, ENABLE)].message].first_record)
+    };
+    poll("fifty frames", LIMIT, || sent(&client).filter(|record| record.count > 50));
+    assert_eq!(client.reader.get(Word::Armed), 0);
+    assert_eq!(
+        (look(&client, SETPOINT), look(&client, ENABLE)),
+        ((Some(0.0), "fallback".into()), (Some(0.0), "fallback".into()))
+    );
+    assert_eq!(set(&mut client, &[(ENABLE, 1.0)]), Err(Refusal::NotArmed));
+    assert!(!turns(&client), "{:?}", look(&client, SPEED));
+
+    let socket = client.socket.display().to_string();
+    run(CANVOY, &["arm", "--socket", &socket]);
+    assert_eq!(client.reader.get(Word::Armed), 1);
+    assert_eq!(look(&client, ENABLE), (Some(0.0), "simulated".into()), "arming alone moves nothing");
+    assert_eq!(set(&mut client, &[(SETPOINT, 900.0), (ENABLE, 1.0)]), Ok(()));
+    poll("the drive to turn again", LIMIT, || turns(&client).then_some(()));
+    demo.process.signal(libc::SIGINT);
+    assert_eq!(demo.process.wait_end(), 0);
 }
 
 fn asyncua_finds_its_way() {
@@ -261,4 +334,9 @@ fn check_controller_gone(peer: &mut Peer, demo: &Canvoy) {
     }
     assert_ne!(peer.write(SETPOINT, 900.0), "Good", "nobody is there to do it");
     peer.read_until(SPEED, "back", |value| value["status"] == json!(0x00DC_0000));
+    // after a crash nothing commands until somebody arms
+    assert_eq!(peer.write(SETPOINT, 900.0), "BadInvalidState");
+    let mut client = machine(demo, 0);
+    assert_eq!(client.command(Action::Arm).expect("an answer"), Ok(()));
+    assert_eq!(peer.write(SETPOINT, 900.0), "Good");
 }

@@ -25,6 +25,11 @@ impl Authority {
         if let Some(lasting) = self.lasting(now) {
             return Err(Denied::Lasts(lasting));
         }
+        // Start values of the plant's signals come into force where the machine arms itself at its start, which its
+        // configuration says. Who arms by hand gets what is sent already, until somebody writes.
+        for output in self.outputs.iter_mut().filter(|output| output.latches != 0) {
+            take_over(&mut output.owner, &output.fallback, &output.plant);
+        }
         self.unlatch(now, u64::MAX, store);
         Ok(())
     }

@@ -123,15 +123,13 @@ impl Authority {
             let Direction::Output(transmission) = &planned.direction else { continue };
             by_message[message] = Some(outputs.len());
             let plant = plant_bits(plan, message);
-            let mut owner = transmission.start;
-            take_over(&mut owner, &transmission.fallback, &plant);
             let listen = plan.buses[planned.bus].listen;
             outputs.push(Output {
                 message,
                 bus: planned.bus,
                 dbc: planned.message.clone(),
                 length: transmission.length,
-                owner,
+                owner: transmission.start,
                 fallback: transmission.fallback,
                 plant,
                 when_disarmed: transmission.when_disarmed,
