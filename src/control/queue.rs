@@ -52,7 +52,9 @@ struct Queue {
     open: bool,
     /// It is in [`Transmit::ready`].
     ready: bool,
-    /// The kernel's queue is full; nanoseconds that this attempt waits, 0: it is not.
+    /// The kernel's queue is full: the timer tries again.
+    blocked: bool,
+    /// Nanoseconds that the last attempt waited; 0: something got through since.
     pause: u64,
     /// What the store shows.
     shown: usize,
@@ -95,7 +97,7 @@ impl Transmit {
     pub(super) fn set_open(&mut self, bus: BusIndex, open: bool, now: Now, store: &mut Writer) {
         let queue = &mut self.queues[bus];
         queue.open = open;
-        queue.pause = 0;
+        (queue.blocked, queue.pause) = (false, 0);
         self.due.set(bus, u64::MAX);
         if !open {
             while !self.queues[bus].order.is_empty() {
@@ -152,7 +154,7 @@ impl Transmit {
         if let Key::Message(message) = outgoing.key {
             self.waiting[message] = slot;
         }
-        if queue.pause == 0 {
+        if !queue.blocked {
             self.make_ready(bus);
         }
     }
@@ -196,6 +198,7 @@ impl Transmit {
     pub(super) fn busy(&mut self, bus: BusIndex, now: Now, store: &mut Writer) {
         store.add_bus(bus, BusWord::TransmitBusy, 1);
         let queue = &mut self.queues[bus];
+        queue.blocked = true;
         queue.pause = (queue.pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         self.due.set(bus, now.monotonic.saturating_add(queue.pause));
         self.drop_stale(bus, now, store);
@@ -206,7 +209,10 @@ impl Transmit {
     pub(super) fn timer(&mut self, now: Now, store: &mut Writer) {
         while let Some((item, _)) = self.due.take(now.monotonic) {
             match item.checked_sub(self.queues.len()) {
-                None => self.make_ready(item),
+                None => {
+                    self.queues[item].blocked = false;
+                    self.make_ready(item);
+                }
                 Some(bus) => {
                     if let Some(alarm) = self.alarms[bus] {
                         store.alarm(alarm, false, 0, now.realtime);
@@ -237,12 +243,7 @@ impl Transmit {
     fn drop_stale(&mut self, bus: BusIndex, now: Now, store: &mut Writer) {
         for at in (0..self.queues[bus].order.len()).rev() {
             let queue = &self.queues[bus];
-            let place = queue.order[at];
-            if place.deadline > now.monotonic {
-                // those further on in the list are not old enough either
-                return;
-            }
-            if queue.slots[place.slot as usize].stale <= now.monotonic {
+            if queue.slots[queue.order[at].slot as usize].stale <= now.monotonic {
                 self.drop_at(bus, at, BusWord::TransmitStale, now, store);
             }
         }
@@ -297,6 +298,7 @@ impl Queue {
             pushed: 0,
             open: false,
             ready: false,
+            blocked: false,
             pause: 0,
             shown: 0,
         }
@@ -316,4 +318,246 @@ impl Queue {
 fn arbitration(id: FrameId) -> u32 {
     let number = id.number();
     if id.is_extended() { number >> 18 << 19 | 1 << 18 | number & 0x3_FFFF } else { number << 19 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::plan::{Bus, Filter, Format, IdChange, Message, Route, Transmission};
+    use crate::store::{Layout, Memory, Reader};
+    use crate::{can::MAX_LEN, dbc};
+
+    const MESSAGES: usize = 4;
+    const ROOM: usize = 3;
+
+    /// One bus; four messages of ours; a route that passes every frame, and one of whose frames the newest wins.
+    fn plan() -> Plan {
+        let lines: String = (0..MESSAGES).map(|n| format!("BO_ {} M{n}: 8 Us\n", 0x100 + 0x10 * n)).collect();
+        let (database, _) = dbc::parse("b.dbc", format!("VERSION \"\"\nBU_: Us\n{lines}").as_bytes());
+        let messages = database.unwrap().messages.into_iter().map(|message| Message {
+            bus: 0,
+            message: Arc::new(message),
+            direction: Direction::Output(Box::new(Transmission::new(8, [0; MAX_LEN], None))),
+            sources: 1,
+            first_record: 0,
+            tags: 0..0,
+            protection: None,
+        });
+        let route = |newest_wins| Route {
+            name: "r".into(),
+            from: 0,
+            to: 0,
+            filters: vec![Filter::Any],
+            except: Vec::new(),
+            id: IdChange::Keep,
+            format: Format::Keep,
+            edits: Vec::new(),
+            shortest_interval: None,
+            storm: 1000,
+            newest_wins,
+            stale: 0,
+            budget: 0,
+            protected: false,
+        };
+        let bus = Bus { name: "b".into(), messages: 0..MESSAGES, transmit_queue: ROOM, ..Bus::default() };
+        let mut plan = Plan {
+            buses: vec![bus],
+            messages: messages.collect(),
+            routes: vec![route(false), route(true)],
+            ..Plan::default()
+        };
+        plan.number();
+        plan
+    }
+
+    /// What a queue does, written down as plainly as possible.
+    #[derive(Default)]
+    struct Plain {
+        /// Deadline of the first frame in this place, rank, number; frame.
+        frames: Vec<(u64, u32, u64, Outgoing)>,
+        number: u64,
+        open: bool,
+        blocked_until: u64,
+        pause: u64,
+        stale: u64,
+        overflow: u64,
+        no_bus: u64,
+        replaced: u64,
+        busy: u64,
+    }
+
+    impl Plain {
+        fn drop_stale(&mut self, now: u64) {
+            let before = self.frames.len();
+            self.frames.retain(|(.., outgoing)| outgoing.stale > now);
+            self.stale += (before - self.frames.len()) as u64;
+        }
+
+        fn push(&mut self, outgoing: Outgoing, now: u64) {
+            if !self.open {
+                self.no_bus += 1;
+                return;
+            }
+            let same = |other: &Outgoing| match outgoing.key {
+                Key::Message(_) => other.key == outgoing.key,
+                Key::Route(route) => route == 1 && other.key == outgoing.key && other.frame.id == outgoing.frame.id,
+            };
+            if let Some((.., older)) = self.frames.iter_mut().find(|(.., other)| same(other)) {
+                *older = outgoing;
+                self.replaced += 1;
+                return;
+            }
+            if self.frames.len() == ROOM + MESSAGES {
+                self.drop_stale(now);
+            }
+            self.frames.push((outgoing.stale, arbitration(outgoing.frame.id), self.number, outgoing));
+            self.number += 1;
+            self.frames.sort_by_key(|(deadline, rank, number, _)| (*deadline, *rank, *number));
+            if self.frames.len() > ROOM + MESSAGES {
+                self.frames.pop();
+                self.overflow += 1;
+            }
+        }
+
+        /// The numbers of the frames that leave, where the kernel takes `room`.
+        fn flush(&mut self, now: u64, mut room: usize) -> Vec<u64> {
+            let mut sent = Vec::new();
+            if self.blocked_until > now {
+                return sent;
+            }
+            while !self.frames.is_empty() {
+                let first = self.frames[0].3;
+                if first.stale <= now {
+                    self.frames.remove(0);
+                    self.stale += 1;
+                } else if room > 0 {
+                    room -= 1;
+                    self.pause = 0;
+                    sent.push(first.began);
+                    self.frames.remove(0);
+                } else {
+                    self.busy += 1;
+                    self.pause = (self.pause * 2).clamp(250_000, 1_000_000);
+                    self.blocked_until = now + self.pause;
+                    self.drop_stale(now);
+                    break;
+                }
+            }
+            sent
+        }
+    }
+
+    #[test]
+    fn it_does_what_a_plain_one_does() {
+        let plan = plan();
+        let layout = Layout::of(&plan);
+        let memory = Arc::new(Memory::heap(layout.words()));
+        let mut store = Writer::new(memory.clone(), layout, 1);
+        let reader = Reader::open(memory, layout, 1).unwrap();
+        let (mut transmit, mut plain) = (Transmit::new(&plan), Plain::default());
+        let mut state = 7_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut now = Now { monotonic: 1_000_000, realtime: 0 };
+        let (mut pushed, mut sent_ever) = (0, 0);
+        for turn in 0..200_000_u64 {
+            match random(20) {
+                0..=11 => {
+                    let (key, id) = match random(3) {
+                        0 => {
+                            let message = random(MESSAGES as u64) as usize;
+                            (Key::Message(message), plan.messages[message].message.id)
+                        }
+                        _ => {
+                            let number = 0xF8 + random(64) as u32;
+                            let id = if random(4) == 0 {
+                                FrameId::extended(number << 18 | 5)
+                            } else {
+                                FrameId::standard(number)
+                            };
+                            (Key::Route(random(2) as usize), id.unwrap())
+                        }
+                    };
+                    let frame = Frame::classic(id, &[]).unwrap();
+                    // few different deadlines, so that the other parts of the order count too
+                    let stale = (now.monotonic / 1_000_000 + 1 + random(4)) * 1_000_000;
+                    let outgoing = Outgoing { frame, key, stale, contract: None, began: turn };
+                    transmit.push(0, &outgoing, now, &mut store);
+                    plain.push(outgoing, now.monotonic);
+                    pushed += 1;
+                }
+                12..=15 => {
+                    now.monotonic += random(700_000);
+                    transmit.timer(now, &mut store);
+                }
+                16..=18 => {
+                    let room = random(5) as usize;
+                    let (mut left, mut sent) = (room, Vec::new());
+                    while let Some(bus) = transmit.take_ready() {
+                        while let Some(outgoing) = transmit.first(bus, now, &mut store) {
+                            if left == 0 {
+                                transmit.busy(bus, now, &mut store);
+                                break;
+                            }
+                            left -= 1;
+                            sent.push(outgoing.began);
+                            transmit.remove_first(bus);
+                        }
+                    }
+                    sent_ever += sent.len() as u64;
+                    assert_eq!(sent, plain.flush(now.monotonic, room), "turn {turn}");
+                }
+                _ if random(20) == 0 => {
+                    plain.open = !plain.open;
+                    (plain.blocked_until, plain.pause) = (0, 0);
+                    if !plain.open {
+                        plain.no_bus += plain.frames.drain(..).count() as u64;
+                    }
+                    transmit.set_open(0, plain.open, now, &mut store);
+                }
+                _ => {}
+            }
+            assert_eq!(transmit.waiting(0), plain.frames.len(), "turn {turn}");
+            let words = [
+                (BusWord::TransmitStale, plain.stale),
+                (BusWord::TransmitOverflow, plain.overflow),
+                (BusWord::TransmitNoBus, plain.no_bus),
+                (BusWord::TransmitReplaced, plain.replaced),
+                (BusWord::TransmitBusy, plain.busy),
+                (BusWord::TransmitDropped, plain.stale + plain.overflow + plain.no_bus),
+            ];
+            for (word, value) in words {
+                assert_eq!(reader.bus(0, word), value, "{word:?} in turn {turn}");
+            }
+            let waiting = plain.frames.len() as u64;
+            assert_eq!(pushed, sent_ever + plain.stale + plain.overflow + plain.no_bus + plain.replaced + waiting);
+        }
+        assert!(
+            plain.stale > 1000
+                && plain.overflow > 100
+                && plain.replaced > 1000
+                && plain.busy > 1000
+                && sent_ever > 1000
+        );
+    }
+
+    #[test]
+    fn lower_identifiers_win_the_bus() {
+        let standard = |number| arbitration(FrameId::standard(number).unwrap());
+        let extended = |number| arbitration(FrameId::extended(number).unwrap());
+        let order = [
+            standard(0),
+            extended(0),
+            extended(0x3_FFFF),
+            standard(1),
+            extended(1 << 18),
+            standard(0x7FF),
+            extended(FrameId::MAX_EXTENDED),
+        ];
+        assert!(order.is_sorted_by(|a, b| a < b), "{order:X?}");
+    }
 }

@@ -26,6 +26,10 @@ pub struct Bench {
     transmit: Transmit,
     /// CLOCK_MONOTONIC, nanoseconds.
     pub now: u64,
+    /// By bus: frames that the kernel's queue still takes; `None`: as many as there are.
+    pub room: Vec<Option<usize>>,
+    /// Nanoseconds from the event to the return of the transmit call.
+    pub call: u64,
     /// What was sent and not yet looked at by a script: milliseconds since the start, and the frame.
     log: Vec<(u64, String)>,
 }
@@ -49,7 +53,8 @@ impl Bench {
         let mut control = Control::new(&plan, start);
         control.start(start, &mut store);
         let transmit = Transmit::new(&plan);
-        Bench { plan, control, store, reader, transmit, now: START, log: Vec::new() }
+        let room = vec![None; plan.buses.len()];
+        Bench { plan, control, store, reader, transmit, now: START, room, call: 0, log: Vec::new() }
     }
 
     /// The same with every bus active.
@@ -80,13 +85,20 @@ impl Bench {
 
     fn sent(&mut self) -> Vec<String> {
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
-        let (buses, now) = (&self.plan.buses, self.at());
+        let (now, call) = (self.at(), self.call);
+        let (buses, room) = (&self.plan.buses, &mut self.room);
         let mut sent = Vec::new();
         self.control.flush(now, &mut self.store, &mut self.transmit, |bus, outgoing| {
             let frame = &outgoing.frame;
+            if let Some(room) = &mut room[bus] {
+                match room.checked_sub(1) {
+                    Some(less) => *room = less,
+                    None => return Sent::Busy,
+                }
+            }
             let mark = if frame.fd { format!("##{}", u8::from(frame.bit_rate_switch)) } else { "#".into() };
             sent.push(format!("{} {}{mark}{}", buses[bus].name, frame.id, hex(frame.payload())));
-            Sent::At(now.monotonic)
+            Sent::At(now.monotonic + call)
         });
         let ms = self.ms();
         self.log.extend(sent.iter().map(|frame| (ms, frame.clone())));

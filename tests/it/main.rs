@@ -9,6 +9,7 @@ mod control_life;
 mod control_links;
 mod control_receive;
 mod control_routes;
+mod control_transmit;
 mod dbc;
 mod machine;
 mod protection;
