@@ -11,6 +11,7 @@ mod demo;
 mod garbage;
 mod harness;
 mod hostile;
+mod link;
 mod operate;
 mod peer;
 mod place;
@@ -56,6 +57,7 @@ fn main() {
         demo::TESTS,
         garbage::TESTS,
         hostile::TESTS,
+        link::TESTS,
         operate::TESTS,
         prometheus::TESTS,
         smoke::TESTS,
