@@ -111,6 +111,23 @@ impl Frame {
         (data.len() <= MAX_CLASSIC_LEN).then(|| Self::filled(id, data, false))
     }
 
+    /// A classic data frame of the first `len` of eight bytes; `None` for more than 8. No loop over a length: the shape that
+    /// almost every frame has on its way through.
+    pub fn classic_of(id: FrameId, bytes: [u8; MAX_CLASSIC_LEN], len: usize) -> Option<Frame> {
+        if len > MAX_CLASSIC_LEN {
+            return None;
+        }
+        let kept = u64::MAX.checked_shr(64 - 8 * len as u32).unwrap_or(0);
+        let mut frame = Frame { id, len: len as u8, ..Frame::EMPTY };
+        frame.data[..MAX_CLASSIC_LEN].copy_from_slice(&(u64::from_le_bytes(bytes) & kept).to_le_bytes());
+        Some(frame)
+    }
+
+    /// The first eight bytes of data; 0 behind the payload.
+    pub fn first_bytes(&self) -> [u8; MAX_CLASSIC_LEN] {
+        std::array::from_fn(|index| self.data[index])
+    }
+
     /// A CAN FD data frame; `None` for a length that no DLC stands for (see [`fd_len`]).
     pub fn fd(id: FrameId, data: &[u8]) -> Option<Frame> {
         (fd_len(data.len()) == Some(data.len())).then(|| Self::filled(id, data, true))
@@ -193,6 +210,11 @@ mod tests {
     fn lengths() {
         let id = FrameId::standard(1).unwrap();
         assert!(Frame::classic(id, &[0; 9]).is_none());
+        for len in 0..=9 {
+            let expected = [1, 2, 3, 4, 5, 6, 7, 8].get(..len).and_then(|bytes| Frame::classic(id, bytes));
+            assert_eq!(Frame::classic_of(id, [1, 2, 3, 4, 5, 6, 7, 8], len), expected);
+        }
+        assert_eq!(Frame::classic(id, &[1, 2]).unwrap().first_bytes(), [1, 2, 0, 0, 0, 0, 0, 0]);
         assert!(Frame::fd(id, &[0; 9]).is_none());
         assert_eq!(Frame::fd(id, &[7; 12]).unwrap().payload(), [7; 12]);
         assert_eq!(Frame::remote(id, 4).unwrap().payload(), [0u8; 0]);

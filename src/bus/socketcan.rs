@@ -11,6 +11,7 @@
 use std::io;
 use std::mem::{size_of, size_of_val, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
 
 use ::socketcan::{CanFdSocket, CanFilter, SocketOptions};
 use libc::{c_int, c_void};
@@ -154,61 +155,84 @@ pub struct Arrival {
 
 /// Room for the kernel's additions to one frame: a time stamp and the drop counter, 56 bytes on 64-bit machines.
 const CONTROL_WORDS: usize = 8;
+const CONTROL_BYTES: usize = size_of::<[u64; CONTROL_WORDS]>();
 
-/// Memory to receive a batch of frames into, made once.
-pub struct Batch {
-    frames: Box<[libc::canfd_frame]>,
-    control: Box<[[u64; CONTROL_WORDS]]>,
-    vectors: Box<[libc::iovec]>,
-    headers: Box<[libc::mmsghdr]>,
+/// Memory to receive a batch of frames into, made once. It holds pointers into itself, so it is reached by its address only.
+pub struct Batch(NonNull<Memory>);
+
+struct Memory {
+    frames: [libc::canfd_frame; BATCH],
+    control: [[u64; CONTROL_WORDS]; BATCH],
+    vectors: [libc::iovec; BATCH],
+    headers: [libc::mmsghdr; BATCH],
+    /// So many headers were filled by the last call.
+    used: usize,
 }
 
 impl Default for Batch {
     fn default() -> Batch {
         // SAFETY: zero (null pointers, no lengths) is a valid value of these C structs.
-        let (vector, header) = unsafe { (zeroed::<libc::iovec>(), zeroed::<libc::mmsghdr>()) };
-        Batch {
-            frames: vec![zeroed_frame(); BATCH].into(),
-            control: vec![[0; CONTROL_WORDS]; BATCH].into(),
-            vectors: vec![vector; BATCH].into(),
-            headers: vec![header; BATCH].into(),
+        let memory: &mut Memory = Box::leak(Box::new(unsafe { zeroed() }));
+        let memory = NonNull::from(memory);
+        let at = memory.as_ptr();
+        for index in 0..BATCH {
+            // SAFETY: `at` is the memory just made, `index` is within its arrays, and nobody else knows of it yet. Each header
+            // points to one vector, one frame and one control buffer; these stay where they are until `drop`.
+            unsafe {
+                (&raw mut (*at).vectors[index]).write(libc::iovec {
+                    iov_base: (&raw mut (*at).frames[index]).cast::<c_void>(),
+                    iov_len: size_of::<libc::canfd_frame>(),
+                });
+                let header = &raw mut (*at).headers[index].msg_hdr;
+                (*header).msg_iov = &raw mut (*at).vectors[index];
+                (*header).msg_iovlen = 1;
+                (*header).msg_control = (&raw mut (*at).control[index]).cast::<c_void>();
+                (*header).msg_controllen = CONTROL_BYTES as _;
+            }
         }
+        Batch(memory)
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box` in `default`, given back once, and nothing points to it any more.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
 impl Batch {
     /// Takes what waits in a socket, at most [`BATCH`] frames, and never waits itself.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> Result<usize, Errno> {
-        for index in 0..BATCH {
-            self.vectors[index] = libc::iovec {
-                iov_base: (&raw mut self.frames[index]).cast::<c_void>(),
-                iov_len: size_of::<libc::canfd_frame>(),
-            };
-            let header = &mut self.headers[index].msg_hdr;
-            header.msg_iov = &raw mut self.vectors[index];
-            header.msg_iovlen = 1;
-            header.msg_control = (&raw mut self.control[index]).cast::<c_void>();
-            header.msg_controllen = size_of::<[u64; CONTROL_WORDS]>() as _;
-        }
-        // SAFETY: each header points to one vector, one frame and one control buffer of the lengths given, all owned by
-        // `self` and untouched by others during the call. No time-out is passed.
+        let at = self.0.as_ptr();
+        // SAFETY: `at` is valid until `drop` and reached through `self` only, which is borrowed here. Each header points to one
+        // vector, one frame and one control buffer of the lengths given, untouched by others during the call; the kernel
+        // changes no pointer and, where it filled a header, the length of its control buffer. No time-out is passed.
         let count = unsafe {
-            libc::recvmmsg(
+            let headers = (&raw mut (*at).headers).cast::<libc::mmsghdr>();
+            for index in 0..(*at).used {
+                (*headers.add(index)).msg_hdr.msg_controllen = CONTROL_BYTES as _;
+            }
+            let count = libc::recvmmsg(
                 socket.as_raw_fd(),
-                self.headers.as_mut_ptr(),
+                headers,
                 BATCH as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
-            )
+            );
+            (*at).used = usize::try_from(count).unwrap_or(0);
+            count
         };
         Errno::result(count).map(|count| count as usize)
     }
 
     /// One frame of the last call, `index` below what it returned.
     pub fn arrival(&self, index: usize) -> Arrival {
-        let bytes = self.headers[index].msg_len as usize;
-        let mut arrival = Arrival { content: from_raw(&self.frames[index], bytes), source_time: None, drops: None };
-        let header = &raw const self.headers[index].msg_hdr;
+        // SAFETY: the memory is valid until `drop`, and while `self` is borrowed nothing changes it.
+        let memory = unsafe { self.0.as_ref() };
+        let bytes = memory.headers[index].msg_len as usize;
+        let mut arrival = Arrival { content: from_raw(&memory.frames[index], bytes), source_time: None, drops: None };
+        let header = &raw const memory.headers[index].msg_hdr;
         // SAFETY: the kernel filled the control buffer of this header and set its length; the macros of libc stay inside
         // it, and each datum is read unaligned after its length was looked at.
         unsafe {
@@ -267,7 +291,8 @@ fn from_raw(raw: &libc::canfd_frame, bytes: usize) -> Content {
         } else if raw.can_id & libc::CAN_RTR_FLAG != 0 {
             Frame::remote(id, raw.len)
         } else {
-            Frame::classic(id, &raw.data[..length.min(MAX_CLASSIC_LEN)])
+            let bytes = std::array::from_fn(|index| raw.data[index]);
+            Frame::classic_of(id, bytes, length.min(MAX_CLASSIC_LEN))
         }
     });
     frame.map_or(Content::Other, Content::Frame)
@@ -283,10 +308,11 @@ fn to_raw(frame: &Frame, raw: &mut libc::canfd_frame) -> usize {
         raw.can_id |= libc::CAN_RTR_FLAG;
     }
     raw.len = frame.len() as u8;
-    raw.data[..frame.payload().len()].copy_from_slice(frame.payload());
     if !frame.fd {
+        raw.data[..MAX_CLASSIC_LEN].copy_from_slice(&frame.first_bytes());
         return libc::CAN_MTU;
     }
+    raw.data[..frame.payload().len()].copy_from_slice(frame.payload());
     let flag = |set, flag: c_int| if set { flag as u8 } else { 0 };
     raw.flags = flag(frame.bit_rate_switch, libc::CANFD_BRS) | flag(frame.error_state, libc::CANFD_ESI);
     libc::CANFD_MTU

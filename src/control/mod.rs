@@ -86,6 +86,8 @@ pub enum Key {
 pub enum Sent {
     /// It was taken, and the call returned at this moment (CLOCK_MONOTONIC nanoseconds).
     At(u64),
+    /// A routed frame was taken; where a contract asks, [`Control::measured`] follows.
+    Later,
     /// The queue behind is full (ENOBUFS, EAGAIN): later.
     Busy,
     /// There is no bus any more (ENETDOWN, ENXIO).
@@ -279,6 +281,16 @@ impl Control {
                     match send(bus, outgoing) {
                         Sent::At(moment) => {
                             self.sent(now, moment, bus, outgoing, store);
+                            if let Some(contract) = outgoing.contract
+                                && self.outputs.measured(contract, moment.saturating_sub(outgoing.began), now, store)
+                                && let Key::Message(message) = outgoing.key
+                            {
+                                self.authority.overrun(now, message, store);
+                            }
+                            transmit.remove_first(bus);
+                        }
+                        Sent::Later => {
+                            self.sent(now, now.monotonic, bus, outgoing, store);
                             transmit.remove_first(bus);
                         }
                         Sent::Busy => {
@@ -328,12 +340,12 @@ impl Control {
             }
             Key::Route(route) => store.add_route(route, RouteWord::Passed, 1),
         }
-        if let Some(contract) = outgoing.contract
-            && self.outputs.measured(contract, moment.saturating_sub(outgoing.began), now, store)
-            && let Key::Message(message) = outgoing.key
-        {
-            self.authority.overrun(now, message, store);
-        }
+    }
+
+    /// What a routed frame has taken, in nanoseconds, where [`Sent::Later`] was the answer.
+    pub fn measured(&mut self, contract: ContractIndex, took: u64, now: Now, store: &mut Writer) {
+        // an overrun of a route concerns no output: the alarm tells it
+        self.outputs.measured(contract, took, now, store);
     }
 
     /// When [`Event::Timer`] is wanted next, CLOCK_MONOTONIC nanoseconds; `u64::MAX` for never.

@@ -11,7 +11,8 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
-use super::{NOTICES_RESERVED, Notice, ORDERS, Order};
+use super::time::Time;
+use super::{HEARTBEAT, NOTICES_RESERVED, Notice, ORDERS, Order};
 use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
@@ -22,8 +23,6 @@ use crate::sim::Simulator;
 use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, FLAG_SIMULATED, Word};
 use crate::store::{Writer, clock};
 
-/// The loop turns at least this often, in nanoseconds: its heartbeat.
-const HEARTBEAT: u64 = 50_000_000;
 /// An error socket that had something to say is heard again after this time, in nanoseconds, so that an error storm costs
 /// at most 100 wake-ups a second.
 const ERROR_REST: u64 = 10_000_000;
@@ -63,6 +62,7 @@ pub(super) struct Machine {
     /// What the timer is set to, CLOCK_MONOTONIC nanoseconds.
     armed: u64,
     batch: Batch,
+    time: Time,
 }
 
 impl Machine {
@@ -79,6 +79,7 @@ impl Machine {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE_TOKEN))?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER_TOKEN))?;
+        let time = Time::new();
         let buses = plan.buses.iter().enumerate().map(|(index, bus)| Slot {
             bus: match bus.interface {
                 Interface::SocketCan(_) => Bus::SocketCan(Port::default()),
@@ -89,7 +90,7 @@ impl Machine {
         });
         Ok(Machine {
             buses: buses.collect(),
-            control: Control::new(plan, now()),
+            control: Control::new(plan, time.now()),
             transmit: Transmit::new(plan),
             store,
             simulator,
@@ -103,6 +104,7 @@ impl Machine {
             timer,
             armed: 0,
             batch: Batch::default(),
+            time,
         })
     }
 
@@ -113,7 +115,7 @@ impl Machine {
 
     /// Shows the start in the store and opens the virtual buses.
     pub fn start(&mut self, grants: Grants) {
-        let now = now();
+        let now = self.time.look();
         let granted = |result: Result<(), Errno>, flag| if result.is_ok() { flag } else { 0 };
         self.store.set(Word::Flags, self.flags | granted(grants.fifo, FLAG_FIFO) | granted(grants.locked, FLAG_LOCKED));
         self.store.set(Word::StartedMonotonic, now.monotonic);
@@ -139,34 +141,52 @@ impl Machine {
                 Err(_) => return,
             };
             let ready = &ready[..count];
+            self.time.waited();
+            // Frames bring their time with them; whatever else there is to do goes by the clock.
+            if !ready.iter().all(|event| is_data(event.data())) {
+                self.time.look();
+            }
             if ready.iter().any(|event| event.data() == WAKE_TOKEN) && !self.orders() {
                 return;
             }
-            for event in ready.iter().filter(|event| event.data() < TIMER_TOKEN) {
+            for (index, event) in ready.iter().enumerate().filter(|(_, event)| event.data() < TIMER_TOKEN) {
                 let bus = (event.data() / 2) as usize;
-                if event.data() == data_token(bus) {
+                if is_data(event.data()) {
                     self.read_data(bus)
                 } else {
                     self.read_errors(bus)
                 }
                 // a cycle must not wait for the batches of all buses
-                if self.next_due() <= clock::monotonic() {
-                    self.deadlines(now());
+                if index + 1 < ready.len() && self.next_due() != u64::MAX {
+                    let now = self.look();
+                    self.deadlines(now);
                 }
             }
-            let now = now();
+            let now = self.look();
             self.deadlines(now);
             self.simulate(now);
             self.look_after_sockets(now);
             self.store.set(Word::Heartbeat, now.monotonic);
             self.store.add(Word::Turns, 1);
+            // what has left since then
+            self.look();
         }
+    }
+
+    /// The time after the last frame that left; what left since the last look is measured by it. Of several frames all are
+    /// measured when the last has left, so none looks better than it was.
+    fn look(&mut self) -> Now {
+        let now = self.time.after_sending();
+        while let Some((contract, took)) = self.time.take_measured() {
+            self.control.measured(contract, took, now, &mut self.store);
+        }
+        now
     }
 
     /// Sets the timer to the next deadline, where that is earlier than what it is set to or that has passed. A timer that
     /// fires too early costs less than setting it for each frame.
     fn arm(&mut self) {
-        let now = clock::monotonic();
+        let now = self.time.now().monotonic;
         let mut due = self.next_due().min(now + HEARTBEAT);
         if let Some(simulator) = &self.simulator {
             due = due.min(simulator.next_due().max(self.simulator_ran + SIMULATOR_REST));
@@ -190,7 +210,7 @@ impl Machine {
         let _ = self.wake.read();
         for _ in 0..ORDERS {
             let Ok(order) = self.orders.pop() else { break };
-            let now = now();
+            let now = self.time.now();
             match order {
                 Order::Command { ticket, change } => {
                     let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
@@ -222,17 +242,17 @@ impl Machine {
 
     /// Gives the frames that control wants sent to the buses.
     fn send(&mut self, now: Now) {
-        let Machine { buses, control, transmit, store, simulator, .. } = self;
+        let Machine { buses, control, transmit, store, simulator, time, .. } = self;
         control.flush(now, store, transmit, |bus, outgoing| {
             let slot = &buses[bus];
             match &slot.bus {
                 _ if !slot.sends => Sent::Refused,
-                Bus::SocketCan(port) => hand_over(port, outgoing),
+                Bus::SocketCan(port) => hand_over(port, outgoing, time),
                 Bus::Virtual => {
                     if let Some(simulator) = simulator {
                         simulator.receive(now.monotonic, bus, &outgoing.frame);
                     }
-                    Sent::At(clock::monotonic())
+                    time.sent(outgoing)
                 }
             }
         });
@@ -287,7 +307,8 @@ impl Machine {
     /// Frames of a bus were lost on the way, before the one at hand.
     fn lost(&mut self, bus: usize, frames: u64) {
         self.store.add_bus(bus, BusWord::LostFrames, frames);
-        self.step(now(), Event::Lost { bus, frames });
+        let now = self.time.now();
+        self.step(now, Event::Lost { bus, frames });
     }
 
     fn received(&mut self, now: Now, bus: usize, frame: &Frame, source_time: u64) {
@@ -312,7 +333,7 @@ impl Machine {
                             self.lost(bus, lost);
                         }
                     }
-                    let now = now();
+                    let now = self.time.of_stamp(arrival.source_time);
                     match arrival.content {
                         Content::Frame(frame) => {
                             self.received(now, bus, &frame, arrival.source_time.unwrap_or(now.realtime));
@@ -326,10 +347,14 @@ impl Machine {
                     }
                 }
             }
-            Err(Errno::ENETDOWN) => self.set_state(now(), bus, BusState::Down),
+            Err(Errno::ENETDOWN) => {
+                let now = self.time.look();
+                self.set_state(now, bus, BusState::Down);
+            }
             Err(Errno::ENODEV | Errno::ENXIO) => {
                 port.dying = true;
-                self.set_state(now(), bus, BusState::Gone);
+                let now = self.time.look();
+                self.set_state(now, bus, BusState::Gone);
             }
             Err(_) if port.dying => self.retire(bus, None),
             // EAGAIN, EINTR: nothing there. Reading has cleared any other error, and there is nothing to do about it.
@@ -351,7 +376,8 @@ impl Machine {
                 self.store.add_bus(bus, BusWord::ErrorFrames, lost);
             }
             if let Content::Error(error) = arrival.content {
-                self.bus_event(now(), bus, Event::Error { bus, error: &error }, Some(error));
+                let now = self.time.now();
+                self.bus_event(now, bus, Event::Error { bus, error: &error }, Some(error));
             }
         }
     }
@@ -418,7 +444,7 @@ impl Machine {
 }
 
 /// Hands a frame to the kernel.
-fn hand_over(port: &Port, outgoing: &Outgoing) -> Sent {
+fn hand_over(port: &Port, outgoing: &Outgoing, time: &mut Time) -> Sent {
     let Some(sockets) = &port.sockets else { return Sent::NoBus };
     // what hit the socket while it was down may be told to the first call after that, once
     let sent = sockets.send(&outgoing.frame).or_else(|error| match error {
@@ -426,11 +452,15 @@ fn hand_over(port: &Port, outgoing: &Outgoing) -> Sent {
         _ => Err(error),
     });
     match sent {
-        Ok(()) => Sent::At(clock::monotonic()),
+        Ok(()) => time.sent(outgoing),
         Err(Errno::ENOBUFS | Errno::EAGAIN) => Sent::Busy,
         Err(Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => Sent::NoBus,
         Err(_) => Sent::Refused,
     }
+}
+
+fn is_data(token: u64) -> bool {
+    token < TIMER_TOKEN && token.is_multiple_of(2)
 }
 
 fn data_token(bus: usize) -> u64 {
@@ -444,8 +474,4 @@ fn error_token(bus: usize) -> u64 {
 /// An error socket speaks once, then rests until it is asked again.
 fn errors_once() -> EpollFlags {
     EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT
-}
-
-fn now() -> Now {
-    Now { monotonic: clock::monotonic(), realtime: clock::realtime() }
 }

@@ -11,6 +11,7 @@
 
 pub mod grants;
 mod machine;
+mod time;
 
 use std::io;
 use std::sync::Arc;
@@ -39,6 +40,9 @@ pub const ORDERS: usize = 64;
 const NOTICES: usize = 4 * ORDERS;
 /// Kept free for answers and sockets.
 const NOTICES_RESERVED: usize = 2 * ORDERS;
+
+/// The loop turns at least this often, in nanoseconds: its heartbeat.
+const HEARTBEAT: u64 = 50_000_000;
 
 /// From the main thread.
 pub enum Order {
