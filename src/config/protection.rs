@@ -119,7 +119,7 @@ impl Part<'_, '_> {
             }
         };
         let values = match &scheme {
-            Scheme::Plain { counter, .. } => counter.map_or(2, |counter| counter.modulus),
+            Scheme::Plain { counter, .. } => counter.map_or(256, |counter| counter.modulus),
             Scheme::Profile1 { .. } | Scheme::Profile11 { .. } => 15,
             Scheme::Profile2 { .. } | Scheme::Profile22 { .. } => 16,
             Scheme::Profile5 { .. } => 256,
@@ -189,14 +189,12 @@ impl Part<'_, '_> {
             let written: Vec<&str> = written.keys().filter(|key| missing && keys.contains(key)).collect();
             written.iter().for_each(|key| self.error(key, format!("{key} without {of}; name the signal in {of}")));
         }
-        let counter = match &written.counter {
-            None => None,
-            Some(name) => Some(self.plain_counter(name)?),
-        };
-        let checksum = match &written.checksum {
-            None => None,
-            Some(name) => Some(self.plain_checksum(name, length)?),
-        };
+        let counter = written.counter.as_deref().map(|name| self.plain_counter(name));
+        let checksum = written.checksum.as_deref().map(|name| self.plain_checksum(name, length));
+        if counter.as_ref().is_some_and(Option::is_none) || checksum.as_ref().is_some_and(Option::is_none) {
+            return None;
+        }
+        let (counter, checksum) = (counter.flatten(), checksum.flatten());
         let masks = counter.map(|counter| mask(&counter.codec)).zip(checksum.as_ref().map(|sum| mask(&sum.codec)));
         if masks.is_some_and(|(a, b)| overlap(&a, &b)) {
             self.error("checksum", "counter and checksum share bits");

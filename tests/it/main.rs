@@ -13,5 +13,6 @@ mod control_transmit;
 mod dbc;
 mod machine;
 mod protection;
+mod protection_config;
 mod store;
 mod tidy;

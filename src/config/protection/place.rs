@@ -133,8 +133,7 @@ impl Part<'_, '_> {
         let message = self.message;
         for (index, field) in fields.iter().enumerate() {
             let Field { key, codec } = field;
-            let bits = mask(codec);
-            let place = format!("byte {}", codec.start / 8);
+            let (bits, place) = (mask(codec), place(codec));
             if !codec.fits(length) {
                 let text = format!("scheme \"{name}\" has its {key} in {place}; {} has {length} bytes", message.name);
                 self.error(key, text);
@@ -143,26 +142,40 @@ impl Part<'_, '_> {
             if fields.iter().take(index).any(|other| overlap(&bits, &mask(&other.codec))) {
                 self.error(key, format!("{key} shares bits with another field of scheme \"{name}\""));
             }
+            let is_named = |signal: &Signal, named: &str| signal.name == named || signal.dbc_name == named;
+            let fits = |signal: &Signal| mask(&signal.codec) == bits && signal.codec.kind == Kind::Unsigned;
             let named = self.written.named(key);
+            if let Some(named) = named.filter(|named| !message.signals.iter().any(|s| is_named(s, named) && fits(s))) {
+                self.error(key, format!("scheme \"{name}\" has its {key} in {place}; there is no {named} there"));
+                continue;
+            }
             for (at, signal) in message.signals.iter().enumerate() {
-                let taken = mask(&signal.codec);
-                let is_named = named.is_some_and(|named| signal.name == named || signal.dbc_name == named);
-                if taken == bits && signal.codec.kind == Kind::Unsigned && (is_named || named.is_none()) {
+                if fits(signal) && named.is_none_or(|named| is_named(signal, named)) {
                     self.signals.push(at);
-                } else if overlap(&taken, &bits) {
-                    self.error(key, self.clash(name, key, &place, signal));
+                } else if overlap(&mask(&signal.codec), &bits) {
+                    let remedy = match named {
+                        Some(_) => "two signals can't share these bits",
+                        None if matches!(name, Name::Tsc1 | Name::E2e2) => "so it is another scheme",
+                        None => "name the signal that it is",
+                    };
+                    let there = &signal.name;
+                    let text =
+                        format!("scheme \"{name}\" has its {key} in {place}, where the DBC file has {there}; {remedy}");
+                    self.error(key, text);
                 }
             }
         }
     }
+}
 
-    fn clash(&self, name: Name, key: &str, place: &str, signal: &Signal) -> String {
-        let remedy = match self.written.named(key) {
-            Some(_) => "two signals can't share these bits".to_owned(),
-            None if name.takes(key) => format!("name the signal that it is: {key} = \"...\""),
-            None => "this scheme can't be used with it".to_owned(),
-        };
-        format!("scheme \"{name}\" has its {key} in {place}, where the DBC file has {}; {remedy}", signal.name)
+/// A field's place in words.
+fn place(codec: &Codec) -> String {
+    let byte = codec.start / 8;
+    match codec.size {
+        4 if codec.start % 8 == 0 => format!("the low half of byte {byte}"),
+        4 => format!("the high half of byte {byte}"),
+        8 => format!("byte {byte}"),
+        _ => format!("bytes {byte} and {}", byte + 1),
     }
 }
 
