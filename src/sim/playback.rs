@@ -4,6 +4,7 @@ use crate::can::{Frame, MAX_LEN};
 use crate::dbc::codec::Kind;
 use crate::dbc::{self, Codec, Raw, SendType, Signal};
 use crate::plan::{Direction, Interface, Plan};
+use crate::protection::{Protection, Protector};
 
 use super::empty_frame;
 use super::schedule::Schedule;
@@ -37,6 +38,8 @@ struct Track {
     sent: u64,
     /// One after the other; what is in one page can be in one frame.
     pages: Vec<Vec<Part>>,
+    /// Writes counter and checksum over what moves there.
+    protector: Option<Protector>,
 }
 
 /// A signal that is driven.
@@ -94,13 +97,15 @@ impl Player {
             let ours = node.is_some_and(|node| message.message.senders == std::slice::from_ref(node));
             matches!(message.direction, Direction::Input(_)) && !ours && !real
         });
-        Player::play(others.map(|(index, message)| (index, message.bus, &*message.message)))
+        Player::play(
+            others.map(|(index, message)| (index, message.bus, &*message.message, message.protection.as_ref())),
+        )
     }
 
-    /// `messages`: index for [`Player::left_out`], bus, description.
-    fn play<'a>(messages: impl Iterator<Item = (usize, usize, &'a dbc::Message)>) -> Player {
+    /// `messages`: index for [`Player::left_out`], bus, description, protection.
+    fn play<'a>(messages: impl Iterator<Item = (usize, usize, &'a dbc::Message, Option<&'a Protection>)>) -> Player {
         let (mut tracks, mut jobs, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, bus, message) in messages {
+        for (index, bus, message, protection) in messages {
             let open = message.pgn.is_some() && message.id.source_address() == NULL_ADDRESS;
             let Some(frame) = empty_frame(message, open.then_some(0)) else {
                 left_out.push(index);
@@ -108,7 +113,8 @@ impl Player {
             };
             let period = period(message);
             jobs.push((period, tracks.len() as u64 * STAGGER % period.min(SPREAD)));
-            tracks.push(Track { bus, frame, sent: 0, pages: pages(message, frame.len()) });
+            let protector = protection.map(Protector::new);
+            tracks.push(Track { bus, frame, sent: 0, pages: pages(message, frame.len()), protector });
         }
         Player { schedule: Schedule::new(jobs), tracks, left_out }
     }
@@ -131,6 +137,7 @@ impl Player {
 
 impl Track {
     fn encode(&mut self, now_ns: u64) {
+        let id = self.frame.id;
         let payload = self.frame.payload_mut();
         payload.fill(0);
         let turns = self.pages.len().max(1) as u64;
@@ -141,6 +148,9 @@ impl Track {
             let raw = part.motion.raw(&part.codec, now_ns, count);
             // what a page holds was checked against its signal when it was made
             let _ = part.codec.insert(raw, payload);
+        }
+        if let Some(protector) = &mut self.protector {
+            protector.protect(id, payload);
         }
         self.sent += 1;
     }
@@ -397,7 +407,7 @@ mod tests {
 
     /// Plays messages for a time and hands out every frame.
     fn play(messages: &[dbc::Message], seconds: u64, mut seen: impl FnMut(u64, usize, &Frame)) {
-        let mut player = Player::play(messages.iter().enumerate().map(|(n, message)| (n, n, message)));
+        let mut player = Player::play(messages.iter().enumerate().map(|(n, message)| (n, n, message, None)));
         assert!(player.left_out.is_empty());
         let (start, mut now) = (5, 5);
         while now < start + seconds * 1000 * MS {
@@ -519,7 +529,7 @@ mod tests {
         let [_, cell] = demo_databases();
         let mut long = cell.messages[0].clone();
         long.length = 1785;
-        let player = Player::play([(9, 0, &cell.messages[1]), (4, 0, &long)].into_iter());
+        let player = Player::play([(9, 0, &cell.messages[1], None), (4, 0, &long, None)].into_iter());
         assert_eq!((player.left_out, player.tracks.len()), (vec![4], 1));
     }
 }

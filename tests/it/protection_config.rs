@@ -1,9 +1,14 @@
 //! Configured counters and checksums: what a section means, and what is said about a wrong one.
 
+use canvoy::can::Frame;
 use canvoy::config::{LoadOptions, Loaded, Sources, load};
+use canvoy::dbc::Raw;
 use canvoy::diagnostic::Diagnostic;
-use canvoy::plan::Message;
-use canvoy::protection::{Protection, Scheme, StateMachine};
+use canvoy::plan::{Direction, Message, Plan};
+use canvoy::protection::{Checker, Protection, Scheme, StateMachine};
+use canvoy::quality::Cause;
+use canvoy::sim::demo::{CONFIG, DBC, Plant};
+use canvoy::sim::playback::Player;
 
 const MACHINE: &[u8] = include_bytes!("../fixtures/protection/machine.dbc");
 const BUS: &str = "[bus.a]\nvirtual = true\ndbc = [\"machine.dbc\"]\nnode = \"Canvoy\"\n";
@@ -184,4 +189,82 @@ fn the_hash_covers_the_protection() {
         assert!(!seen.contains(&hash), "{section}");
         seen.push(hash);
     }
+}
+
+/// A desk test of a plant with protected messages must not look as if its devices were broken, and the demo's drive has the
+/// counter and checksum that examples/line.toml says.
+#[test]
+fn simulated_devices_protect_their_messages() {
+    let toml = format!(
+        "{BUS}[bus.a.protection]\nTail = {{ scheme = \"e2e-1\", data_id_mode = \"nibble\", data_id = 0x321, checksum = \"TailCrc\", counter = \"TailCounter\", data_id_nibble = \"TailId\" }}\n\
+         Status = {{ scheme = \"plain\", counter = \"Alive\", modulus = 15, checksum = \"Check\", algorithm = \"crc8-j1850\" }}\n\
+         Wide = {{ scheme = \"e2e-5\", data_id = 7, checksum = \"WideCrc\" }}\n"
+    );
+    let plan = load_text(&toml).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan;
+    let mut player = Player::new(&plan);
+    check_devices(&plan, 3, &mut |now, send| player.step(now, send));
+
+    let plan = demo();
+    let mut plant = Plant::new(&plan).unwrap();
+    check_devices(&plan, 1, &mut |now, send| plant.step(now, send));
+}
+
+/// The plan of examples/line.toml.
+fn demo() -> Plan {
+    load(&Sources::embedded("line.toml", CONFIG, DBC), LoadOptions::default()).unwrap().plan
+}
+
+/// The faults of the demo's drive, chosen as an operator does it, and what its message is found to be after each frame.
+#[test]
+fn faults_of_the_demo_are_found() {
+    let plan = demo();
+    let message = |name: &str| plan.messages.iter().find(|message| message.message.name == name).unwrap();
+    let (status, control) = (message("DriveStatus"), message("DemoControl"));
+    let select = control.message.signals.iter().find(|signal| signal.name == "FaultSelect").unwrap();
+    let mut plant = Plant::new(&plan).unwrap();
+    let mut checker = Checker::new(status.protection.as_ref().unwrap());
+    let mut now = 0;
+    for (fault, cause) in [
+        ("None", None),
+        ("DriveCounterStuck", Some(Cause::Counter)),
+        ("None", None),
+        ("DriveChecksumWrong", Some(Cause::Checksum)),
+        ("None", None),
+    ] {
+        let (raw, _) = select.value_table.iter().find(|(_, word)| word == fault).unwrap();
+        let mut frame = Frame::classic(control.message.id, &vec![0; control.message.length.into()]).unwrap();
+        select.codec.insert(Raw::Unsigned(*raw as u64), frame.payload_mut()).unwrap();
+        plant.receive(control.bus, &frame);
+        let mut causes = Vec::new();
+        for _ in 0..100 {
+            plant.step(now, &mut |bus, frame| {
+                if (bus, frame.id) == (status.bus, status.message.id) {
+                    causes.push(checker.check(frame.id, frame.payload()).cause());
+                }
+            });
+            now += 1_000_000;
+        }
+        // the fault may begin and end between two frames
+        assert!(causes.len() >= 9, "{fault}: {causes:?}");
+        assert!(causes[3..].iter().all(|found| *found == cause), "{fault}: {causes:?}");
+    }
+}
+
+/// All protected messages of a plan that are received, over three seconds.
+fn check_devices(plan: &Plan, messages: usize, step: &mut dyn FnMut(u64, &mut dyn FnMut(usize, &Frame))) {
+    let protected = plan.messages.iter().filter(|message| matches!(message.direction, Direction::Input(_)));
+    let mut checkers: Vec<_> =
+        protected.filter_map(|message| Some((message, Checker::new(message.protection.as_ref()?), 0))).collect();
+    assert_eq!(checkers.len(), messages);
+    for now in (0..3_000_000_000).step_by(1_000_000) {
+        step(now, &mut |bus, frame| {
+            let found = checkers.iter_mut().find(|(message, ..)| (message.bus, message.message.id) == (bus, frame.id));
+            let Some((message, checker, count)) = found else { return };
+            let verdict = checker.check(frame.id, frame.payload());
+            assert!(verdict.cause().is_none(), "{} at {now}: {verdict:?}", message.message.name);
+            assert!(verdict.usable() || *count == 0, "{} at {now}: {verdict:?}", message.message.name);
+            *count += 1;
+        });
+    }
+    assert!(checkers.iter().all(|(.., count)| *count > 5), "{checkers:?}");
 }
