@@ -462,6 +462,38 @@ fn tsc1_covers_the_identifier() {
     assert_eq!(Checker::new(&protection).check(from(0x0C00_0011), &frame).status, Status::WrongChecksum);
 }
 
+/// What is called in the real-time thread asks nothing of the allocator.
+#[test]
+fn frames_cost_no_allocation() {
+    let plain = Checksum { before: vec![1, 2], after: vec![3], ..checksum(unsigned(56, 8), Algorithm::Crc8J1850) };
+    let counter = Some(Counter { codec: unsigned(48, 4), modulus: 15 });
+    let names = ["tsc1", "1/14/1", "2/14/1", "5", "11", "22"].map(named);
+    let schemes = names.into_iter().chain([Scheme::Plain { counter, checksum: Some(plain) }]);
+    let mut pairs: Vec<_> = schemes
+        .map(|scheme| protection(scheme, 8, 1))
+        .map(|protection| (Protector::new(&protection), Checker::new(&protection)))
+        .collect();
+    let watch = crate::allocations::Watch::thread(nix::unistd::gettid().as_raw());
+    let mut usable = 0;
+    for (protector, checker) in &mut pairs {
+        for number in 0..300u16 {
+            let mut frame = [number as u8; 8];
+            protector.protect(id(), &mut frame);
+            usable += u32::from(checker.check(id(), &frame).usable());
+            frame[5] ^= u8::from(number % 50 == 0);
+            checker.check(id(), &frame);
+            if number % 70 == 0 {
+                checker.missed();
+                checker.reset();
+            }
+        }
+    }
+    let count = watch.count();
+    drop(watch);
+    assert_eq!(count, 0);
+    assert!(usable > 1000, "{usable}");
+}
+
 /// Padding behind the message is not covered; a frame that is too short has no checksum.
 #[test]
 fn the_length_is_that_of_the_message() {
