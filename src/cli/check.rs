@@ -120,7 +120,31 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
         "  receives {} with {}; {with_deadline} of them late when they stop coming",
         count(received.len(), "message", "messages"),
         count(received.iter().map(|message| message.tags.len()).sum(), "signal", "signals"),
-    )
+    )?;
+    for message in received {
+        let how = awaited(plan, message);
+        if !how.is_empty() {
+            writeln!(text, "    {}  {}  {}", message.message.id, message.message.name, how.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is special about how a message is received.
+fn awaited(plan: &Plan, message: &Message) -> Vec<String> {
+    let Direction::Input(reception) = &message.direction else { return Vec::new() };
+    let mut how = Vec::new();
+    if message.protection.is_some() {
+        how.push("counter or checksum checked".to_owned());
+    }
+    if let Some(shortest) = reception.deadlines.iter().skip(1).flatten().min() {
+        how.push(format!("branches late after {} ms", milliseconds(*shortest)));
+    }
+    if !reception.expected_when.is_empty() {
+        let conditions: Vec<String> = reception.expected_when.iter().map(|c| plan.condition_text(c)).collect();
+        how.push(format!("expected while {}", conditions.join(" and ")));
+    }
+    how
 }
 
 /// What `canvoy-link` does for a bus.

@@ -10,13 +10,13 @@ use crate::diagnostic::Severity;
 use crate::plan::{Comparison, Condition, Direction};
 
 /// Longer ones first, so that `<=` is not read as `<`.
-const OPERATORS: [(&str, Comparison); 6] = [
-    ("==", Comparison::Equal),
-    ("!=", Comparison::NotEqual),
-    ("<=", Comparison::AtMost),
-    (">=", Comparison::AtLeast),
-    ("<", Comparison::Below),
-    (">", Comparison::Above),
+const COMPARISONS: [Comparison; 6] = [
+    Comparison::Equal,
+    Comparison::NotEqual,
+    Comparison::AtMost,
+    Comparison::AtLeast,
+    Comparison::Below,
+    Comparison::Above,
 ];
 
 /// The conditions at a path of the configuration; what is wrong with them is reported.
@@ -39,11 +39,11 @@ fn parse(text: &str, tags: &Tags<'_>, report: &Report<'_>) -> Result<Condition, 
         return Err(Some(format!("\"{text}\" has no operator; {form}")));
     };
     let (name, rest) = text.split_at(at);
-    let Some((operator, comparison)) = OPERATORS.into_iter().find(|(operator, _)| rest.starts_with(operator)) else {
+    let Some(comparison) = COMPARISONS.into_iter().find(|comparison| rest.starts_with(comparison.operator())) else {
         let remedy = if rest.starts_with('=') { "to compare write ==" } else { "there are ==, !=, <, <=, > and >=" };
         return Err(Some(format!("\"{text}\": {remedy}")));
     };
-    let (name, value) = (name.trim(), rest[operator.len()..].trim());
+    let (name, value) = (name.trim(), rest[comparison.operator().len()..].trim());
     if ["&&", "||", " and ", " or "].iter().any(|word| text.contains(word)) && !value.ends_with('\'') {
         return Err(Some(format!("\"{text}\": one comparison each; write a list of conditions that must all hold")));
     }
@@ -98,14 +98,10 @@ fn operand(
     let (low, high) = signal.codec.engineering_limits();
     let (low, high) = signal.range.map_or((low, high), |(min, max)| (low.max(min), high.min(max)));
     match (comparison.holds(low, number), comparison.holds(high, number)) {
-        (true, true) if !equality => Err(format!("{name} is always {} {number}", word(comparison))),
-        (false, false) if !equality => Err(format!("{name} is never {} {number}", word(comparison))),
+        (true, true) if !equality => Err(format!("{name} is always {} {number}", comparison.operator())),
+        (false, false) if !equality => Err(format!("{name} is never {} {number}", comparison.operator())),
         _ => Ok(number),
     }
-}
-
-fn word(comparison: Comparison) -> &'static str {
-    OPERATORS.iter().find(|(_, known)| *known == comparison).map_or("", |(operator, _)| operator)
 }
 
 fn labelled(name: &str, signal: &Signal, message: &dbc::Message, label: &str) -> Result<f64, String> {

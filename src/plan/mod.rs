@@ -104,6 +104,18 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// As a configuration writes it.
+    pub fn operator(self) -> &'static str {
+        match self {
+            Comparison::Equal => "==",
+            Comparison::NotEqual => "!=",
+            Comparison::Below => "<",
+            Comparison::AtMost => "<=",
+            Comparison::Above => ">",
+            Comparison::AtLeast => ">=",
+        }
+    }
+
     pub fn holds(self, left: f64, right: f64) -> bool {
         match self {
             Comparison::Equal => left == right,
@@ -281,6 +293,12 @@ impl Plan {
     /// The first 8 bytes of the hash, as the store's header has them.
     pub fn hash_word(&self) -> u64 {
         self.hash[..8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    }
+
+    /// As a configuration writes it; a word of a value table as its number.
+    pub fn condition_text(&self, condition: &Condition) -> String {
+        let Condition { tag, source_address, comparison, value } = condition;
+        format!("{} {} {value}", self.tag_name(*tag, *source_address), comparison.operator())
     }
 
     /// First 12 hexadecimal digits of the hash, for people.

@@ -164,3 +164,57 @@ fn receiving() {
     assert!(cases.matches("=== ").count() > 30);
     assert!(failed.is_empty(), "{failed:#?}");
 }
+
+/// Whatever comes in whatever order: nothing panics, and once everything is released and quiet, nothing is left behind.
+#[test]
+fn any_order_of_events() {
+    let mut b = Bench::new(ALL_TOML, &[("b.dbc", ALL)]);
+    let mut random = 1_u64;
+    let mut next = move |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let ids = ["100", "101", "102", "103", "200", "201", "202", "0CF00421", "0CF00422", "18F00423"];
+    let tags = ["b.Status.Speed", "b.Power.DrivePower", "b.Pages.A", "b.Pages.B", "b.Counted.Level2", "b.Engine.Rpm"];
+    let states = ["gone", "down", "active", "warning", "passive", "bus_off", "active", "active", "active"];
+    for _ in 0..20_000 {
+        let now = b.ms();
+        match next(20) {
+            0..10 => {
+                let length = if next(5) == 0 { next(9) } else { 8 };
+                let bytes: String = (0..length).map(|_| format!("{:02X}", next(4))).collect();
+                b.receive(&format!("b {}#{bytes}", ids[next(10) as usize]));
+            }
+            10..15 => drop(b.pass(next(60))),
+            15 => b.play(&format!("{now} lost b {}", next(3))),
+            16 => b.play(&format!("{now} state b {}", states[next(9) as usize])),
+            17 => b.play(&format!("{now} force {} {} 1.5", tags[next(6) as usize], next(3))),
+            _ => b.play(&format!("{now} release")),
+        }
+    }
+    let now = b.ms();
+    b.play(&format!("{now} state b active\n{now} release\n{now} rx b 101#0196"));
+    b.pass(61_000);
+    let end = "
+        on late b.Motor
+        off frames-lost b
+        off forced
+        rx b 101#0196
+        rx b 103#05
+        is b.Motor.Torque 5 good
+        off late b.Motor
+        rx b 100#1027030000000000
+        is b.Status.Speed 5000 good
+        off late b.Status
+        on late b.Engine
+        rx b 0CF00421#FFFFFF0800FFFFFF
+        rx b 0CF00422#FFFFFF0800FFFFFF
+        rx b 18F00423#FFFFFF0800FFFFFF
+        slot 0 b.Engine.Rpm 1 good
+        slot 1 b.Engine.Rpm 1 good
+        off late b.Engine";
+    end.lines().for_each(|line| b.play(&format!("{} {}", now + 61_000, line.trim())));
+    let quiet: Vec<String> =
+        tags.iter().map(|tag| b.causes(tag, 0)).filter(|causes| causes.contains("Forced")).collect();
+    assert_eq!(quiet, Vec::<String>::new());
+}
