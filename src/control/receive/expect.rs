@@ -14,8 +14,11 @@ pub(super) struct Expectation {
     conditions: Box<[Condition]>,
 }
 
+/// By message: indices of the expectations that look at it.
+pub(super) type LookedAt = Box<[Box<[usize]>]>;
+
 /// The expectations of a plan, and by message those that look at it.
-pub(super) fn of(plan: &Plan) -> (Box<[Expectation]>, Box<[Box<[usize]>]>) {
+pub(super) fn of(plan: &Plan) -> (Box<[Expectation]>, LookedAt) {
     let mut expectations = Vec::new();
     let mut looked_at = vec![Vec::new(); plan.messages.len()];
     for (message, planned) in plan.messages.iter().enumerate() {

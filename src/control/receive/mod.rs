@@ -19,7 +19,7 @@ use crate::sample::{self, Sample};
 use crate::store::Writer;
 use crate::store::layout::{BusWord, Marks, MessageWord, Word};
 use branches::Branches;
-use expect::Expectation;
+use expect::{Expectation, LookedAt};
 use expiry::Expiry;
 use force::{Forces, Real};
 use loss::{Losses, NOTHING, Task};
@@ -37,8 +37,7 @@ pub(super) struct Inputs {
     expiry: Expiry,
     losses: Losses,
     expectations: Box<[Expectation]>,
-    /// By message: the expectations that look at it.
-    looked_at: Box<[Box<[usize]>]>,
+    looked_at: LookedAt,
     forces: Forces,
     alarms: Alarms,
     /// By bus: frames can arrive.
