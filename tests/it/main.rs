@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod config_reception;
 mod control;
+mod control_authority;
 mod control_life;
 mod control_links;
 mod control_receive;

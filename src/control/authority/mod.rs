@@ -215,11 +215,8 @@ impl Authority {
         if !self.is_remote() {
             return Err(Denied::Local);
         }
-        let output = &self.outputs[index];
-        // what an interlock holds takes only the value it holds it at
-        let held = output.holds.iter().find(|hold| self.watches.holds(hold.interlock) && hold.differs(bits));
-        if let Some(hold) = held {
-            return Err(Denied::Interlocked(hold.tag));
+        if let Some(tag) = self.held_otherwise(index, bits) {
+            return Err(Denied::Interlocked(tag));
         }
         self.renew_lease(now, index, true);
         bits.apply(&mut self.outputs[index].owner);
@@ -270,6 +267,28 @@ impl Authority {
 
     fn output(&self, message: MessageIndex) -> Option<usize> {
         self.by_message.get(message).copied().flatten()
+    }
+
+    /// A tag that an interlock holds at another value than a write would give it.
+    fn held_otherwise(&self, index: usize, bits: &Bits) -> Option<TagIndex> {
+        let output = &self.outputs[index];
+        let mut wanted = output.owner;
+        bits.apply(&mut wanted);
+        // where several hold the same bits, only the strongest counts
+        let mut held = [0; MAX_LEN];
+        for hold in output.holds.iter().rev().filter(|hold| self.watches.holds(hold.interlock)) {
+            if !output.dbc.group_active(hold.group, &wanted[..output.length]) {
+                continue;
+            }
+            for (byte, held) in held.iter_mut().enumerate() {
+                let both = hold.bits.mask[byte] & bits.mask[byte] & !*held;
+                if (hold.bits.bits[byte] ^ bits.bits[byte]) & both != 0 {
+                    return Some(hold.tag);
+                }
+                *held |= hold.bits.mask[byte];
+            }
+        }
+        None
     }
 
     /// Refuses what is about a latched output.
@@ -407,14 +426,4 @@ fn holds(plan: &Plan, message: MessageIndex) -> Box<[Hold]> {
 /// Copies the bits of `mask`.
 fn take_over(payload: &mut [u8; MAX_LEN], from: &[u8; MAX_LEN], mask: &[u8; MAX_LEN]) {
     Bits { mask: *mask, bits: *from }.apply(payload);
-}
-
-impl Hold {
-    /// Whether a write would make something else of what is held.
-    fn differs(&self, bits: &Bits) -> bool {
-        (0..MAX_LEN).any(|byte| {
-            let both = self.bits.mask[byte] & bits.mask[byte];
-            (self.bits.bits[byte] ^ bits.bits[byte]) & both != 0
-        })
-    }
 }
