@@ -23,7 +23,7 @@ pub struct Bench {
     pub control: Control,
     pub store: Writer,
     pub reader: Reader,
-    transmit: Transmit,
+    pub transmit: Transmit,
     /// CLOCK_MONOTONIC, nanoseconds.
     pub now: u64,
     /// By bus: frames that the kernel's queue still takes; `None`: as many as there are.
@@ -74,7 +74,7 @@ impl Bench {
         self.sent()
     }
 
-    fn at(&self) -> Now {
+    pub fn at(&self) -> Now {
         Now { monotonic: self.now, realtime: self.now + AHEAD }
     }
 

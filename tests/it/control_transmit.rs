@@ -1,7 +1,9 @@
 //! When our messages leave: send types of the DBC file against events, as lines of time.
 
-use canvoy::command::{Change, Value};
-use canvoy::control::Event;
+use canvoy::bus::error_frame::ErrorFrame;
+use canvoy::can::{Frame, FrameId};
+use canvoy::command::{Change, Value, Write, compile};
+use canvoy::control::{Event, Sent};
 use canvoy::plan::{Alarm, Direction, Timed};
 use canvoy::store::layout::{BusState, BusWord, Word};
 
@@ -561,4 +563,104 @@ protection.M = { scheme = "plain", counter = "Counter", checksum = "Sum", algori
     check("0:000000 10!room=0 21!A=1 45!A=2 50!free 50:020103 60:020200 79.");
     // nor does a cycle without a bus
     check("0:000000 10!down 50!up 60:000101 80:000202 99.");
+}
+
+#[test]
+fn no_event_allocates() {
+    let dbc = r#"VERSION ""
+BU_: Us Other
+BO_ 256 M: 3 Us
+ SG_ A : 0|8@1+ (1,0) [0|0] "" Other
+ SG_ Counter : 8|4@1+ (1,0) [0|0] "" Other
+ SG_ Sum : 16|8@1+ (1,0) [0|0] "" Other
+BO_ 257 L: 1 Us
+ SG_ A : 0|8@1+ (1,0) [0|0] "" Other
+BO_ 512 R: 2 Other
+ SG_ S : 0|8@1+ (1,0) [0|200] "" Us
+BA_DEF_ BO_ "GenMsgCycleTime" INT 0 65535;
+BA_DEF_DEF_ "GenMsgCycleTime" 0;
+BA_ "GenMsgCycleTime" BO_ 512 10;
+BA_ "GenMsgCycleTime" BO_ 257 10;
+"#;
+    let toml = r#"
+[bus.b]
+interface = "can0"
+dbc = ["b.dbc"]
+node = "Us"
+transmit = "all"
+writable = ["M.A"]
+message.L = { stale_ms = 2 }
+message.M = { cycle_ms = 3, send = "cyclic-and-on-write", repetitions = 2, cycle_fast_ms = 1, delay_ms = 1, stale_ms = 4 }
+protection.M = { scheme = "plain", counter = "Counter", checksum = "Sum", algorithm = "xor" }
+[bus.c]
+interface = "can1"
+dbc = ["b.dbc"]
+[link.l]
+from = "b.R.S"
+to = "b.L.A"
+[route.r]
+from = "b"
+to = "c"
+all = true
+"#;
+    let mut b = Bench::new(toml, &[("b.dbc", dbc)]);
+    let frames =
+        [0x200, 0x7FF, 0x100].map(|id| Frame::classic(FrameId::standard(id).unwrap(), &[id as u8, 1]).unwrap());
+    let write = |value| [Write { tag: b.tag("b.M.A"), value: Value::Engineering(value) }];
+    let patches = [1.0, 2.0].map(|value| Change::Patch(compile(&b.plan, &write(value)).unwrap()));
+    let errors = [0x40, 0x4, 0x20].map(|classes| ErrorFrame { classes, data: [0; 8] });
+    let changes = [
+        Change::Arm,
+        Change::Remote(false),
+        Change::Remote(true),
+        Change::Release(None),
+        Change::Renew(b.message("b.M")),
+        Change::Disarm,
+        Change::Arm,
+        Change::Route { route: 0, on: false },
+        Change::Route { route: 0, on: true },
+        Change::Restart(0),
+    ];
+    let (mut sent, mut busy) = (0_u64, 0_u64);
+    let watch = crate::allocations::Watch::thread(nix::unistd::gettid().as_raw());
+    for turn in 0..20_000_usize {
+        b.now += 400_000;
+        let now = b.at();
+        let event = match turn % 400 {
+            390 => Event::Error { bus: 0, error: &errors[turn / 400 % 3] },
+            391 => Event::Bus { bus: 0, state: BusState::ALL[turn / 400 % 6] },
+            392 => Event::Bus { bus: 0, state: BusState::Active },
+            393 => Event::Lost { bus: 0, frames: 2 },
+            _ if turn % 3 == 0 => Event::Received { bus: 0, frame: &frames[turn / 3 % 2], source_time: now.realtime },
+            398 if turn > 19_000 => Event::Received { bus: 0, frame: &frames[2], source_time: now.realtime },
+            _ => Event::Timer,
+        };
+        b.control.step(now, event, &mut b.store, &mut b.transmit);
+        if turn % 5 == 0 {
+            // what is refused is an answer, too
+            let _ = b.control.command(now, &patches[turn / 5 % 2], &mut b.store, &mut b.transmit);
+        }
+        if turn % 37 == 0 {
+            let _ = b.control.command(now, &changes[turn / 37 % changes.len()], &mut b.store, &mut b.transmit);
+        }
+        b.control.flush(now, &mut b.store, &mut b.transmit, |_, _| match turn % 100 {
+            0..30 => {
+                busy += 1;
+                Sent::Busy
+            }
+            30 => Sent::NoBus,
+            31 => Sent::Refused,
+            _ => {
+                sent += 1;
+                Sent::At(now.monotonic)
+            }
+        });
+        while b.control.take_wish().is_some() {}
+    }
+    assert_eq!(watch.count(), 0, "allocated or freed memory");
+    drop(watch);
+    assert!(sent > 1000 && busy > 100, "{sent} {busy}");
+    for word in [BusWord::TransmitStale, BusWord::TransmitReplaced, BusWord::TransmitNoBus, BusWord::TransmitRefused] {
+        assert!(b.bus_word("b", word) + b.bus_word("c", word) > 0, "{word:?} did not happen");
+    }
 }
