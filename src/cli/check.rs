@@ -43,6 +43,7 @@ pub fn summary(loaded: &Loaded) -> String {
         // writing to a string can't fail
         let _ = describe(plan, bus, &mut text);
     }
+    text.push_str(&super::passing::summary(plan));
     let warnings = loaded.diagnostics.len();
     let _ = writeln!(
         text,
@@ -80,7 +81,10 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
             Direction::Input(_) => None,
         })
         .collect();
-    if sent.is_empty() {
+    let routed = plan.routes.iter().any(|route| plan.buses[route.to].name == bus.name);
+    if sent.is_empty() && routed {
+        writeln!(text, "  sends what routes pass, nothing else")?;
+    } else if sent.is_empty() {
         let acknowledges = match bus.interface {
             Interface::SocketCan(_) => {
                 "; the controller still acknowledges, unless the interface is in listen-only mode"
@@ -183,7 +187,8 @@ fn how(plan: &Plan, message: &Message, transmission: &Transmission) -> String {
         how.push(format!("first after {} ms", milliseconds(transmission.start_delay)));
     }
     let tags = &plan.tags[message.tags.clone()];
-    let immediate = tags.iter().filter(|tag| tag.writable).map(|tag| tag.immediate).max().unwrap_or_default();
+    let immediate =
+        tags.iter().filter(|tag| tag.writable || tag.link.is_some()).map(|tag| tag.immediate).max().unwrap_or_default();
     match immediate {
         Immediate::OnWrite => how.push("at once when written".to_owned()),
         Immediate::OnChange => how.push("at once when a write changes it".to_owned()),

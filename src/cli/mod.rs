@@ -9,6 +9,7 @@ pub mod encode;
 pub mod link;
 pub mod monitor;
 pub mod operate;
+mod passing;
 pub mod plant;
 pub mod run;
 pub mod status;

@@ -40,6 +40,16 @@ pub struct Section<'a> {
     pub files: Vec<&'a Parsed<'a>>,
     /// Every DBC file could be read: what is not found does not exist.
     pub complete: bool,
+    /// Targets of links on this bus as written, `Message.Signal`.
+    pub linked: Vec<&'a str>,
+}
+
+impl Section<'_> {
+    /// Whether a link ends in the message.
+    pub fn is_linked(&self, message: &dbc::Message) -> bool {
+        let names = || self.linked.iter().filter_map(|target| target.split_once('.')).map(|(name, _)| name);
+        names().any(|name| name == message.name || name == message.dbc_name)
+    }
 }
 
 /// One message of a bus.

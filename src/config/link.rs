@@ -425,21 +425,25 @@ fn own(plan: &mut Plan, links: &[Link], sections: &[Section<'_>], report: &mut R
         taken.push((index, bits));
         let bus = plan.messages[message].bus;
         let selectors: Vec<TagIndex> = selectors_of(plan, link.to).collect();
-        for tag in std::iter::once(link.to).chain(selectors) {
-            if plan.tags[tag].writable {
-                let path = ["bus", plan.buses[bus].name.as_str(), "writable"];
-                let all = sections.get(bus).is_some_and(|section| section.written.writable == written::Names::All);
-                if !all {
-                    let line = report.document.line(&path);
-                    let text = format!(
-                        "{} is in writable of [bus.{}] (line {line}) too: a signal has one owner, the plant or a link",
-                        plan.tag_name(tag, None),
-                        plan.buses[bus].name
-                    );
-                    report.error(&["link", &link.name, "to"], text);
+        let all = sections.get(bus).is_some_and(|section| section.written.writable == written::Names::All);
+        if all {
+            // "all" is what nobody else owns; other branches can't be chosen any more
+            for tag in plan.messages[message].tags.clone() {
+                let shared = selectors_of(plan, tag).any(|selector| selectors.contains(&selector));
+                if shared || tag == link.to || selectors.contains(&tag) {
+                    plan.tags[tag].writable = false;
                 }
-                // "all" is what nobody else owns
-                plan.tags[tag].writable = false;
+            }
+        }
+        for tag in std::iter::once(link.to).chain(selectors) {
+            if std::mem::take(&mut plan.tags[tag].writable) {
+                let name = &plan.buses[bus].name;
+                let line = report.document.line(&["bus", name, "writable"]);
+                let text = format!(
+                    "{} is in writable of [bus.{name}] (line {line}) too: a signal has one owner, the plant or a link",
+                    plan.tag_name(tag, None)
+                );
+                report.error(&["link", &link.name, "to"], text);
             }
             plan.tags[tag].link.get_or_insert(index);
         }

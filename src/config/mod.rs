@@ -174,7 +174,9 @@ fn sections<'a>(
             whole &= found.content.is_some();
             files.push(found);
         }
-        sections.push(Section { name, written, files, complete: whole });
+        let targets = file.link.values().filter_map(|link| link.to.as_deref()?.strip_prefix(name.as_str()));
+        let linked = targets.filter_map(|target| target.strip_prefix('.')).collect();
+        sections.push(Section { name, written, files, complete: whole, linked });
     }
     sections
 }

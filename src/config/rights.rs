@@ -363,7 +363,7 @@ fn check_sending(
         let written = |(signal, (how, _)): (usize, &(Immediate, bool))| {
             *how != Immediate::No && writable.contains_key(&(index, signal))
         };
-        if !sending.immediate.iter().enumerate().any(written) {
+        if !section.is_linked(&entry.message) && !sending.immediate.iter().enumerate().any(written) {
             let text = format!("{name} is sent only when it is written, and nothing that sends it is in writable");
             report.element(Severity::Warning, &["bus", section.name, "transmit"], place, text);
         }

@@ -129,7 +129,7 @@ pub fn conversion(from: &str, to: &str) -> Option<(f64, f64)> {
 
 /// Without what division in floating point leaves behind: 1e3 / 1e-3 is a million.
 fn tidy(number: f64) -> f64 {
-    format!("{number:.12e}").parse().unwrap_or(number)
+    format!("{number:.14e}").parse().unwrap_or(number)
 }
 
 #[cfg(test)]
@@ -142,11 +142,11 @@ mod tests {
             ("rpm", "1/min", Some((1.0, 0.0))),
             ("", " ", Some((1.0, 0.0))),
             ("Stück", "Stück", Some((1.0, 0.0))),
-            ("km/h", "m/s", Some((0.277777777778, 0.0))),
+            ("km/h", "m/s", Some((0.277777777777778, 0.0))),
             ("m/s", "km/h", Some((3.6, 0.0))),
             ("degC", "K", Some((1.0, 273.15))),
             ("K", "°C", Some((1.0, -273.15))),
-            ("°F", "degC", Some((0.555555555556, -17.777777777778))),
+            ("°F", "degC", Some((0.555555555555556, -17.7777777777778))),
             ("bar", "kPa", Some((100.0, 0.0))),
             ("mbar", "Pa", Some((100.0, 0.0))),
             ("mm", "m", Some((0.001, 0.0))),

@@ -9,7 +9,8 @@ pub mod memory;
 pub mod reader;
 pub mod record;
 pub mod ring;
-pub mod writer;
+pub mod trouble;
+mod writer;
 
 pub use layout::Layout;
 pub use memory::Memory;

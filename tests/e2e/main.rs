@@ -9,6 +9,7 @@ mod buses;
 mod canvoy;
 mod demo;
 mod garbage;
+mod gateway;
 mod harness;
 mod hostile;
 mod link;
@@ -56,6 +57,7 @@ fn main() {
         buses::TESTS,
         demo::TESTS,
         garbage::TESTS,
+        gateway::TESTS,
         hostile::TESTS,
         link::TESTS,
         operate::TESTS,

@@ -1,5 +1,7 @@
 //! Signal links over `Control::step`: values from one bus to another, and what happens while the source is not good.
 
+use canvoy::cli::check;
+use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::plan::{Mapping, Timed};
 use canvoy::store::layout::{BusState, LinkWord};
 
@@ -377,4 +379,41 @@ fn a_plant_that_may_write_all_may_not_write_what_a_link_owns() {
 #[test]
 fn mistakes_in_links() {
     mistakes(include_str!("../fixtures/config/links.txt"), BUSES, FILES);
+}
+
+#[test]
+fn a_signal_has_one_owner() {
+    let toml = format!(
+        "{BUSES}writable = [\"Reference.Speed\"]\n[link.l]\nfrom = \"line.Status.Speed\"\nto = \"cell.Reference.Speed\"\n"
+    );
+    let files: Vec<(&str, &[u8])> = FILES.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    let mistakes = load(&Sources::embedded("p.toml", &toml, &files), LoadOptions::default()).unwrap_err();
+    let said: Vec<&str> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+    let want =
+        "cell.Reference.Speed is in writable of [bus.cell] (line 13) too: a signal has one owner, the plant or a link";
+    assert_eq!(said, [want]);
+}
+
+#[test]
+fn check_says_what_passes() {
+    let toml = format!(
+        "{BUSES}[route.r]\nfrom = \"line\"\nto = \"cell\"\nids = [\"100-1FF\", \"18FEEE00\"]\nexcept = [\"180\"]\nadd_to_id = -16\nmax_rate_hz = 50\n\
+         [route.s]\nfrom = \"cell\"\nto = \"line\"\nmask = \"7F0\"\nvalue = \"320\"\nprotected = true\nstorm_hz = 100\n\
+         [link.a]\nfrom = \"line.Status.Belt\"\nto = \"cell.Belt.Speed\"\n\
+         [link.b]\nfrom = \"line.Status.State\"\nto = \"cell.Reference.Mode\"\nlabels = {{ Run = \"Running\", Fault = \"Error\" }}\nwhen_bad = \"hold\"\nhold_ms = 500\nthen = \"not-available\"\n\
+         [link.c]\nfrom = \"line.Status.Temperature\"\nto = \"cell.Reference.Temperature\"\nwhen_bad = \"substitute\"\nsubstitute = 300\n"
+    );
+    let files: Vec<(&str, &[u8])> = FILES.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    let loaded = load(&Sources::embedded("p.toml", &toml, &files), LoadOptions::default());
+    let summary = check::summary(&loaded.unwrap_or_else(|mistakes| panic!("{mistakes:#?}")));
+    let want = "\
+routes, sent without transmit:
+  r: line -> cell, 100-1FF, 18FEEE00 except 180, identifier - 0x10, each at most every 20 ms; off above 10000 frames/s; budget 1 ms
+  s: cell -> line, 320 in the bits 7F0, protected; off above 100 frames/s; budget 1 ms
+links:
+  a: cell.Belt.Speed = line.Status.Belt × 0.277777777777778; not good: its message stops
+  b: cell.Reference.Mode = line.Status.State, 3 states by their words; not good: held for 500 ms, then not available
+  c: cell.Reference.Temperature = line.Status.Temperature + 273.15; not good: 300 K
+";
+    assert!(summary.contains(want), "{summary}");
 }
