@@ -31,12 +31,14 @@ pub enum Alarm {
     Forced,
     /// A cycle or a route missed its budget within the last minute.
     Overrun,
-    /// The interface is down or does not exist.
+    /// The interface is down or does not exist. Detail: the state as a number.
     InterfaceGone(BusIndex),
+    /// Detail: the likely cause (`store::layout::Trouble`) as a number.
     BusOff(BusIndex),
-    /// Error-passive or error warning.
+    /// Error-passive or error warning. Detail: the same.
     BusErrors(BusIndex),
-    /// It left the bus or its interface several times within minutes.
+    /// It left the bus or its interface three times within five minutes; over after ten minutes on the bus. Detail: how often
+    /// it left since.
     Flapping(BusIndex),
     /// Frames were lost on receiving within the last minute.
     FramesLost(BusIndex),

@@ -12,7 +12,7 @@ pub enum Trouble {
     Protocol = 2,
     /// The transceiver says so.
     Transceiver = 3,
-    /// Arbitration lost again and again, or bit errors in it: two nodes with one identifier.
+    /// Bits of ours are overwritten behind the identifier: two nodes with one identifier.
     SameIdentifier = 4,
     /// Frames lost in the controller.
     Overflow = 5,
@@ -50,7 +50,9 @@ impl Trouble {
                 "stuff, form, bit or CRC errors: wiring, termination, a wrong bit rate here or in another node"
             }
             Trouble::Transceiver => "the transceiver reports a fault: short circuit or broken wire of CAN_H or CAN_L",
-            Trouble::SameIdentifier => "bit errors in the arbitration: probably two nodes send the same identifier",
+            Trouble::SameIdentifier => {
+                "bits that we send are overwritten behind the identifier: probably two nodes send the same one"
+            }
             Trouble::Overflow => "the CAN controller lost frames: its interrupt is served too late",
             Trouble::Interface => "the interface is down or unplugged",
             Trouble::Unknown => "no error frame says why; see the error counters",
