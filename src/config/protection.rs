@@ -1,6 +1,7 @@
 //! `[bus.NAME.protection.MESSAGE]`: which counter and checksum a message has, checked against the DBC file.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::bus::{Bus, Section};
 use super::report::Report;
@@ -43,10 +44,15 @@ pub fn decide(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>) -> 
         let mut part = Part { path, written, message, report, signals: Vec::new(), right: true };
         let protection = part.protection();
         let right = part.right;
-        if found.contains_key(&index) {
-            report.error(&path, format!("{} has two sections, by its long name and by its DBC name", message.name));
-        } else if let Some(protection) = protection.filter(|_| right) {
-            found.insert(index, protection);
+        match (found.entry(index), protection.filter(|_| right)) {
+            (Entry::Occupied(_), _) => {
+                let text = format!("{} has two sections, by its long name and by its DBC name", message.name);
+                report.error(&path, text);
+            }
+            (Entry::Vacant(entry), Some(protection)) => {
+                entry.insert(protection);
+            }
+            (Entry::Vacant(_), None) => {}
         }
     }
     found

@@ -89,11 +89,11 @@ fn examples_of_the_autosar_specification() {
     }
 }
 
-/// golden/protection.jsonl: frames that the Python package autosar-e2e made, see golden/protection.py.
+/// golden/protection/frames.jsonl: frames that the Python package autosar-e2e made, see golden/protection/make.py.
 #[test]
 fn frames_of_another_implementation() {
     let mut lines = 0;
-    for line in include_str!("../golden/protection.jsonl").lines() {
+    for line in include_str!("../golden/protection/frames.jsonl").lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let number = |key: &str| line[key].as_u64().unwrap_or(0);
         let at = number("offset") as u8;

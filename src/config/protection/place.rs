@@ -172,7 +172,7 @@ impl Part<'_, '_> {
 fn place(codec: &Codec) -> String {
     let byte = codec.start / 8;
     match codec.size {
-        4 if codec.start % 8 == 0 => format!("the low half of byte {byte}"),
+        4 if codec.start.is_multiple_of(8) => format!("the low half of byte {byte}"),
         4 => format!("the high half of byte {byte}"),
         8 => format!("byte {byte}"),
         _ => format!("bytes {byte} and {}", byte + 1),

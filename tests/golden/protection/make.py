@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes protection.jsonl: frames protected by the Python package autosar-e2e (pip install autosar-e2e==1.0.0).
+"""Makes frames.jsonl: frames protected by the Python package autosar-e2e (pip install autosar-e2e==1.0.0).
 
-python3 tests/golden/protection.py. Run once; the output is committed and src must agree with it. A line is
+python3 tests/golden/protection/make.py. Run once; the output is committed and src must agree with it. A line is
 
   {"profile":1,"mode":"both","data_id":291,"offset":0,"length":8,"frames":[["00..","cc.."],...]}
 
@@ -16,7 +16,7 @@ import random
 from e2e import crc, p01, p02, p05, p11
 
 RANDOM = random.Random(20261122)
-OUT = pathlib.Path(__file__).with_name("protection.jsonl")
+OUT = pathlib.Path(__file__).with_name("frames.jsonl")
 P01 = {"both": p01.E2E_P01_DATAID_BOTH, "alternating": p01.E2E_P01_DATAID_ALT, "low": p01.E2E_P01_DATAID_LOW,
        "nibble": p01.E2E_P01_DATAID_NIBBLE}
 P11 = {"both": p11.E2E_P11_DATAID_BOTH, "nibble": p11.E2E_P11_DATAID_NIBBLE}
