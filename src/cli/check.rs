@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{EXIT_CONFIG, milliseconds, print, print_diagnostics};
+use super::{EXIT_CONFIG, arming, milliseconds, print, print_diagnostics};
 use crate::config::{self, LoadOptions, Loaded};
 use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, RestartPolicy, Transmission};
 
@@ -44,6 +44,7 @@ pub fn summary(loaded: &Loaded) -> String {
         let _ = describe(plan, bus, &mut text);
     }
     text.push_str(&super::passing::summary(plan));
+    let _ = arming::describe(plan, &mut text);
     let warnings = loaded.diagnostics.len();
     let _ = writeln!(
         text,

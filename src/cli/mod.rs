@@ -16,6 +16,7 @@ pub mod status;
 pub mod tags;
 pub mod user;
 
+mod arming;
 mod database;
 mod lines;
 

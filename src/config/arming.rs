@@ -123,7 +123,7 @@ pub fn connect(plan: &mut Plan, file: &File, sections: &[Section<'_>], report: &
         None if cautious => Arm::ByHand,
         None => Arm::AtStart,
     };
-    owners(plan, report);
+    owners(plan, sections, report);
 }
 
 /// How long each bus with outputs is listened to.
@@ -346,27 +346,31 @@ fn vital(tags: &Tags<'_>, name: &str, report: &Report<'_>) -> Result<Vital, Opti
     Ok(Vital { tag: named.tag, source_address: named.source_address, message })
 }
 
-/// Signals that two would write: the plant, and a link.
-fn owners(plan: &Plan, report: &mut Report<'_>) {
-    for (index, message) in plan.messages.iter().enumerate() {
-        let linked = message.tags.clone().filter_map(|tag| Some((tag, plan.tags[tag].link?)));
-        for (tag, link) in linked {
+/// Signals that share bits with one that a link owns, or whose write would choose another branch than the link does. The
+/// plant does not get them with "all"; named, they are a mistake.
+fn owners(plan: &mut Plan, sections: &[Section<'_>], report: &mut Report<'_>) {
+    for index in 0..plan.messages.len() {
+        let message = &plan.messages[index];
+        let all = sections.get(message.bus).is_some_and(|section| section.written.writable == Names::All);
+        let tags = message.tags.clone();
+        for tag in tags.clone() {
+            let Some(link) = plan.tags[tag].link else { continue };
             let bits = bits_of(plan, index, tag);
-            let other = message.tags.clone().find(|other| {
-                plan.tags[*other].writable
-                    && bits_of(plan, index, *other).iter().zip(&bits).any(|(one, other)| one & other != 0)
-            });
-            let Some(other) = other else { continue };
-            let link = &plan.links[link].name;
-            let (name, other_name) = (plan.tag_name(tag, None), plan.tag_name(other, None));
-            let text = if other == tag {
-                format!("{name} has two owners: this link, and the plant (`writable`); remove one of them")
-            } else {
-                format!(
-                    "{name} shares bits or its selector with {other_name}, which the plant may write (`writable`); remove one of them"
-                )
-            };
-            report.error(&["link", link, "to"], text);
+            for other in tags.clone().filter(|other| *other != tag) {
+                let shared = bits_of(plan, index, other).iter().zip(&bits).any(|(one, other)| one & other != 0);
+                if !plan.tags[other].writable || !shared {
+                    continue;
+                }
+                // said once, and once is enough
+                plan.tags[other].writable = false;
+                if !all {
+                    let (name, other_name) = (plan.tag_name(tag, None), plan.tag_name(other, None));
+                    let text = format!(
+                        "{other_name}, which the plant may write (`writable`), shares bits or its selector with {name}; remove one of them"
+                    );
+                    report.error(&["link", &plan.links[link].name.clone(), "to"], text);
+                }
+            }
         }
     }
 }

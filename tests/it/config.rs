@@ -390,6 +390,7 @@ bus a: interface can0, classic CAN, node Canvoy
 bus b: virtual (simulated devices), CAN FD
   listens: transmits nothing
   receives 4 messages with 4 signals; 0 of them late when they stop coming
+outputs: armed by themselves at the start; after a crash by hand (canvoy arm)
 OK: 2 buses, 12 messages, 18 signals; 2 warnings. Plan abababababab.
 ";
     assert_eq!(check::summary(&loaded), expected);

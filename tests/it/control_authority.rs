@@ -1,6 +1,9 @@
 //! What an output says and who may say it: owners, forces, interlocks, fallback; latches and what arms again.
 
+use canvoy::cli::check;
 use canvoy::command::{self, Change, Value};
+use canvoy::config::{LoadOptions, Sources, load};
+use canvoy::control::Event;
 use canvoy::plan::Alarm;
 use canvoy::store::layout::{Latch, MessageWord, Word};
 
@@ -142,7 +145,7 @@ fn check_word(b: &mut Bench, at: impl Fn(&mut Bench), word: Word, want: &str, li
     assert_eq!(b.reader.get(word).to_string(), want, "{line}");
 }
 
-fn check(lines: &str, extra: &str, script: &str) {
+fn run(lines: &str, extra: &str, script: &str) {
     play(&mut bench(lines, extra), script);
 }
 
@@ -154,14 +157,14 @@ const AT_START: &str = "[machine]\narm = \"at-start\"";
 fn who_names_fallback_values_starts_disarmed() {
     let by_hand = "0 armed 0\n0 on not-armed\n0 latched a.Command Start\n0 off fallback a.Command";
     let at_start = "0 armed 1\n0 off not-armed\n0 latched a.Command\n0 says a.Command 64000002 good";
-    check("", "", at_start);
-    check("", AT_START, at_start);
-    check("", BY_HAND, by_hand);
-    check(FALLBACK, "", by_hand);
-    check(FALLBACK, AT_START, at_start);
+    run("", "", at_start);
+    run("", AT_START, at_start);
+    run("", BY_HAND, by_hand);
+    run(FALLBACK, "", by_hand);
+    run(FALLBACK, AT_START, at_start);
     let interlock = "[interlock.x]\nwhen = \"a.Guard.Open == 1\"\nset = { \"a.Command.Enable\" = 0 }";
-    check("", interlock, by_hand);
-    check("", &format!("{AT_START}\n{interlock}"), "0 armed 1");
+    run("", interlock, by_hand);
+    run("", &format!("{AT_START}\n{interlock}"), "0 armed 1");
 }
 
 #[test]
@@ -189,14 +192,14 @@ fn until_armed_the_fallback_is_sent_and_writes_are_refused() {
         96 arm
         96 says a.Command F6FF0002 good
     ";
-    check(FALLBACK, "", script);
+    run(FALLBACK, "", script);
     // Mode is nobody's: its start value comes back with arming; what the plant may write stays until it writes
 }
 
 #[test]
 fn a_start_in_order_takes_the_start_values_and_one_by_hand_what_is_sent_already() {
-    check(FALLBACK, AT_START, "0 says a.Command 64000002 good");
-    check(FALLBACK, BY_HAND, "0 says a.Command F6FF0000 fallback\n5 arm\n5 says a.Command F6FF0002 good");
+    run(FALLBACK, AT_START, "0 says a.Command 64000002 good");
+    run(FALLBACK, BY_HAND, "0 says a.Command F6FF0000 fallback\n5 arm\n5 says a.Command F6FF0002 good");
 }
 
 #[test]
@@ -210,7 +213,7 @@ fn silent_until_armed() {
         60 disarm
         60 says a.Command 64000002 not_sent
     ";
-    check(lines, BY_HAND, script);
+    run(lines, BY_HAND, script);
     let mut b = bench(lines, BY_HAND);
     assert!(b.pass(100).iter().all(|(_, frame)| !frame.starts_with("a 12C")), "sent before it was armed");
     play(&mut b, "100 arm");
@@ -450,7 +453,7 @@ fn a_lease_is_kept_by_writing_and_renewing() {
         860 arm
         1200 latched a.Command
     ";
-    check(lines, "", script);
+    run(lines, "", script);
 }
 
 #[test]
@@ -471,7 +474,7 @@ fn an_attempt_that_local_or_an_interlock_refuses_keeps_the_lease() {
         209 latched a.Command
         210 latched a.Command Lease
     ";
-    check("message.Command = { lease_ms = 50 }", &extra, script);
+    run("message.Command = { lease_ms = 50 }", &extra, script);
 }
 
 #[test]
@@ -491,9 +494,9 @@ fn a_foreign_sender_stops_one_message_and_arming_waits_until_it_is_gone() {
         180 off foreign-sender a.Command
         180 says a.Command 64000002 good
     ";
-    check("", "", script);
+    run("", "", script);
     // extended identifiers and remote frames of the same number are not ours
-    check("", "", "0 rx a 0000012C#00\n0 rx a 12C#R\n0 latched a.Command");
+    run("", "", "0 rx a 0000012C#00\n0 rx a 12C#R\n0 latched a.Command");
 }
 
 #[test]
@@ -550,7 +553,7 @@ fn a_second_instance_never_sends() {
     play(&mut newcomer, "3000 armed 1\n3000 latched a.Command Foreign\n3000 latched a.Pages");
     play(&mut newcomer, "3000 says a.Command 64000002 not_sent\n3000 arm\n3000 says a.Command 64000002 good");
     // the first one, which was sending: it hears a newcomer that was deaf
-    check(
+    run(
         "",
         "",
         "0 armed 1\n500 rx a 12C#64000002\n500 latched a.Command Foreign\n500 clear\n505 rx a 12E#0000\n505 latched a.Pages Foreign",
@@ -611,7 +614,7 @@ fn interlocks_hold_while_their_conditions_hold_or_cant_be_told() {
         70 causes a.Command.Enable {{Fallback}}
     "
     );
-    check("", INTERLOCKS, &script);
+    run("", INTERLOCKS, &script);
 }
 
 #[test]
@@ -657,13 +660,13 @@ fn forces_are_stronger_than_owners_and_weaker_than_interlocks_and_fallback() {
         1100 forces 0
         1100 says a.Command 64000002 good
     ";
-    check("", INTERLOCKS, script);
-    check(
+    run("", INTERLOCKS, script);
+    run(
         "",
         "",
         "0 hold c.Command.Enable 1 10 => c.Command.Enable can't be forced: it is not in the bus's `forcible` list",
     );
-    check("", "", "0 hold a.Command.Enable 1 0.5 => a force lasts from 1 second to 86400 seconds");
+    run("", "", "0 hold a.Command.Enable 1 0.5 => a force lasts from 1 second to 86400 seconds");
 }
 
 #[test]
@@ -681,7 +684,7 @@ fn a_forced_input_counts_for_vital_and_interlocks() {
         5000 latched a.Command Vital
         9000 latched a.Command Vital
     ";
-    check(lines, extra, script);
+    run(lines, extra, script);
 }
 
 #[test]
@@ -695,7 +698,7 @@ fn a_multiplexed_signal_is_forced_only_while_its_branch_is_sent() {
         2 put a.Pages.A 6
         2 says a.Pages 0006 good
     ";
-    check("", "", script);
+    run("", "", script);
 }
 
 #[test]
@@ -714,7 +717,7 @@ fn in_local_the_plant_may_not_write() {
         20 put a.Command.Enable 0
     "
     );
-    check("", "", &script);
+    run("", "", &script);
     let extra = "[machine]\nlocal_when = [\"a.Guard.Local == 1\", \"a.Guard.Slow == 0\"]";
     let script = format!(
         "
@@ -739,7 +742,7 @@ fn in_local_the_plant_may_not_write() {
         6 is-remote 0
     "
     );
-    check("", extra, &script);
+    run("", extra, &script);
 }
 
 #[test]
@@ -774,4 +777,46 @@ fn the_table_of_forces_is_bounded() {
     assert_eq!(b.reader.forces().count(), 64);
     play(&mut b, "9999 forces 64\n10000 forces 0");
     assert_eq!(b.reader.forces().count(), 0);
+}
+
+/// What `check` says about wrong keys of this part; lines counted from the first behind the bus.
+#[test]
+fn mistakes_in_arming() {
+    let bus = "[bus.a]\nvirtual = true\ndbc = [\"plant.dbc\"]\nnode = \"Canvoy\"\ntransmit = [\"DriveCommand\", \"OvenCommand\"]\nwritable = [\"DriveCommand.Trim\"]\n";
+    let files = [("plant.dbc", include_str!("../fixtures/config/plant.dbc"))];
+    crate::control_routes::mistakes(include_str!("../fixtures/config/arming.txt"), bus, &files);
+}
+
+#[test]
+fn what_check_says_about_arming() {
+    let lines = "message.Command = { fallback = { Setpoint = -5, Mode = \"Off\" }, vital = [\"a.Status\", \"a.Guard.Open\"], lease_ms = 100 }\nmessage.Event = { when_disarmed = \"silent\" }";
+    let extra = "[machine]\nlocal_when = \"a.Guard.Local == 1\"\n[interlock.guard]\nwhen = [\"a.Guard.Open == 1\", \"a.Status.Speed >= 5\"]\nset = { \"a.Command.Enable\" = 0 }";
+    let sources = Sources::embedded("x.toml", &toml(lines, extra), &[("x.dbc", DBC.as_bytes())]);
+    let loaded = load(&sources, LoadOptions::default()).unwrap_or_else(|e| panic!("{e:#?}"));
+    let summary = check::summary(&loaded);
+    let start = summary.find("outputs: armed").unwrap_or_else(|| panic!("{summary}"));
+    let said: Vec<&str> = summary[start..].lines().collect();
+    let want = [
+        "outputs: armed by hand (canvoy arm); until then the fallback values are sent",
+        "  a.Command: fallback Setpoint = -5, Mode = 0; needs a.Status, a.Guard.Open; must be written again within 100 ms",
+        "  a.Event: not sent until armed",
+        "Local while a.Guard.Local == 1, or that can't be told",
+        "interlock guard: a.Command.Enable = 0, while a.Guard.Open == 1 and a.Status.Speed >= 5, or that can't be told",
+        "12 of 24 signals may be forced",
+    ];
+    assert_eq!(said[..want.len()], want, "{summary}");
+}
+
+#[test]
+fn an_overrun_takes_the_bus_to_fallback_where_the_configuration_says_so() {
+    for (line, latched) in [("fallback_on_overrun = true", " Overrun"), ("", "")] {
+        let mut b = bench(FALLBACK, &format!("{AT_START}\n{line}"));
+        play(&mut b, ". armed 1");
+        b.pass(100);
+        // the loop was held up: the next cycle leaves far too late
+        b.now += 15_000_000;
+        b.step(Event::Timer);
+        play(&mut b, &format!(". latched a.Command{latched}\n. latched a.Event{latched}"));
+        play(&mut b, ". arm\n. latched a.Command");
+    }
 }

@@ -373,6 +373,8 @@ fn a_plant_that_may_write_all_may_not_write_what_a_link_owns() {
     let writable = |name: &str| b.plan.tags[b.tag(name)].writable;
     assert!(writable("cell.Reference.Pressure") && writable("cell.Belt.Speed"));
     assert!(!writable("cell.Reference.Speed") && !writable("cell.Pages.B") && !writable("cell.Pages.Page"));
+    // a write of the other branch would change the selector
+    assert!(!writable("cell.Pages.A"));
     assert!(matches!(b.plan.links[1].mapping, Mapping::Linear { scale: 1.0, offset: 0.0 }));
 }
 
