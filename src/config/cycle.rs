@@ -93,10 +93,11 @@ impl Search<'_> {
     fn circle(&mut self, last: usize, after: &After) -> Option<FrameId> {
         let (first, bus) = (self.path[0], self.routes[last].to);
         let both = |a: usize, b: usize| written_name(&self.routes[a]) == written_name(&self.routes[b]);
-        if bus == self.routes[first].from && (self.path.len() == 1 || !both(first, last)) {
-            if let Some(id) = after.round() {
-                return Some(id);
-            }
+        if bus == self.routes[first].from
+            && (self.path.len() == 1 || !both(first, last))
+            && let Some(id) = after.round()
+        {
+            return Some(id);
         }
         // circles with an earlier route were found from that one
         for next in first + 1..self.routes.len() {

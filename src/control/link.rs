@@ -252,7 +252,8 @@ impl Links {
             return;
         }
         let changed = means.authority.link(patch.message, &patch.bits, means.store) || resumed;
-        if !changed && !(fresh && patch.immediate == Immediate::OnWrite) {
+        let again = fresh && patch.immediate == Immediate::OnWrite;
+        if !changed && !again {
             return;
         }
         let composed = means.authority.compose(patch.message);

@@ -409,17 +409,22 @@ impl Controller {
         if plan.simulated {
             warn!("simulated: there is no machine behind these values");
         }
-        for bus in &plan.buses {
+        for (index, bus) in plan.buses.iter().enumerate() {
             let messages = &plan.messages[bus.messages.clone()];
+            let routes = plan.routes.iter().filter(|route| route.to == index).map(|route| route.name.as_str());
+            let routes: Vec<&str> = routes.collect();
             let sent: Vec<&str> = messages
                 .iter()
                 .filter(|message| matches!(message.direction, Direction::Output(_)))
                 .map(|message| message.message.name.as_str())
                 .collect();
             let node = bus.node.as_deref().unwrap_or("none");
-            if sent.is_empty() {
+            if !routes.is_empty() {
+                info!(bus = %bus.name, routes = %routes.join(", "), "routes send on this bus what they pass");
+            }
+            if sent.is_empty() && routes.is_empty() {
                 info!(bus = %bus.name, node, "listen only: nothing is sent on this bus");
-            } else {
+            } else if !sent.is_empty() {
                 info!(bus = %bus.name, node, messages = %sent.join(" "), "these messages are sent on this bus");
             }
         }
