@@ -61,7 +61,7 @@ impl ErrorFrame {
             Trouble::NoAcknowledge
         } else if protocol && overwritten(kind, place) {
             Trouble::SameIdentifier
-        } else if (protocol && kind & !IS_NO_ERROR != 0) || (protocol && place != libc::CAN_ERR_PROT_LOC_UNSPEC) {
+        } else if protocol && (kind & !IS_NO_ERROR != 0 || place != libc::CAN_ERR_PROT_LOC_UNSPEC) {
             Trouble::Protocol
         } else if problem & libc::CAN_ERR_CRTL_RX_OVERFLOW != 0 {
             Trouble::Overflow
