@@ -154,8 +154,8 @@ mod tests {
             _ if length > 8 => Frame::fd(id, &bytes[..length]).unwrap(),
             _ => Frame::classic(id, &bytes[..length]).unwrap(),
         };
-        frame.bit_rate_switch = frame.fd && n % 2 == 0;
-        Entry { bus: (n % 64) as usize, frame, time: n, sent: n % 3 == 0 }
+        frame.bit_rate_switch = frame.fd && n.is_multiple_of(2);
+        Entry { bus: (n % 64) as usize, frame, time: n, sent: n.is_multiple_of(3) }
     }
 
     fn write_entry(ring: &[AtomicU64], n: u64) {

@@ -250,8 +250,11 @@ fn faults_of_the_demo_are_found() {
     }
 }
 
+/// Takes a frame of a bus.
+type Take<'a> = &'a mut dyn FnMut(usize, &Frame);
+
 /// All protected messages of a plan that are received, over three seconds.
-fn check_devices(plan: &Plan, messages: usize, step: &mut dyn FnMut(u64, &mut dyn FnMut(usize, &Frame))) {
+fn check_devices(plan: &Plan, messages: usize, step: &mut dyn FnMut(u64, Take<'_>)) {
     let protected = plan.messages.iter().filter(|message| matches!(message.direction, Direction::Input(_)));
     let mut checkers: Vec<_> =
         protected.filter_map(|message| Some((message, Checker::new(message.protection.as_ref()?), 0))).collect();
