@@ -1,10 +1,13 @@
 //! Signal links over `Control::step`: values from one bus to another, and what happens while the source is not good.
 
+use canvoy::can::{Frame, FrameId};
 use canvoy::cli::check;
 use canvoy::config::{LoadOptions, Sources, load};
+use canvoy::control::{Event, Now, Sent, Transmit};
 use canvoy::plan::{Mapping, Timed};
 use canvoy::store::layout::{BusState, LinkWord};
 
+use crate::allocations::Watch;
 use crate::bench::{Bench, MS};
 use crate::control_routes::mistakes;
 
@@ -418,4 +421,41 @@ links:
   c: cell.Reference.Temperature = line.Status.Temperature + 273.15; not good: 300 K
 ";
     assert!(summary.contains(want), "{summary}");
+}
+
+#[test]
+fn routes_and_links_allocate_nothing() {
+    let mut b = bench(
+        "[route.r]\nfrom = \"line\"\nto = \"cell\"\nids = [\"100\", \"400-4FF\", \"00000000-1FFFFFFF\"]\nexcept = [\"0CEFFCFE\"]\nmax_rate_hz = 500\nstorm_hz = 900\n\
+         [link.a]\nfrom = \"line.Status.Speed\"\nto = \"cell.Reference.Speed\"\nwhen_bad = \"hold\"\nhold_ms = 50\n\
+         [link.b]\nfrom = \"line.Status.State\"\nto = \"cell.Reference.Mode\"\nlabels = { Run = \"Running\", Fault = \"Error\" }\n\
+         [link.c]\nfrom = \"line.Status.Count\"\nto = \"cell.Pages.B\"\nwhen_bad = \"substitute\"\nsubstitute = 0\n",
+    );
+    let mut transmit = Transmit::new(&b.plan);
+    let line = b.bus("line");
+    let mut sent = 0;
+    let watch = Watch::thread(nix::unistd::gettid().as_raw());
+    for n in 0..5000_u32 {
+        let now = Now { monotonic: b.now + u64::from(n) * MS, realtime: b.now + u64::from(n) * MS };
+        // every kind of value, and pauses in which the source is late
+        let id = match n % 3 {
+            0 if n % 1000 < 600 => FrameId::standard(0x100),
+            1 => FrameId::standard(n & 0x7FF),
+            _ => FrameId::extended(n.wrapping_mul(0x9E37_79B1) & FrameId::MAX_EXTENDED),
+        };
+        let payload = [n as u8, (n >> 8) as u8, n as u8 & 15, n as u8, 0, 0, 0, n as u8];
+        if let Some(frame) = id.and_then(|id| Frame::classic(id, &payload)) {
+            let received = Event::Received { bus: line, frame: &frame, source_time: now.realtime };
+            b.control.step(now, received, &mut b.store, &mut transmit);
+        }
+        b.control.step(now, Event::Timer, &mut b.store, &mut transmit);
+        b.control.flush(now, &mut b.store, &mut transmit, |_, _| {
+            sent += 1;
+            if sent % 50 == 0 { Sent::Busy } else { Sent::At(now.monotonic) }
+        });
+    }
+    assert_eq!(watch.count(), 0, "allocated or freed memory");
+    drop(watch);
+    assert!(sent > 1000, "{sent}");
+    assert!(word(&b, "a", LinkWord::Passed) > 100 && word(&b, "a", LinkWord::Unfit) > 0);
 }
