@@ -153,8 +153,8 @@ fn forcible(plan: &mut Plan, sections: &[Section<'_>], report: &mut Report<'_>) 
         let path = ["bus", section.name, "forcible"];
         let names = match &section.written.forcible {
             Names::All => {
-                for message in messages {
-                    plan.messages[message].tags.clone().for_each(|tag| plan.tags[tag].forcible = true);
+                for tag in messages.flat_map(|message| plan.messages[message].tags.clone()) {
+                    plan.tags[tag].forcible = !plan.is_protection(tag);
                 }
                 continue;
             }
@@ -165,7 +165,14 @@ fn forcible(plan: &mut Plan, sections: &[Section<'_>], report: &mut Report<'_>) 
                 break;
             }
             match signals(plan, messages.clone(), name, section.complete) {
-                Ok(tags) => tags.into_iter().for_each(|tag| plan.tags[tag].forcible = true),
+                Ok(tags) => {
+                    if !name.ends_with(".*") && tags.iter().any(|tag| plan.is_protection(*tag)) {
+                        let text =
+                            format!("{name} can't be forced: the message's protection writes it with each frame");
+                        report.element(Severity::Error, &path, Some(place), text);
+                    }
+                    tags.into_iter().for_each(|tag| plan.tags[tag].forcible = !plan.is_protection(tag));
+                }
                 Err(Some(mistake)) => report.element(Severity::Error, &path, Some(place), mistake),
                 Err(None) => {}
             }

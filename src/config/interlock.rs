@@ -64,6 +64,9 @@ fn hold(tags: &Tags<'_>, name: &str, value: &Scalar, report: &Report<'_>) -> Res
     if let Direction::Input(_) = tags.plan.messages[tags.plan.tags[tag].message].direction {
         return Err(Some(format!("{name} is not sent by this controller; an interlock holds what is in transmit")));
     }
+    if tags.plan.is_protection(tag) {
+        return Err(Some(format!("{name} can't be held: the message's protection writes it with each frame")));
+    }
     let raw = raw_value(tags.plan, tag, value).map_err(Some)?;
     let codec = &tags.plan.signal(tag).codec;
     let mut bits = Bits::NONE;

@@ -125,6 +125,10 @@ impl Check<'_> {
         let message = &plan.messages[tag.message];
         let (bus, name) = (&plan.buses[message.bus].name, &message.message.name);
         let text = match &message.direction {
+            Direction::Output(_) if plan.is_protection(to) => format!(
+                "{} can't be the target of a link: [bus.{bus}.protection.{name}] writes it with each frame",
+                self.tags.plan.tag_name(to, None)
+            ),
             Direction::Output(transmission) if transmission.period.is_some() || tag.immediate != Immediate::No => {
                 return true;
             }

@@ -274,6 +274,14 @@ impl Plan {
         &self.messages[tag.message].message.signals[tag.signal]
     }
 
+    /// Whether the signal is a counter or checksum that we write with each frame: nobody else has a say in it.
+    pub fn is_protection(&self, tag: TagIndex) -> bool {
+        let tag = &self.tags[tag];
+        let message = &self.messages[tag.message];
+        let sent = matches!(message.direction, Direction::Output(_));
+        sent && message.protection.as_ref().is_some_and(|protection| protection.signals.contains(&tag.signal))
+    }
+
     /// `bus.Message.Signal`; with a J1939 source address `bus.Message@SA.Signal` (decimal address).
     pub fn tag_name(&self, tag: TagIndex, source_address: Option<u8>) -> String {
         let message = self.tags[tag].message;

@@ -149,6 +149,39 @@ fn what_a_scheme_writes_is_not_writable() {
     }
 }
 
+/// Neither can a link, an interlock or an operator who forces it.
+#[test]
+fn what_a_scheme_writes_has_no_other_owner() {
+    let bus = format!("{BUS}transmit = [\"Command\"]\n");
+    let section = "[bus.a.protection]\nCommand = { scheme = \"e2e-1c\", data_id = 1 }\n";
+    for (toml, expected) in [
+        (
+            format!("{bus}{section}[link.l]\nfrom = \"a.Status.Alive\"\nto = \"a.Command.CommandCounter\"\n"),
+            "p.toml:10:6: error: a.Command.CommandCounter can't be the target of a link: [bus.a.protection.Command] writes it with each frame",
+        ),
+        (
+            format!(
+                "{bus}{section}[interlock.i]\nwhen = \"a.Status.Speed > 1\"\nset = {{ \"a.Command.CommandCrc\" = 0 }}\n"
+            ),
+            "p.toml:10:34: error: a.Command.CommandCrc can't be held: the message's protection writes it with each frame",
+        ),
+        (
+            format!("{bus}forcible = [\"Command.*\", \"Command.CommandId\"]\n{section}"),
+            "p.toml:6:26: error: Command.CommandId can't be forced: the message's protection writes it with each frame",
+        ),
+    ] {
+        assert_eq!(said(load_text(&toml)), expected, "{toml}");
+    }
+    let loaded = load_text(&format!("{bus}forcible = [\"Command.*\", \"Status.*\"]\n{section}")).unwrap();
+    let all = load_text(&format!("{bus}forcible = \"all\"\n{section}")).unwrap();
+    for plan in [loaded.plan, all.plan] {
+        let forcible =
+            |name: &str| (0..plan.tags.len()).any(|tag| plan.signal(tag).name == name && plan.tags[tag].forcible);
+        let names = ["CommandCrc", "CommandCounter", "CommandId", "Enable", "Alive"];
+        assert_eq!(names.map(forcible), [false, false, false, true, true]);
+    }
+}
+
 /// Two processes that differ in any of it must notice.
 #[test]
 fn the_hash_covers_the_protection() {
