@@ -6,7 +6,7 @@ use super::metrics::{Escaped, Number, header, single};
 use crate::plan::Plan;
 use crate::plant::machine::timed;
 use crate::store::Reader;
-use crate::store::layout::{BUCKETS, MessageWord, RouteWord, Word, bucket_end};
+use crate::store::layout::{BUCKETS, LinkWord, MessageWord, RouteWord, Word, bucket_end};
 
 /// Every fourth bucket of a histogram is a series: one for each doubling.
 const STEP: usize = 4;
@@ -30,6 +30,7 @@ pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     }
     messages(out, plan, reader);
     routes(out, plan, reader);
+    links(out, plan, reader);
     times(out, plan, reader);
 }
 
@@ -85,6 +86,24 @@ fn routes(out: &mut String, plan: &Plan, reader: &Reader) {
     for (index, route) in plan.routes.iter().enumerate() {
         let on = u8::from(reader.route(index, RouteWord::Stopped) == 0);
         let _ = writeln!(out, "canvoy_route_on{{route=\"{}\"}} {on}", Escaped(&route.name));
+    }
+}
+
+fn links(out: &mut String, plan: &Plan, reader: &Reader) {
+    if plan.links.is_empty() {
+        return;
+    }
+    header(out, "canvoy_link_values_total", "counter", "Values of the source of a link by what became of them.");
+    for (index, link) in plan.links.iter().enumerate() {
+        for (word, fate) in [(LinkWord::Passed, "passed"), (LinkWord::Unfit, "unfit")] {
+            let (name, count) = (Escaped(&link.name), reader.link(index, word));
+            let _ = writeln!(out, "canvoy_link_values_total{{link=\"{name}\",fate=\"{fate}\"}} {count}");
+        }
+    }
+    header(out, "canvoy_link_source_bad", "gauge", "1 while the source of a link is not good.");
+    for (index, link) in plan.links.iter().enumerate() {
+        let bad = reader.link(index, LinkWord::Bad);
+        let _ = writeln!(out, "canvoy_link_source_bad{{link=\"{}\"}} {bad}", Escaped(&link.name));
     }
 }
 

@@ -267,9 +267,9 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
         if let Some(comment) = &tag.signal.comment {
             write!(page, r#" title="{}""#, Escaped(comment))?;
         }
-        let since = match &tag.time {
-            Some(time) if tag.trust != "good" => format!(", since {time}"),
-            _ => String::new(),
+        let since = match &tag.since {
+            Some(time) => format!(", since {time}"),
+            None => String::new(),
         };
         writeln!(
             page,

@@ -8,7 +8,7 @@ use crate::plan::{self, Direction, Interface};
 use crate::plant::machine::Machine;
 use crate::plant::status::Status;
 use crate::plant::{Plant, text};
-use crate::quality::{Causes, Trust};
+use crate::quality::{Cause, Causes, Trust};
 use crate::sample;
 use crate::store::clock;
 use crate::store::layout::{BusState, BusWord, FLAG_SIMULATED, Trouble, Word};
@@ -95,6 +95,8 @@ pub struct Tag<'a> {
     pub quality_text: &'static str,
     /// `good`, `uncertain`, `bad`.
     pub trust: &'static str,
+    /// Since when it is held: the time of the last good frame; `null` where it is not held.
+    pub since: Option<String>,
     /// When the frame came; `null`: never.
     pub time: Option<String>,
     /// Seconds since then.
@@ -276,6 +278,8 @@ impl<'a> Snapshot<'a> {
                 quality: meaning.label,
                 quality_text: meaning.text,
                 trust: word(meaning.trust),
+                since: (sample.source_time > 0 && sample.causes.worst().is_some_and(is_held))
+                    .then(|| text::time(sample.source_time)),
                 time: (sample.source_time > 0).then(|| text::time(sample.source_time)),
                 age: age.map(|age| age as f64 / 1e9),
                 age_text: age.map_or_else(|| "–".into(), text::age),
@@ -297,6 +301,30 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+/// Whether a value with this cause is the last one that came, kept since then.
+fn is_held(cause: Cause) -> bool {
+    match cause {
+        Cause::ControllerGone
+        | Cause::InterfaceGone
+        | Cause::BusOff
+        | Cause::NotExpected
+        | Cause::Checksum
+        | Cause::Counter
+        | Cause::Late
+        | Cause::Lost => true,
+        Cause::Forced
+        | Cause::NeverReceived
+        | Cause::BranchNotSeen
+        | Cause::NotSent
+        | Cause::NotAvailable
+        | Cause::OutOfRange
+        | Cause::Fallback
+        | Cause::Interlocked
+        | Cause::Substituted
+        | Cause::Simulated => false,
+    }
+}
+
 fn word(trust: Trust) -> &'static str {
     match trust {
         Trust::Good => "good",
@@ -309,7 +337,6 @@ fn word(trust: Trust) -> &'static str {
 mod tests {
     use super::super::tests::{Example, NOW};
     use super::*;
-    use crate::quality::Cause;
 
     fn json(example: &Example, query: &str) -> serde_json::Value {
         let status = Status::new(&example.plant, &[]).unwrap();
@@ -330,7 +357,7 @@ mod tests {
             json["tags"][1],
             serde_json::json!({
                 "name": "line.DriveStatus.Mode", "value": 2.0, "raw": "2", "label": "Running <fast>", "unit": "",
-                "text": "Running <fast> (2)", "quality": "good", "quality_text": "good", "trust": "good",
+                "text": "Running <fast> (2)", "quality": "good", "quality_text": "good", "trust": "good", "since": null,
                 "time": "2026-01-02T03:04:05.250Z", "age": 0.25, "age_text": "0.25 s",
             })
         );

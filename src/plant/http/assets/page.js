@@ -44,7 +44,7 @@
     const [, value, unit, quality, age] = row.cells;
     put(value, tag.text);
     put(unit, tag.unit);
-    const since = tag.trust === "good" || tag.time === null ? "" : `, since ${moment(tag.time)}`;
+    const since = tag.since === null ? "" : `, since ${moment(tag.since)}`;
     put(quality, tag.quality_text + since);
     put(age, tag.age_text);
     const looks = tag.quality === "simulated" ? "good simulated" : tag.trust;
