@@ -11,7 +11,7 @@ crate::tests! {
 }
 
 /// One `canvoy` command beside a running one.
-fn ask(canvoy: &Canvoy, arguments: &[&str]) -> Output {
+pub fn ask(canvoy: &Canvoy, arguments: &[&str]) -> Output {
     command(&canvoy.folder, arguments)
 }
 
@@ -22,7 +22,7 @@ fn command(folder: &TempDir, arguments: &[&str]) -> Output {
     command.output().expect("run canvoy")
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

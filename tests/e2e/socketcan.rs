@@ -8,11 +8,12 @@ use serde_json::json;
 
 use crate::canvoy::{Canvoy, metric};
 use crate::harness::{LIMIT, Process, poll, run, signal};
+use crate::operate::{ask, text};
 use crate::peer::Peer;
 
 crate::tests! {
     Vcan: every_frame_is_received_or_counted_as_lost, nothing_is_sent_unasked, interfaces_go_and_come_back, clients_read_and_write,
-        the_plant_dies_and_the_bus_goes_on;
+        the_plant_dies_and_the_bus_goes_on, a_second_instance_stays_silent_until_the_first_has_gone;
 }
 
 const DBC: &str = include_str!("machine.dbc");
@@ -124,6 +125,23 @@ fn interfaces_go_and_come_back() {
     // a dump that began after the return sees our cyclic frames too
     candump("vcan1,100:7FF")
         .wait_output("a cyclic frame after the return", |output| output.contains("vcan1 100#").then_some(()));
+}
+
+/// Two controllers with the same node on one bus: the newcomer hears the other one before it says anything.
+fn a_second_instance_stays_silent_until_the_first_has_gone() {
+    const ALARM: &str = "canvoy_alarm{kind=\"foreign_sender\",subject=\"m.Command\"}";
+    let first = start(&sending("vcan2"));
+    poll("frames of the first", LIMIT, || (bus(&first, "can_bus_transmitted_frames_total") > 10.0).then_some(()));
+    let second = start(&sending("vcan2"));
+    poll("the alarm of the second", LIMIT, || second.metric(ALARM));
+    let refused = ask(&second, &["arm"]);
+    assert!(!refused.status.success() && text(&refused).contains("another node sends m.Command"), "{}", text(&refused));
+    assert_eq!(bus(&second, "can_bus_transmitted_frames_total"), 0.0);
+    assert_eq!(first.metric(ALARM), None, "the first hears nobody");
+    drop(first);
+    poll("the second to be armed", LIMIT, || ask(&second, &["arm"]).status.success().then_some(()));
+    poll("frames of the second", LIMIT, || (bus(&second, "can_bus_transmitted_frames_total") > 10.0).then_some(()));
+    assert_eq!(second.metric(ALARM), None);
 }
 
 fn clients_read_and_write() {
