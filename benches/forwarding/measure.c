@@ -242,7 +242,7 @@ static int closed(uint32_t count, uint32_t burst, unsigned pause, struct route *
         for (uint32_t frame = 0; frame < burst; frame++)
             send_number(route);
         // a traced forwarder is slow
-        for (uint32_t got = 0, tries = 0; got < burst && tries < 20; tries++) {
+        for (uint32_t got = 0, tries = 0; got < burst && tries < 200; tries++) {
             uint32_t more = drain_all(route, burst - got, NULL, 0);
             got += more;
             received += more;
