@@ -687,6 +687,22 @@ fn a_forced_input_counts_for_vital_and_interlocks() {
     run(lines, extra, script);
 }
 
+/// Where only the message counts, a forced signal of it does not stand for the device.
+#[test]
+fn a_forced_signal_is_no_sign_of_life_of_its_message() {
+    let lines = "message.Command = { vital = \"a.Status\" }";
+    let script = "
+        0 hold a.Status.Speed 10 60
+        0 arm => can't be armed yet: a.Status.Speed is needed and is not good
+        10 rx a 100#0000000000000000
+        10 arm
+        250 latched a.Command
+        270 latched a.Command Vital
+        270 arm => can't be armed yet: a.Status.Speed is needed and is not good
+    ";
+    run(lines, "[machine]\narm = \"by-hand\"", script);
+}
+
 #[test]
 fn a_multiplexed_signal_is_forced_only_while_its_branch_is_sent() {
     let script = "

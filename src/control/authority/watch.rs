@@ -5,7 +5,7 @@ use crate::command::Denied;
 use crate::control::receive::Inputs;
 use crate::control::{Now, condition};
 use crate::plan::{self, Bus, BusIndex, Condition, Direction, InterlockIndex, MessageIndex, Plan, TagIndex};
-use crate::quality::Cause;
+use crate::quality::{Cause, Causes};
 use crate::store::Writer;
 use crate::store::layout::{Latch, Word};
 
@@ -150,7 +150,9 @@ impl Authority {
         let Vital { needed, output, good: before } = self.watches.vital[vital];
         let sample = inputs.sample(store, needed.tag, needed.source_address);
         let good = if needed.message {
-            sample.causes.without(Cause::NotAvailable).without(Cause::OutOfRange).is_good()
+            // a forced signal says nothing about the device
+            let ignored = [Cause::Forced, Cause::NotAvailable, Cause::OutOfRange];
+            ignored.into_iter().fold(sample.causes, Causes::without).is_good()
         } else {
             sample.value.is_some() && sample.causes.is_good()
         };

@@ -375,10 +375,10 @@ impl Inputs {
             None => Some(0),
             some => input.slots[..input.used].iter().position(|slot| slot.address == some),
         };
-        let slot = match slot {
-            Some(slot) => slot,
+        let (slot, marks) = match slot {
+            Some(slot) => (slot, marks),
             // forced for all senders, the unknown ones included
-            None if marks.contains(Cause::Forced) => 0,
+            None if marks.contains(Cause::Forced) => (0, marks.with(Cause::NeverReceived)),
             None => return Sample::NEVER_RECEIVED,
         };
         let record = store.load(input.record(slot, input.message.signals[signal].group));
