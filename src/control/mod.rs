@@ -382,6 +382,9 @@ impl Control {
         let routed = self.routes.receive(Arrival { now, bus, frame, source_time }, store, transmit);
         if frame.remote {
             // a request carries no data; nobody answers it (message transmission is by cycle and write)
+            if !routed {
+                store.add_bus(bus, BusWord::UnknownFrames, 1);
+            }
             return;
         }
         let message = self.lookups[bus].get(frame.id).map(|at| self.first_message[bus] + at);

@@ -5,7 +5,7 @@ use canvoy::command::{self, Change, Value};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::Event;
 use canvoy::plan::Alarm;
-use canvoy::store::layout::{Latch, MessageWord, Word};
+use canvoy::store::layout::{BusWord, Latch, MessageWord, Word};
 
 use crate::bench::Bench;
 
@@ -496,7 +496,10 @@ fn a_foreign_sender_stops_one_message_and_arming_waits_until_it_is_gone() {
     ";
     run("", "", script);
     // extended identifiers and remote frames of the same number are not ours
-    run("", "", "0 rx a 0000012C#00\n0 rx a 12C#R\n0 latched a.Command");
+    let mut b = bench("", "");
+    play(&mut b, "0 rx a 0000012C#00\n0 rx a 12C#R\n0 latched a.Command");
+    // but they are counted
+    assert_eq!(b.bus_word("a", BusWord::UnknownFrames), 2);
 }
 
 #[test]
