@@ -45,6 +45,8 @@ struct Running {
     /// What it writes, with the bits of the target still empty.
     patch: Patch,
     state: State,
+    /// Frames that had the source so far.
+    count: u64,
     contract: Option<ContractIndex>,
     alarm: Option<AlarmIndex>,
 }
@@ -102,6 +104,7 @@ impl Links {
                 when_bad: link.when_bad,
                 patch: Patch { message: tag.message, bits, immediate: tag.immediate, repeated: tag.repeated },
                 state: State::New,
+                count: 0,
                 contract: plan.contract(Timed::Link(index)),
                 alarm: plan.alarm(Alarm::Link(index)),
                 message,
@@ -161,10 +164,11 @@ impl Links {
         self.due.next()
     }
 
-    /// `fresh`: a frame brought the value.
+    /// `fresh`: there is a frame; it may be of another sender, or have another branch.
     fn look(&mut self, index: usize, now: Now, began: u64, fresh: bool, means: &mut Means<'_>) {
-        let link = &self.links[index];
+        let link = &mut self.links[index];
         let sample = means.inputs.sample(means.store, link.from, link.source_address);
+        let fresh = std::mem::replace(&mut link.count, sample.count) != sample.count && fresh;
         if !sample.causes.is_good() {
             let cause = sample.causes.worst();
             return self.bad(index, cause, now, means);

@@ -181,7 +181,13 @@ fn a_multiplexed_target_brings_its_selector() {
     // a multiplexed source: only frames with its branch bring a value
     check(
         "[link.l]\nfrom = \"line.Pages.B\"\nto = \"cell.Pages.A\"\n",
-        &[("101#0005", "-"), ("101#0106", "202#0106"), ("101#0107", "202#0107")],
+        &[
+            ("101#0005", "-"),
+            ("101#0106", "202#0106"),
+            ("101#0107", "202#0107"),
+            ("101#0005", "-"),
+            ("101#0107", "202#0107"),
+        ],
     );
 }
 
@@ -190,6 +196,9 @@ fn one_source_address_of_a_parameter_group_counts() {
     check(
         "[link.l]\nfrom = \"line.EEC1@33.EngineSpeed\"\nto = \"cell.Tsc.Requested\"\n",
         &[
+            ("0CF00400#0000000800000000", "-"),
+            ("0CF00421#0000001000000000", "0CEFFCFE#0010000000000000"),
+            // nothing new from 33
             ("0CF00400#0000000800000000", "-"),
             ("0CF00421#0000001000000000", "0CEFFCFE#0010000000000000"),
             ("18F00421#FFFFFFFFFFFFFFFF", "-"),
