@@ -158,7 +158,7 @@ impl Outputs {
     }
 
     /// Force, interlock or fallback have changed what a message carries. One without a cycle that has been sent is sent
-    /// again: nothing else would tell the others.
+    /// again: nothing else would tell the others. So is one whose links have spoken before it could be sent.
     pub fn changed(
         &mut self,
         now: Now,
@@ -175,7 +175,8 @@ impl Outputs {
             output.links.iter_mut().for_each(|(_, waiting)| *waiting = u64::MAX);
         }
         let mut leaves = output.activity(now, composed);
-        if output.spontaneous && output.sent > 0 && output.carried != composed.payload {
+        let waits = !output.links.is_empty() && !composed.causes.contains(Cause::Fallback);
+        if output.spontaneous && (output.sent > 0 || waits) && output.carried != composed.payload && composed.send {
             leaves |= output.schedule.at_once(now.monotonic, false);
         }
         self.due.set(index, output.schedule.next());

@@ -2,6 +2,7 @@
 
 use canvoy::can::{Frame, FrameId};
 use canvoy::cli::check;
+use canvoy::command::Change;
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::{Event, Now, Sent, Transmit};
 use canvoy::plan::{Mapping, Timed};
@@ -226,6 +227,25 @@ fn several_links_fill_one_message_and_each_may_stop_it() {
         "
         .replace("        402 on link b\n", "")
         .as_str(),
+    );
+}
+
+/// On change, and there is no other change: what came before a message could be sent is sent when it can.
+#[test]
+fn what_came_before_the_first_frame_is_told_when_it_can_be() {
+    let link = "[link.l]\nfrom = \"line.Status.Belt\"\nto = \"cell.Belt.Speed\"\n";
+    let early = "10 rx line 100#0000000000240000\n20 rx line 100#0000000000240000\n30 quiet";
+    let silent = "message.Belt.when_disarmed = \"silent\"\n[machine]\narm = \"by-hand\"\n";
+    let mut b = bench(&format!("{silent}{link}"));
+    b.play(&early.replace("30 quiet", "30 clear"));
+    assert_eq!(b.command(Change::Arm), Ok(vec!["cell 201#6400".to_string()]));
+    b.play("31 clear\n40 rx line 100#0000000000240000\n41 quiet");
+    // the bus is listened to first
+    let mut b = bench(&format!("listen_ms = 50\n{link}"));
+    b.play(early);
+    assert_eq!(
+        b.pass(200).into_iter().filter(|(_, f)| f.contains(" 201#")).collect::<Vec<_>>(),
+        [(200, "cell 201#6400".into())]
     );
 }
 
