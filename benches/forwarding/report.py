@@ -49,7 +49,7 @@ def spread(values):
     return f"{short(median(values))} ({short(min(values))}..{short(max(values))})" if values else "-"
 
 
-def ratios(turns, peer_turns, name, invert=False):
+def ratios(turns, peer_turns, name):
     """Round by round to the peer: what moves the whole machine moves both."""
     both = [(turns[turn][name], peer_turns[turn][name]) for turn in turns if turn in peer_turns and peer_turns[turn][name]]
     return [a / b for a, b in both]
@@ -101,12 +101,12 @@ def cyclic(conditions):
             turns = conditions[condition][peer]
             wanted = 1000 * int(period.removesuffix("ms"))
             off = [abs(f["mean"] / wanted - 1) * 100 for f in turns.values()]
-            kept = [abs(f["cycle"] / wanted - 1) * 100 for f in turns.values()]
+            drift = short(median(abs(f["drift"]) for f in turns.values())) if all("drift" in f for f in turns.values()) else "-"
             quantiles = [spread(figures[name] for figures in turns.values()) for name in ("p50", "p99", "p999", "max")]
             compared = spread(ratios(turns, base, "p50"))
             name = NAMES.get(peer, peer)
-            rows.append([period, CONDITIONS[what], name, spread(f["mean"] for f in turns.values()), f"{median(off):.3f} %", short(median(f["missed"] for f in turns.values())), f"{median(kept):.3f} %", *quantiles, compared])
-    head = ["cycle", "", "", "mean", "off by", "left out", "cycle off by", "jitter p50", "p99", "p99.9", "max", "p50 / C"]
+            rows.append([period, CONDITIONS[what], name, spread(f["mean"] for f in turns.values()), f"{median(off):.3f} %", short(median(f["missed"] for f in turns.values())), drift, *quantiles, compared])
+    head = ["cycle", "", "", "mean", "off by", "left out", "drift, ppm", "jitter p50", "p99", "p99.9", "max", "p50 / C"]
     table("Cyclic transmission, µs; jitter: how far an interval is from the cycle", head, rows)
 
 
