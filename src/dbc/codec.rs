@@ -212,6 +212,12 @@ impl Codec {
         (self.last as usize) < len_bytes
     }
 
+    /// The first of the signal's bits on the way through the payload, counted from its beginning: the least significant
+    /// one of Intel, the most significant one of Motorola.
+    pub fn first_bit(&self) -> u16 {
+        self.first * 8 + u16::from(self.skip)
+    }
+
     /// Bytes that a payload needs to hold the signal.
     pub fn needed_len(&self) -> usize {
         self.last as usize + 1

@@ -1,4 +1,4 @@
-//! From the identifier of a frame to the message it carries: one load for 11 bits, one hash probe for 29 bits, then the
+//! From the identifier of a frame to the message it carries: one load for 11 bits, a perfect hash for 29 bits, then the
 //! J1939 parameter group. No allocation after construction.
 
 use super::Message;
@@ -39,65 +39,102 @@ impl Lookup {
     #[inline]
     pub fn get(&self, id: FrameId) -> Option<usize> {
         if !id.is_extended() {
-            let index = self.standard[id.number() as usize];
+            let index = *self.standard.get(id.number() as usize)?;
             return (index != NONE).then_some(index as usize);
         }
-        self.extended.get(id.number()).or_else(|| if self.groups.is_empty() { None } else { self.groups.get(id.pgn()) })
+        self.extended.get(id.number()).or_else(|| self.groups.get(id.pgn()))
     }
 }
 
-/// Open addressing, at most half full, Fibonacci hashing: few probes on the regular identifiers of a vehicle bus.
+/// A perfect hash (hash and displace): one load finds by how much a key's bucket is moved, the sum is the only place
+/// where the key can be. No search, so nothing for the processor to guess wrong.
 #[derive(Clone, Debug)]
 struct Table {
-    /// Key and value; a free place has the value `NONE`.
+    multiplier: u64,
+    bucket_shift: u32,
+    /// By bucket, chosen so that no two keys share a place.
+    moved: Box<[u32]>,
+    /// Key and value, a power of two; a free place has the value `NONE`.
     places: Box<[(u32, u32)]>,
-    shift: u32,
 }
 
 impl Table {
+    /// Of two entries with one key the first wins.
     fn new(entries: &[(u32, u32)]) -> Table {
-        if entries.is_empty() {
-            return Table { places: Box::new([]), shift: 0 };
-        }
-        let size = (entries.len() * 2).next_power_of_two().max(2);
-        let mut table = Table { places: vec![(0, NONE); size].into_boxed_slice(), shift: 64 - size.ilog2() };
-        for &(key, value) in entries {
-            let mut at = table.home(key);
-            while table.places[at].1 != NONE && table.places[at].0 != key {
-                at = (at + 1) & (size - 1);
-            }
-            if table.places[at].1 == NONE {
-                table.places[at] = (key, value);
-            }
-        }
-        table
-    }
-
-    fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
-    fn home(&self, key: u32) -> usize {
-        (u64::from(key).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
-    }
-
-    #[inline]
-    fn get(&self, key: u32) -> Option<usize> {
-        if self.places.is_empty() {
-            return None;
-        }
-        let mut at = self.home(key);
-        // at most half full: a free place ends the search
+        let mut entries = entries.to_vec();
+        entries.sort_by_key(|(key, _)| *key);
+        entries.dedup_by_key(|(key, _)| *key);
+        // a multiplier serves when it separates the keys of every bucket: one in a few does
+        let mut multiplier = 0x9E37_79B9_7F4A_7C15u64;
+        let mut size = (entries.len() * 2).next_power_of_two().max(2);
+        let mut attempts = 0;
         loop {
-            let (found, value) = self.places[at];
-            if value == NONE {
-                return None;
+            if let Some(table) = Table::with(&entries, multiplier, size) {
+                return table;
             }
-            if found == key {
-                return Some(value as usize);
+            // odd stays odd
+            multiplier = multiplier.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(0x5851_F42D_4C95_7F2E);
+            attempts += 1;
+            if attempts % 64 == 0 {
+                size *= 2;
             }
-            at = (at + 1) & (self.places.len() - 1);
         }
+    }
+
+    /// `None` where some bucket finds no places.
+    fn with(entries: &[(u32, u32)], multiplier: u64, size: usize) -> Option<Table> {
+        // four places to a bucket: two keys on average
+        let buckets = (size / 4).max(2);
+        let mut table = Table {
+            multiplier,
+            bucket_shift: 64 - buckets.ilog2(),
+            moved: vec![0; buckets].into(),
+            places: vec![(0, NONE); size].into(),
+        };
+        let mut keys = vec![Vec::new(); buckets];
+        for entry in entries {
+            keys[table.bucket(entry.0)].push(*entry);
+        }
+        // the largest first, while there is room
+        let mut order: Vec<usize> = (0..buckets).collect();
+        order.sort_by_key(|bucket| std::cmp::Reverse(keys[*bucket].len()));
+        let mut wanted = Vec::new();
+        for bucket in order {
+            let moved = (0..size as u32).find(|moved| {
+                wanted.clear();
+                keys[bucket].iter().all(|(key, _)| {
+                    let place = table.place(*key, *moved);
+                    let is_free = table.places[place].1 == NONE && !wanted.contains(&place);
+                    wanted.push(place);
+                    is_free
+                })
+            })?;
+            table.moved[bucket] = moved;
+            wanted.iter().zip(&keys[bucket]).for_each(|(place, entry)| table.places[*place] = *entry);
+        }
+        Some(table)
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: u32) -> u64 {
+        u64::from(key).wrapping_mul(self.multiplier)
+    }
+
+    #[inline(always)]
+    fn bucket(&self, key: u32) -> usize {
+        (self.hash(key) >> self.bucket_shift) as usize
+    }
+
+    #[inline(always)]
+    fn place(&self, key: u32, moved: u32) -> usize {
+        ((self.hash(key) >> 32) as u32).wrapping_add(moved) as usize & (self.places.len().wrapping_sub(1))
+    }
+
+    #[inline(always)]
+    fn get(&self, key: u32) -> Option<usize> {
+        let moved = self.moved.get(self.bucket(key))?;
+        let (found, value) = self.places.get(self.place(key, *moved))?;
+        (*found == key && *value != NONE).then_some(*value as usize)
     }
 }
 

@@ -205,8 +205,15 @@ impl Message {
 
     /// Whether the signals of a group are present in this payload: every selector is wholly inside it and chooses the group.
     pub fn group_active(&self, group: usize, payload: &[u8]) -> bool {
-        self.groups[group].conditions.iter().all(|condition| {
-            let selector = self.signals[condition.selector].codec.raw(payload).and_then(Raw::as_i128);
+        self.groups[group].active(|selector| self.signals[selector].codec.raw(payload))
+    }
+}
+
+impl Group {
+    /// Whether the signals of the group are present, given the raw value of each selector; `None`: not in the payload.
+    pub fn active(&self, raw: impl Fn(usize) -> Option<Raw>) -> bool {
+        self.conditions.iter().all(|condition| {
+            let selector = raw(condition.selector).and_then(Raw::as_i128);
             selector.is_some_and(|value| condition.ranges.iter().any(|(from, to)| (*from..=*to).contains(&value)))
         })
     }

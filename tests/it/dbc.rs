@@ -8,7 +8,8 @@ use std::time::Duration;
 use canvoy::can::FrameId;
 use canvoy::cli::{decode, encode};
 use canvoy::dbc::codec::{ByteOrder, Kind};
-use canvoy::dbc::{self, Attribute, Codec, Database, Lookup, Message, Raw, SendType, Signal, Trigger};
+use canvoy::dbc::decoder::Batch;
+use canvoy::dbc::{self, Attribute, Codec, Database, Decoder, Lookup, Message, Raw, SendType, Signal, Trigger};
 use canvoy::diagnostic::has_errors;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -526,6 +527,30 @@ fn repaired_statements_mean_what_they_plainly_mean() {
 }
 
 /// A layout of signals that do not overlap, as positions of the next free bit and sizes.
+#[test]
+fn decoding_allocates_nothing() {
+    let mut messages = Vec::new();
+    for name in ["layout", "multiplex", "fd", "values"] {
+        messages.extend(load(name).messages);
+    }
+    let decoder = Decoder::new(&messages);
+    let (mut row, mut raw, mut batch) = (decoder.row(), decoder.row(), decoder.new_batch());
+    let payload: [u8; 64] = std::array::from_fn(|i| (i * 41) as u8);
+    let frames: Vec<(FrameId, &[u8])> =
+        messages.iter().flat_map(|message| (0..=64).map(|len| (message.id, &payload[..len]))).collect();
+    // the first batch makes its room
+    let values = |batch: &mut Batch| -> usize {
+        decoder.batch(&frames, |frame| *frame, batch).map(|table| table.column(0).len()).sum()
+    };
+    let expected = values(&mut batch);
+    let watch = crate::allocations::Watch::thread(nix::unistd::gettid().as_raw());
+    for (id, payload) in &frames {
+        assert!(decoder.decode(*id, payload, &mut row).is_some() && decoder.raw(*id, payload, &mut raw).is_some());
+    }
+    assert_eq!(values(&mut batch), expected);
+    assert_eq!(watch.count(), 0);
+}
+
 fn layouts() -> impl Strategy<Value = Vec<(u8, u8, bool, bool)>> {
     // gap before the signal, size, Motorola, signed
     proptest::collection::vec((0u8..9, 1u8..=64, any::<bool>(), any::<bool>()), 1..20)

@@ -1,0 +1,227 @@
+//! Programs: the signals that are present together, laid out for `run`.
+
+use super::lane::{Block, Class, LANES, Lane, Window, Windows};
+use crate::dbc::codec::Codec;
+
+/// The signals of one branch, in one cache line. Its lists are runs of the lists in [`Programs`].
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Program {
+    /// `needed` of a program that is nothing but blocks over the first eight bytes; more than any payload for others.
+    pub quick: u32,
+    /// Bytes of payload that signals and selectors need; more than any payload where the program can't be run.
+    pub needed: u32,
+    pub blocks: Run,
+    /// Into `signals` and `lanes`: those by themselves by class, then those in blocks.
+    pub signals: Run,
+    /// The message it belongs to.
+    pub message: u32,
+    /// Its own place in the list.
+    pub index: u32,
+    /// None: the first eight bytes.
+    pub windows: Run,
+    pub selectors: Run,
+    /// How many signals are by themselves, and how many of them span nine bytes: the first ones.
+    pub alone: u16,
+    pub nine: u16,
+    pub next: Next,
+    /// Of the first eight bytes: a bit for each word that is used.
+    pub used: u8,
+}
+
+/// Where a program's entries begin in a list, and how many they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Run {
+    first: u32,
+    count: u32,
+}
+
+/// What follows a program.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Next {
+    /// Its signals are all that are present.
+    End,
+    /// It has no signals of its own; its selector chooses the program that has them all.
+    One,
+    /// Its selectors each add a program.
+    Several,
+}
+
+/// A signal whose value chooses a program.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Selector {
+    pub lane: Lane,
+    /// Into `choices`: by value, or in parallel to `edges`.
+    pub choices: Run,
+    /// Into `edges`: the smallest bit pattern of each choice; empty where `choices` is by value.
+    pub edges: Run,
+}
+
+/// Chosen values of a selector, as bit patterns without sign, from each `.0` to before the next.
+pub(super) type Choices = Vec<(u64, u32)>;
+
+/// Selectors of up to this many bits have a table by value.
+const TABLE_BITS: u8 = 8;
+
+/// The programs of all messages and their lists, each contiguous.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    pub list: Vec<Program>,
+    pub windows: Vec<Window>,
+    pub blocks: Vec<Block>,
+    pub signals: Vec<u32>,
+    /// In parallel to `signals`.
+    pub lanes: Vec<Lane>,
+    pub selectors: Vec<Selector>,
+    pub edges: Vec<u64>,
+    pub choices: Vec<u32>,
+}
+
+impl Run {
+    const NONE: Run = Run { first: 0, count: 0 };
+
+    /// From a length before to the length now.
+    fn since<T>(first: usize, list: &[T]) -> Run {
+        Run { first: first as u32, count: (list.len() - first) as u32 }
+    }
+
+    #[inline(always)]
+    pub fn of<T>(self, list: &[T]) -> &[T] {
+        let first = self.first as usize;
+        // a match, not unwrap_or: a jump that is never taken costs less than a choice
+        match list.get(first..first + self.count as usize) {
+            Some(run) => run,
+            None => &[],
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_empty(self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Program {
+    /// Of no message.
+    pub const UNKNOWN: Program = Program {
+        quick: u32::MAX,
+        needed: u32::MAX,
+        blocks: Run::NONE,
+        signals: Run::NONE,
+        message: u32::MAX,
+        index: u32::MAX,
+        windows: Run::NONE,
+        selectors: Run::NONE,
+        alone: 0,
+        nine: 0,
+        next: Next::End,
+        used: 0,
+    };
+}
+
+impl Programs {
+    /// Room for the programs of that many messages, to be filled by [`Programs::set`].
+    pub fn reserve(messages: usize) -> Programs {
+        let mut programs = Programs::default();
+        for message in 0..messages {
+            programs.add(message as u32);
+        }
+        programs
+    }
+
+    /// Adds a program of a message, to be filled by [`Programs::set`]. Until then its frames are left to the reference.
+    pub fn add(&mut self, message: u32) -> u32 {
+        let index = self.list.len() as u32;
+        self.list.push(Program { message, index, ..Program::UNKNOWN });
+        index
+    }
+
+    /// Compiles a program: signals, by index, and selectors with what they choose. `inherited`: its signals are those
+    /// of the programs chosen, too, and are not decoded here. `None`, and nothing done, where it can't be compiled.
+    pub fn set(
+        &mut self,
+        at: u32,
+        signals: &[(u32, &Codec)],
+        selectors: &[(&Codec, Choices)],
+        inherited: bool,
+    ) -> Option<()> {
+        let own: &[_] = if inherited { &[] } else { signals };
+        let codecs = || own.iter().map(|(_, codec)| *codec).chain(selectors.iter().map(|(codec, _)| *codec));
+        let needed = codecs().map(Codec::needed_len).max().unwrap_or(0);
+        let mut windows = Windows::new(needed);
+        // in the order of the payload, neighbours share a word
+        let mut sorted: Vec<&Codec> = codecs().collect();
+        sorted.sort_by_key(|codec| codec.first_bit());
+        for codec in sorted {
+            windows.place(codec)?;
+        }
+        let mut placed = Vec::with_capacity(own.len());
+        for (signal, codec) in own {
+            let place = windows.place(codec)?;
+            placed.push((Class::of(codec, place), *signal, *codec, place));
+        }
+        placed.sort_by_key(|(class, ..)| *class);
+        let class = |class| placed.iter().filter(|(of, ..)| *of == class).count();
+        let nine = u16::try_from(class(Class::Nine)).ok()?;
+        let alone = u16::try_from(class(Class::Nine) + class(Class::Alone)).ok()?;
+        let mut chosen = Vec::with_capacity(selectors.len());
+        for (codec, choices) in selectors {
+            let place = windows.place(codec)?;
+            if Class::of(codec, place) == Class::Nine {
+                return None;
+            }
+            chosen.push((Lane::new(codec, place), codec.size, choices));
+        }
+        let place = self.list.get(at as usize).copied()?;
+        let first = [self.windows.len(), self.blocks.len(), self.signals.len(), self.selectors.len()];
+        for (lane, size, choices) in chosen {
+            self.add_selector(lane, size, choices);
+        }
+        if !windows.first_eight {
+            self.windows.extend(&windows.list);
+        }
+        self.signals.extend(placed.iter().map(|(_, signal, ..)| *signal));
+        self.lanes.extend(placed.iter().map(|(_, _, codec, place)| Lane::new(codec, *place)));
+        for lanes in placed.get(alone.into()..).unwrap_or(&[]).chunks(LANES) {
+            let mut block = Block::EMPTY;
+            for (at, (_, _, codec, place)) in lanes.iter().enumerate() {
+                block.set(at, codec, *place);
+            }
+            self.blocks.push(block);
+        }
+        let is_quick = windows.first_eight && selectors.is_empty() && alone == 0;
+        let needed = needed as u32;
+        let program = Program {
+            quick: if is_quick { needed } else { u32::MAX },
+            needed,
+            blocks: Run::since(first[1], &self.blocks),
+            signals: Run::since(first[2], &self.signals),
+            windows: Run::since(first[0], &self.windows),
+            selectors: Run::since(first[3], &self.selectors),
+            alone,
+            nine,
+            next: match selectors {
+                [] => Next::End,
+                [_] if inherited => Next::One,
+                _ => Next::Several,
+            },
+            used: placed.iter().fold(0, |used, (.., place)| used | place.used()),
+            ..place
+        };
+        *self.list.get_mut(at as usize)? = program;
+        Some(())
+    }
+
+    fn add_selector(&mut self, lane: Lane, size: u8, values: &Choices) {
+        let (edges, choices) = (self.edges.len(), self.choices.len());
+        if size <= TABLE_BITS {
+            let chosen = |pattern: u64| values.iter().rev().find(|(from, _)| *from <= pattern);
+            self.choices.extend((0..1u64 << size).filter_map(|pattern| chosen(pattern).map(|(_, program)| *program)));
+        } else {
+            self.edges.extend(values.iter().map(|(from, _)| *from));
+            self.choices.extend(values.iter().map(|(_, program)| *program));
+        }
+        let choices = Run::since(choices, &self.choices);
+        self.selectors.push(Selector { lane, choices, edges: Run::since(edges, &self.edges) });
+    }
+}
