@@ -1,45 +1,38 @@
-//! Many frames at once: sorted by what they hold, then decoded signal by signal.
+//! Many frames at once: gathered by what they hold, then decoded signal by signal.
 //!
 //! Frames of one branch of one message make a table: a row for each frame, a column for each signal. A column is one
-//! loop with everything that is particular to its signal in registers, and there is no jump that depends on which
-//! frame comes next.
+//! loop with everything that is particular to its signal in registers, and no jump depends on which frame comes next.
 
-use super::lane::{Column, ROWS, WORDS, Words};
+use super::lane::{Column, MOST_WORDS, ROWS, WORDS, Words, first_eight};
 use super::program::{Next, Program};
 use super::{Decoder, Row};
 use crate::can::FrameId;
 
-/// A buffer for [`Decoder::batch`], used again for the next batch. It grows to the largest batch it has seen.
+/// A buffer for [`Decoder::batch`], used again for the next batch.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    tables: Vec<Place>,
-    /// Positions of frames, by table.
-    frames: Vec<u32>,
-    /// Columns, by table.
-    values: Vec<f64>,
-    /// Signals of the tables that are no program's.
-    signals: Vec<u32>,
-    /// Program and frame, as they come.
-    found: Vec<(u32, u32)>,
-    /// Of `values`, by the tables of short frames.
-    used: usize,
-    /// By program: how many rows, then where the next one goes.
-    rows: Vec<u32>,
-    words: Box<Words>,
+    /// By program.
+    gathered: Box<[Gathered]>,
+    /// Programs that have rows.
+    started: Vec<u32>,
     columns: Box<[Column]>,
+    values: Box<[f64]>,
+    /// Programs of the present frame.
+    found: Vec<u32>,
+    words: Box<Words>,
     row: Row<f64>,
 }
 
-/// Where a table lies in the lists of a batch.
+/// Frames that wait until there are enough of their program.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    message: u32,
-    /// `None`: a short frame by itself, with its signals in `signals`.
-    program: Option<u32>,
-    signals: (u32, u32),
-    frames: (u32, u32),
-    values: usize,
-    stride: u32,
+struct Gathered {
+    rows: u32,
+    /// Whether the program is in `started`.
+    is_started: bool,
+    /// Positions in the batch.
+    frames: [u32; ROWS],
+    /// The first eight bytes, for a program that needs no more.
+    words: Column,
 }
 
 /// Frames of one message in which the same signals are present.
@@ -63,163 +56,130 @@ impl<'a> Table<'a> {
     }
 }
 
-impl Batch {
-    fn clear(&mut self, programs: usize) {
-        self.tables.clear();
-        self.frames.clear();
-        self.signals.clear();
-        self.found.clear();
-        self.rows.clear();
-        self.rows.resize(programs, 0);
-    }
-}
-
 impl Decoder {
     /// A buffer for [`Decoder::batch`] of this decoder.
-    pub fn new_batch(&self) -> Batch {
+    pub fn batch_buffer(&self) -> Batch {
+        let empty = Gathered { rows: 0, is_started: false, frames: [0; ROWS], words: [0; ROWS] };
         Batch {
-            tables: Vec::new(),
-            frames: Vec::new(),
-            values: Vec::new(),
-            signals: Vec::new(),
-            found: Vec::new(),
-            used: 0,
-            rows: Vec::new(),
+            gathered: vec![empty; self.programs.list.len()].into(),
+            started: Vec::with_capacity(self.programs.list.len()),
+            columns: vec![[0; ROWS]; MOST_WORDS].into(),
+            values: vec![0.0; self.width * ROWS].into(),
+            found: Vec::with_capacity(self.programs.list.len()),
             words: Box::new([0; WORDS]),
-            columns: vec![[0; ROWS]; 64].into(),
             row: self.row(),
         }
     }
 
-    /// Decodes frames of any kind that `frame` can read. Frames of messages that the decoder does not have are in no
-    /// table; a message with several selectors side by side is in a table for each. Batches of some thousand frames
-    /// stay in the cache.
-    pub fn batch<'b, F>(
-        &'b self,
-        frames: &[F],
-        frame: impl Fn(&F) -> (FrameId, &[u8]),
-        batch: &'b mut Batch,
-    ) -> impl Iterator<Item = Table<'b>> {
-        self.sort(frames, &frame, batch);
-        self.fill(frames, &frame, batch);
-        let batch = &*batch;
-        batch.tables.iter().map(move |place| {
-            let signals = match place.program.and_then(|program| self.programs.get(program)) {
-                Some(program) => self.programs.signals(program),
-                None => slice(&batch.signals, place.signals),
-            };
-            let values = batch.values.get(place.values..).unwrap_or(&[]);
-            let (message, stride) = (place.message as usize, place.stride as usize);
-            Table { message, signals, frames: slice(&batch.frames, place.frames), values, stride }
-        })
-    }
-
-    /// Which programs each frame needs; tables for the frames that are too short for theirs.
-    #[inline(always)]
-    fn sort<F>(&self, frames: &[F], frame: impl Fn(&F) -> (FrameId, &[u8]), batch: &mut Batch) {
-        batch.clear(self.programs.list.len());
-        let mut used = 0;
+    /// Decodes frames of any kind that `frame` can read, and gives the values to `table` in tables of up to 64 frames.
+    /// Their order is that of the frames within a table only; a frame that is shorter than its message is a table by
+    /// itself. Frames of messages that the decoder does not have are in no table; a frame of a message with several
+    /// selectors side by side is in a table for each. The more frames, the better: some hundred per message fill the
+    /// tables.
+    pub fn batch<'f, F>(
+        &self,
+        frames: &'f [F],
+        frame: impl Fn(&'f F) -> (FrameId, &'f [u8]),
+        batch: &mut Batch,
+        mut table: impl FnMut(Table),
+    ) {
         for (index, one) in frames.iter().enumerate() {
             let (id, payload) = frame(one);
-            let Some(program) = self.program(id) else { continue };
+            let Some(mut program) = self.program(id) else { continue };
+            while program.next == Next::One && payload.len() >= program.needed as usize {
+                self.programs.load(program, payload, &mut batch.words);
+                let Some(chosen) = self.programs.chosen(program, &batch.words) else { break };
+                program = chosen;
+            }
             if payload.len() >= program.needed as usize && program.next == Next::End {
-                batch.found.push((program.index, index as u32));
-                continue;
-            }
-            if program.message == Program::UNKNOWN.message {
-                continue;
-            }
-            let before = batch.found.len();
-            let found = &mut batch.found;
-            let each = self.programs.each(program, payload, &mut batch.words, &mut |program| {
-                found.push((program.index, index as u32));
-            });
-            if each.is_none() {
-                batch.found.truncate(before);
-                used = self.short(program.message, index, payload, batch, used);
-            }
-        }
-        for (program, _) in &batch.found {
-            if let Some(rows) = batch.rows.get_mut(*program as usize) {
-                *rows += 1;
-            }
-        }
-        batch.used = used;
-    }
-
-    /// A table of its own for a short frame.
-    #[cold]
-    fn short(&self, message: u32, index: usize, payload: &[u8], batch: &mut Batch, used: usize) -> usize {
-        let Some(decoded) = self.decode_scalar(message, payload, &mut batch.row) else { return used };
-        let count = decoded.signals.len();
-        let end = used + count;
-        if batch.values.len() < end {
-            batch.values.resize(end, 0.0);
-        }
-        batch.values.splice(used..end, decoded.values.iter().copied());
-        batch.tables.push(Place {
-            message,
-            program: None,
-            signals: (batch.signals.len() as u32, count as u32),
-            frames: (batch.frames.len() as u32, 1),
-            values: used,
-            stride: 1,
-        });
-        batch.signals.extend(decoded.signals);
-        batch.frames.push(index as u32);
-        end
-    }
-
-    /// The tables of all programs.
-    #[inline(always)]
-    fn fill<'f, F>(&self, frames: &'f [F], frame: impl Fn(&'f F) -> (FrameId, &'f [u8]), batch: &mut Batch) {
-        let mut first = batch.frames.len();
-        let mut values = batch.used;
-        for (index, rows) in batch.rows.iter_mut().enumerate().filter(|(_, rows)| **rows > 0) {
-            let Some(program) = self.programs.get(index as u32) else { continue };
-            let stride = rows.next_multiple_of(8);
-            batch.tables.push(Place {
-                message: program.message,
-                program: Some(index as u32),
-                signals: (0, 0),
-                frames: (first as u32, *rows),
-                values,
-                stride,
-            });
-            values += stride as usize * self.programs.signals(program).len();
-            first += *rows as usize;
-            *rows = first as u32 - *rows;
-        }
-        batch.frames.resize(first, 0);
-        if batch.values.len() < values {
-            batch.values.resize(values, 0.0);
-        }
-        for (program, index) in &batch.found {
-            let Some(next) = batch.rows.get_mut(*program as usize) else { continue };
-            if let Some(place) = batch.frames.get_mut(*next as usize) {
-                *place = *index;
-                *next += 1;
-            }
-        }
-        for place in &batch.tables {
-            let Some(program) = place.program.and_then(|program| self.programs.get(program)) else { continue };
-            let Some(values) = batch.values.get_mut(place.values..) else { continue };
-            let stride = place.stride as usize;
-            let size = stride * self.programs.signals(program).len();
-            let Some(values) = values.get_mut(..size) else { continue };
-            for (part, rows) in slice(&batch.frames, place.frames).chunks(ROWS).enumerate() {
-                let mut payloads: [&[u8]; ROWS] = [&[]; ROWS];
-                for (payload, index) in payloads.iter_mut().zip(rows) {
-                    *payload = frames.get(*index as usize).map_or(&[], |one| frame(one).1);
+                if batch.gather(program, index, payload) {
+                    self.table(program, frames, &frame, batch, &mut table);
                 }
-                let payloads = payloads.get(..rows.len()).unwrap_or(&[]);
-                self.programs.load_columns(program, payloads, &mut batch.columns);
-                self.programs.columns(program, &batch.columns, rows.len(), values, stride, part * ROWS);
+            } else if program.message != Program::UNKNOWN.message {
+                self.gather_branches(program, index, frames, &frame, batch, &mut table);
             }
         }
+        while let Some(program) = batch.started.pop() {
+            let Some(gathered) = batch.gathered.get_mut(program as usize) else { continue };
+            gathered.is_started = false;
+            if let Some(program) = self.programs.get(program).filter(|_| gathered.rows > 0) {
+                self.table(program, frames, &frame, batch, &mut table);
+            }
+        }
+    }
+
+    /// A frame with selectors, or one that is too short.
+    #[inline(never)]
+    fn gather_branches<'f, F>(
+        &self,
+        start: &Program,
+        index: usize,
+        frames: &'f [F],
+        frame: &impl Fn(&'f F) -> (FrameId, &'f [u8]),
+        batch: &mut Batch,
+        table: &mut impl FnMut(Table),
+    ) {
+        let Some((_, payload)) = frames.get(index).map(frame) else { return };
+        let Batch { found, words, .. } = batch;
+        found.clear();
+        if self.programs.each(start, payload, words, &mut |program| found.push(program.index)).is_some() {
+            for at in 0..batch.found.len() {
+                let program = batch.found.get(at).and_then(|program| self.programs.get(*program));
+                if let Some(program) = program.filter(|program| batch.gather(program, index, payload)) {
+                    self.table(program, frames, frame, batch, table);
+                }
+            }
+        } else if let Some(decoded) = self.scalar(start.message, payload, &mut batch.row) {
+            let (message, signals, values) = (decoded.message, decoded.signals, decoded.values);
+            table(Table { message, signals, frames: &[index as u32], values, stride: 1 });
+        }
+    }
+
+    /// The table of what a program has gathered.
+    fn table<'f, F>(
+        &self,
+        program: &Program,
+        frames: &'f [F],
+        frame: &impl Fn(&'f F) -> (FrameId, &'f [u8]),
+        batch: &mut Batch,
+        table: &mut impl FnMut(Table),
+    ) {
+        let Some(gathered) = batch.gathered.get_mut(program.index as usize) else { return };
+        let rows = std::mem::take(&mut gathered.rows) as usize;
+        let positions = gathered.frames.get(..rows).unwrap_or(&[]);
+        if program.windows.is_empty() {
+            self.programs.load_first_columns(program, &gathered.words, rows, &mut batch.columns);
+        } else {
+            let mut payloads: [&[u8]; ROWS] = [&[]; ROWS];
+            for (payload, index) in payloads.iter_mut().zip(positions) {
+                *payload = frames.get(*index as usize).map_or(&[], |one| frame(one).1);
+            }
+            self.programs.load_columns(program, payloads.get(..rows).unwrap_or(&[]), &mut batch.columns);
+        }
+        self.programs.columns(program, &batch.columns, rows, &mut batch.values);
+        table(Table {
+            message: program.message as usize,
+            signals: self.programs.signals(program),
+            frames: positions,
+            values: &batch.values,
+            stride: ROWS,
+        });
     }
 }
 
-fn slice(list: &[u32], (first, count): (u32, u32)) -> &[u32] {
-    list.get(first as usize..first as usize + count as usize).unwrap_or(&[])
+impl Batch {
+    /// Adds a frame to those of its program; whether there are enough now.
+    #[inline(always)]
+    fn gather(&mut self, program: &Program, index: usize, payload: &[u8]) -> bool {
+        let Some(gathered) = self.gathered.get_mut(program.index as usize) else { return false };
+        let row = gathered.rows as usize % ROWS;
+        if !gathered.is_started {
+            gathered.is_started = true;
+            self.started.push(program.index);
+        }
+        gathered.frames[row] = index as u32;
+        gathered.words[row] = first_eight(payload);
+        gathered.rows = row as u32 + 1;
+        row + 1 == ROWS
+    }
 }

@@ -13,13 +13,13 @@ use crate::dbc::codec::{ByteOrder, Codec, Kind};
 pub(super) const LANES: usize = 4;
 /// Room for words: any index of a lane is inside. No program has more than [`MOST_WORDS`].
 pub(super) const WORDS: usize = 256;
-const MOST_WORDS: usize = 64;
+pub(super) const MOST_WORDS: usize = 64;
 
 /// The words loaded for one program.
 pub(super) type Words = [u64; WORDS];
 
 /// Rows of frames decoded together by column.
-pub(super) const ROWS: usize = 128;
+pub(super) const ROWS: usize = 64;
 /// One word of each row.
 pub(super) type Column = [u64; ROWS];
 

@@ -66,6 +66,36 @@ impl<'a, T: Copy> Decoded<'a, T> {
     }
 }
 
+/// A form of values: engineering ones or raw bits.
+trait Form: Copy {
+    /// All signals of a program, out of its words.
+    fn run(programs: &Programs, program: &Program, words: &Words, values: &mut [Self]);
+    /// One signal, by the reference.
+    fn scalar(codec: &Codec, payload: &[u8]) -> Option<Self>;
+}
+
+impl Form for f64 {
+    #[inline(always)]
+    fn run(programs: &Programs, program: &Program, words: &Words, values: &mut [f64]) {
+        programs.engineering(program, words, values);
+    }
+
+    fn scalar(codec: &Codec, payload: &[u8]) -> Option<f64> {
+        codec.raw(payload).map(|raw| codec.engineering(raw))
+    }
+}
+
+impl Form for u64 {
+    #[inline(always)]
+    fn run(programs: &Programs, program: &Program, words: &Words, values: &mut [u64]) {
+        programs.raw(program, words, values);
+    }
+
+    fn scalar(codec: &Codec, payload: &[u8]) -> Option<u64> {
+        codec.bits(payload)
+    }
+}
+
 impl Decoder {
     /// Compiles the messages. Of two with the same identifier the first is used.
     pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Decoder {
@@ -115,7 +145,7 @@ impl Decoder {
     /// The raw values of all signals in a frame, as bits: sign-extended, IEEE bits of a float.
     #[inline]
     pub fn raw<'a>(&'a self, id: FrameId, payload: &[u8], row: &'a mut Row<u64>) -> Option<Decoded<'a, u64>> {
-        self.walk(self.program(id)?, payload, row, Programs::raw, Codec::bits)
+        self.walk(self.program(id)?, payload, row)
     }
 
     /// Where a frame's decoding begins. An identifier that no message has gives `None` or [`Program::UNKNOWN`].
@@ -134,72 +164,56 @@ impl Decoder {
         payload: &[u8],
         row: &'a mut Row<f64>,
     ) -> Option<Decoded<'a, f64>> {
-        self.walk(program, payload, row, Programs::engineering, |codec, payload| {
-            codec.raw(payload).map(|raw| codec.engineering(raw))
-        })
+        self.walk(program, payload, row)
     }
 
     #[inline(always)]
-    fn walk<'a, T: Copy>(
+    fn walk<'a, T: Form>(
         &'a self,
         program: &'a Program,
         payload: &[u8],
         row: &'a mut Row<T>,
-        run: impl Fn(&Programs, &Program, &Words, &mut [T]),
-        scalar: impl Fn(&Codec, &[u8]) -> Option<T>,
     ) -> Option<Decoded<'a, T>> {
-        let mut program = program;
+        let (mut program, mut is_loaded) = (program, false);
         loop {
             if payload.len() < program.needed as usize {
-                return self.scalar(program.message, payload, row, scalar);
+                return self.scalar(program.message, payload, row);
             }
-            self.programs.load(program, payload, &mut row.words);
+            // the first eight bytes serve a selector and what it chooses
+            if !(is_loaded && program.windows.is_empty()) {
+                self.programs.load(program, payload, &mut row.words);
+            }
+            is_loaded = program.windows.is_empty();
             match program.next {
                 Next::End => break,
                 Next::One => program = self.programs.chosen(program, &row.words)?,
-                Next::Several => return self.branches(program, payload, row, run, scalar),
+                Next::Several => return self.branches(program, payload, row),
             }
         }
-        run(&self.programs, program, &row.words, &mut row.values);
+        T::run(&self.programs, program, &row.words, &mut row.values);
         let signals = self.programs.signals(program);
         Some(Decoded { message: program.message as usize, signals, values: row.values.get(..signals.len())? })
     }
 
-    /// By the reference, whatever the program.
-    fn decode_scalar<'a>(&'a self, message: u32, payload: &[u8], row: &'a mut Row<f64>) -> Option<Decoded<'a, f64>> {
-        self.scalar(message, payload, row, |codec, payload| codec.raw(payload).map(|raw| codec.engineering(raw)))
-    }
-
     /// A message with several selectors side by side, or with more unconditional signals than each branch repeats.
     #[inline(never)]
-    fn branches<'a, T: Copy>(
+    fn branches<'a, T: Form>(
         &'a self,
         program: &Program,
         payload: &[u8],
         row: &'a mut Row<T>,
-        run: impl Fn(&Programs, &Program, &Words, &mut [T]),
-        scalar: impl Fn(&Codec, &[u8]) -> Option<T>,
     ) -> Option<Decoded<'a, T>> {
-        match self.programs.descend(program, payload, row, 0, &run) {
-            Some(used) => Some(Decoded {
-                message: program.message as usize,
-                signals: row.signals.get(..used)?,
-                values: row.values.get(..used)?,
-            }),
-            None => self.scalar(program.message, payload, row, scalar),
-        }
+        let Some(used) = self.programs.descend(program, payload, row, 0) else {
+            return self.scalar(program.message, payload, row);
+        };
+        let (signals, values) = (row.signals.get(..used)?, row.values.get(..used)?);
+        Some(Decoded { message: program.message as usize, signals, values })
     }
 
     /// By the reference, one signal after the other.
     #[cold]
     #[inline(never)]
-    fn scalar<'a, T: Copy>(
-        &'a self,
-        message: u32,
-        payload: &[u8],
-        row: &'a mut Row<T>,
-        value: impl Fn(&Codec, &[u8]) -> Option<T>,
-    ) -> Option<Decoded<'a, T>> {
+    fn scalar<'a, T: Form>(&'a self, message: u32, payload: &[u8], row: &'a mut Row<T>) -> Option<Decoded<'a, T>> {
         let message = message as usize;
         let reference = self.messages.get(message)?;
         let raw = |signal: usize| reference.signals.get(signal).and_then(|(codec, _)| codec.raw(payload));
@@ -208,7 +222,7 @@ impl Decoder {
             if known.0 != *group {
                 known = (*group, reference.groups.get(*group).is_some_and(|group| group.active(raw)));
             }
-            let Some(value) = value(codec, payload).filter(|_| known.1) else { continue };
+            let Some(value) = T::scalar(codec, payload).filter(|_| known.1) else { continue };
             *row.values.get_mut(used)? = value;
             *row.signals.get_mut(used)? = signal as u32;
             used += 1;

@@ -63,6 +63,9 @@ pub(super) type Choices = Vec<(u64, u32)>;
 /// Selectors of up to this many bits have a table by value.
 const TABLE_BITS: u8 = 8;
 
+/// Signals of a program are all decoded by themselves where one of them is, up to this many.
+const ALONE: usize = 8;
+
 /// The programs of all messages and their lists, each contiguous.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
@@ -93,6 +96,10 @@ impl Run {
             Some(run) => run,
             None => &[],
         }
+    }
+
+    pub fn len(self) -> usize {
+        self.count as usize
     }
 
     #[inline(always)]
@@ -159,6 +166,10 @@ impl Programs {
         for (signal, codec) in own {
             let place = windows.place(codec)?;
             placed.push((Class::of(codec, place), *signal, *codec, place));
+        }
+        // few signals: one loop for all of them
+        if placed.len() <= ALONE && placed.iter().any(|(class, ..)| *class != Class::Block) {
+            placed.iter_mut().for_each(|(class, ..)| *class = (*class).min(Class::Alone));
         }
         placed.sort_by_key(|(class, ..)| *class);
         let class = |class| placed.iter().filter(|(of, ..)| *of == class).count();

@@ -1,8 +1,8 @@
 //! Programs run over payloads: one frame, or a table of them.
 
-use super::Row;
-use super::lane::{Column, LANES, ROWS, TOP, Words, first_eight, load_first_eight};
+use super::lane::{Column, LANES, ROWS, TOP, Words, load_first_eight};
 use super::program::{Program, Programs, Selector};
+use super::{Form, Row};
 
 impl Programs {
     #[inline(always)]
@@ -85,26 +85,19 @@ impl Programs {
 
     /// Runs a program and what its selectors choose, from the place `used` on; the places used then, or `None` where
     /// the payload is too short.
-    pub fn descend<T: Copy>(
-        &self,
-        program: &Program,
-        payload: &[u8],
-        row: &mut Row<T>,
-        used: usize,
-        run: &impl Fn(&Programs, &Program, &Words, &mut [T]),
-    ) -> Option<usize> {
+    pub fn descend<T: Form>(&self, program: &Program, payload: &[u8], row: &mut Row<T>, used: usize) -> Option<usize> {
         if payload.len() < program.needed as usize {
             return None;
         }
         self.load(program, payload, &mut row.words);
-        run(self, program, &row.words, row.values.get_mut(used..)?);
+        T::run(self, program, &row.words, row.values.get_mut(used..)?);
         let signals = self.signals(program);
         let mut end = used + signals.len();
         row.signals.get_mut(used..end)?.copy_from_slice(signals);
         for selector in program.selectors.of(&self.selectors) {
             // the program chosen before has loaded its own words
             self.load(program, payload, &mut row.words);
-            end = self.descend(self.select(selector, &row.words)?, payload, row, end, run)?;
+            end = self.descend(self.select(selector, &row.words)?, payload, row, end)?;
         }
         Some(end)
     }
@@ -130,53 +123,49 @@ impl Programs {
         Some(())
     }
 
-    /// The program's words for up to [`ROWS`] payloads, a column each.
+    /// The words of up to [`ROWS`] payloads, a column each, for a program with windows.
     pub fn load_columns(&self, program: &Program, payloads: &[&[u8]], columns: &mut [Column]) {
-        if !program.windows.is_empty() {
-            for (window, column) in program.windows.of(&self.windows).iter().zip(columns) {
-                window.load_column(payloads, column);
-            }
-            return;
-        }
-        let [little, little_top, big, big_top, ..] = columns else { return };
-        for (payload, word) in payloads.iter().zip(little.iter_mut()) {
-            *word = first_eight(payload);
-        }
-        // the words that the program uses, all rows of a group of eight
-        let rows = payloads.len().next_multiple_of(8).min(ROWS);
-        if program.used & 0b1100 != 0 {
-            big.iter_mut().zip(&*little).take(rows).for_each(|(to, from)| *to = from.swap_bytes());
-        }
-        if program.used & 0b0010 != 0 {
-            little_top.iter_mut().zip(&*little).take(rows).for_each(|(to, from)| *to = from >> TOP);
-        }
-        if program.used & 0b1000 != 0 {
-            big_top.iter_mut().zip(&*big).take(rows).for_each(|(to, from)| *to = from >> TOP);
+        for (window, column) in program.windows.of(&self.windows).iter().zip(columns) {
+            window.load_column(payloads, column);
         }
     }
 
-    /// The engineering values of up to [`ROWS`] rows, column by column: `values` has `stride` places for each signal of
-    /// the program, of which those from `first` on are filled, `rows` many, rounded up to eight.
-    pub fn columns(
-        &self,
-        program: &Program,
-        words: &[Column],
-        rows: usize,
-        values: &mut [f64],
-        stride: usize,
-        first: usize,
-    ) {
+    /// The same for a program of the first eight bytes. Rounded up to eight rows.
+    pub fn load_first_columns(&self, program: &Program, first: &Column, rows: usize, columns: &mut [Column]) {
+        let [little, little_top, big, big_top, ..] = columns else { return };
+        *little = *first;
         let rows = rows.next_multiple_of(8).min(ROWS);
-        let mut columns = values.chunks_exact_mut(stride).filter_map(|column| column.get_mut(first..first + rows));
-        for lane in program.signals.of(&self.lanes).iter().take(program.alone.into()) {
-            let Some(column) = columns.next() else { return };
+        let each = |from: &Column, to: &mut Column, word: fn(u64) -> u64| {
+            to.iter_mut().zip(from).take(rows).for_each(|(to, from)| *to = word(*from));
+        };
+        // only the words that the program uses
+        if program.used & 0b0010 != 0 {
+            each(first, little_top, |word| word >> TOP);
+        }
+        if program.used & 0b0100 != 0 {
+            each(first, big, u64::swap_bytes);
+        }
+        if program.used & 0b1000 != 0 {
+            each(first, big_top, |word| word.swap_bytes() >> TOP);
+        }
+    }
+
+    /// The engineering values of up to [`ROWS`] rows, column by column, [`ROWS`] places for each signal of the program.
+    /// Rounded up to eight rows.
+    pub fn columns(&self, program: &Program, words: &[Column], rows: usize, values: &mut [f64]) {
+        let rows = rows.next_multiple_of(8).min(ROWS);
+        let mut columns =
+            values.as_chunks_mut::<ROWS>().0.iter_mut().map(|column| column.get_mut(..rows).unwrap_or_default());
+        let lanes = program.signals.of(&self.lanes).iter().take(program.alone.into());
+        for (lane, column) in lanes.zip(columns.by_ref()) {
             lane.column(words, column);
         }
+        let mut left = program.signals.len().saturating_sub(program.alone.into());
         for block in program.blocks.of(&self.blocks) {
-            for lane in 0..LANES {
-                let Some(column) = columns.next() else { return };
+            for (lane, column) in (0..left.min(LANES)).zip(columns.by_ref()) {
                 block.column(lane, words, column);
             }
+            left = left.saturating_sub(LANES);
         }
     }
 }
