@@ -223,9 +223,9 @@ impl Shape {
                 // as manufacturers number: families of neighbours
                 true => {
                     0x8000_0000
-                        | 0x0400_0000 * noise.below(7) as u32
-                        | 0x1_0000 * noise.below(4) as u32
-                        | noise.below(200) as u32 * 16
+                        | (0x0400_0000 * noise.below(7) as u32)
+                        | (0x1_0000 * noise.below(4) as u32)
+                        | (noise.below(200) as u32 * 16)
                 }
             });
         }
