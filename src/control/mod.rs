@@ -380,14 +380,14 @@ impl Control {
     ) {
         // first, because somebody waits for it
         let routed = self.routes.receive(Arrival { now, bus, frame, source_time }, store, transmit);
+        let message = self.lookups[bus].get(frame.id).map(|at| self.first_message[bus] + at);
         if frame.remote {
             // a request carries no data; nobody answers it (message transmission is by cycle and write)
-            if !routed {
+            if message.is_none() && !routed {
                 store.add_bus(bus, BusWord::UnknownFrames, 1);
             }
             return;
         }
-        let message = self.lookups[bus].get(frame.id).map(|at| self.first_message[bus] + at);
         if let Some(message) = message
             && self.own[message] == Some(frame.id)
         {

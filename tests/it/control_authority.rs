@@ -497,8 +497,8 @@ fn a_foreign_sender_stops_one_message_and_arming_waits_until_it_is_gone() {
     run("", "", script);
     // extended identifiers and remote frames of the same number are not ours
     let mut b = bench("", "");
-    play(&mut b, "0 rx a 0000012C#00\n0 rx a 12C#R\n0 latched a.Command");
-    // but they are counted
+    play(&mut b, "0 rx a 0000012C#00\n0 rx a 12C#R\n0 rx a 7F1#R\n0 latched a.Command");
+    // what no DBC file knows is counted, a request too
     assert_eq!(b.bus_word("a", BusWord::UnknownFrames), 2);
 }
 
