@@ -156,9 +156,9 @@ def decode(dbc, width, frames, values):
     records = [struct.unpack_from("<IB3x", data, at) + (at + 8,) for at in range(0, len(data), size)]
     frames = [(i & ~EXTENDED, bool(i & EXTENDED), data[at:at + n]) for i, n, at in records]
     start = time.process_time()
-    for number, _, payload in frames:
+    for number, is_extended, payload in frames:
         try:
-            database.decode_message(number, payload)
+            database.decode_message(number, payload, force_extended_id=is_extended)
         except cantools.database.DecodeError:
             pass
     print(len(frames) / (time.process_time() - start))

@@ -59,16 +59,16 @@ pub struct Shape {
 
 /// As in passenger cars: mostly flags and small numbers, a few counters.
 const CAR_SIZES: &[usize] = &[
-    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 4, 5, 6, 7, 8, 8, 8, 8, 8, 8, 10, 10, 11, 12, 12, 13, 14,
-    15, 16, 16, 16, 16, 20, 24, 32,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 8, 8, 8, 9, 10,
+    11, 12, 12, 13, 14, 16, 16, 24, 32,
 ];
 
-const SHAPES: &[Shape] = &[
+pub const SHAPES: &[Shape] = &[
     Shape {
         name: "car, 11-bit ids, both byte orders",
         messages: 113,
         lengths: &[8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 7, 6, 5, 4, 3],
-        signals: &[6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36],
+        signals: &[6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 48],
         sizes: CAR_SIZES,
         extended: false,
         motorola: 35,
@@ -178,10 +178,6 @@ const SHAPES: &[Shape] = &[
     },
 ];
 
-pub fn shapes() -> &'static [Shape] {
-    SHAPES
-}
-
 /// The bits of a payload that signals have taken.
 #[derive(Clone)]
 struct Taken(Vec<bool>);
@@ -215,7 +211,8 @@ impl Shape {
     pub fn dbc(&self) -> String {
         let mut noise = Noise::new(self.name.len() as u64 * 1009 + self.messages as u64);
         let mut text = "VERSION \"\"\n\nNS_ :\n\nBS_:\n\nBU_: Us\n\n".to_string();
-        let mut floats = String::new();
+        // value tables and float marks follow all messages
+        let mut behind = String::new();
         let mut ids = std::collections::BTreeSet::new();
         while ids.len() < self.messages {
             ids.insert(match self.extended {
@@ -256,7 +253,11 @@ impl Shape {
                         " SG_ Signal{number}{mark} : {start}|{size}@{order}{sign} ({factor},{offset}) [0|0] \"\" Us"
                     );
                     if is_float {
-                        let _ = writeln!(floats, "SIG_VALTYPE_ {id} Signal{number} : {};", size / 32);
+                        let _ = writeln!(behind, "SIG_VALTYPE_ {id} Signal{number} : {};", size / 32);
+                    }
+                    if size <= 4 && noise.percent(40) {
+                        let words: String = (0..1 << size).map(|value| format!(" {value} \"state {value}\"")).collect();
+                        let _ = writeln!(behind, "VAL_ {id} Signal{number}{words} ;");
                     }
                     number += 1;
                 }
@@ -276,7 +277,7 @@ impl Shape {
             }
             text.push('\n');
         }
-        text + &floats
+        text + &behind
     }
 }
 
@@ -287,6 +288,15 @@ pub enum Order {
     Random,
     /// Each message in its cycle of 10 to 1000 ms, up to half a millisecond late: as on a bus.
     Cyclic,
+}
+
+impl Order {
+    pub fn words(self) -> &'static str {
+        match self {
+            Order::Random => "frames in random order",
+            Order::Cyclic => "frames in the order of their cycles",
+        }
+    }
 }
 
 /// Frames of full length, every branch of a multiplexed message, floats that are numbers.

@@ -15,8 +15,8 @@ pub struct Batch {
     gathered: Box<[Gathered]>,
     /// Programs that have rows.
     started: Vec<u32>,
-    columns: Box<[Column]>,
-    values: Box<[f64]>,
+    columns: Box<[Column<u64>]>,
+    values: Box<[Column<f64>]>,
     /// Programs of the present frame.
     found: Vec<u32>,
     words: Box<Words>,
@@ -32,7 +32,7 @@ struct Gathered {
     /// Positions in the batch.
     frames: [u32; ROWS],
     /// The first eight bytes, for a program that needs no more.
-    words: Column,
+    words: Column<u64>,
 }
 
 /// Frames of one message in which the same signals are present.
@@ -44,27 +44,25 @@ pub struct Table<'a> {
     pub signals: &'a [u32],
     /// A row each: positions in the frames of the batch, ascending.
     pub frames: &'a [u32],
-    values: &'a [f64],
-    stride: usize,
+    values: &'a [Column<f64>],
 }
 
 impl<'a> Table<'a> {
     /// The engineering values of `signals[column]`, a value for each of `frames`.
     pub fn column(&self, column: usize) -> &'a [f64] {
-        let first = column * self.stride;
-        self.values.get(first..first + self.frames.len()).unwrap_or(&[])
+        self.values.get(column).and_then(|column| column.0.get(..self.frames.len())).unwrap_or(&[])
     }
 }
 
 impl Decoder {
     /// A buffer for [`Decoder::batch`] of this decoder.
     pub fn batch_buffer(&self) -> Batch {
-        let empty = Gathered { rows: 0, is_started: false, frames: [0; ROWS], words: [0; ROWS] };
+        let empty = Gathered { rows: 0, is_started: false, frames: [0; ROWS], words: Column([0; ROWS]) };
         Batch {
             gathered: vec![empty; self.programs.list.len()].into(),
             started: Vec::with_capacity(self.programs.list.len()),
-            columns: vec![[0; ROWS]; MOST_WORDS].into(),
-            values: vec![0.0; self.width * ROWS].into(),
+            columns: vec![Column([0; ROWS]); MOST_WORDS].into(),
+            values: vec![Column([0.0; ROWS]); self.width].into(),
             found: Vec::with_capacity(self.programs.list.len()),
             words: Box::new([0; WORDS]),
             row: self.row(),
@@ -130,8 +128,9 @@ impl Decoder {
                 }
             }
         } else if let Some(decoded) = self.scalar(start.message, payload, &mut batch.row) {
-            let (message, signals, values) = (decoded.message, decoded.signals, decoded.values);
-            table(Table { message, signals, frames: &[index as u32], values, stride: 1 });
+            let (message, signals) = (decoded.message, decoded.signals);
+            batch.values.iter_mut().zip(decoded.values).for_each(|(column, value)| column.0[0] = *value);
+            table(Table { message, signals, frames: &[index as u32], values: &batch.values });
         }
     }
 
@@ -156,13 +155,15 @@ impl Decoder {
             }
             self.programs.load_columns(program, payloads.get(..rows).unwrap_or(&[]), &mut batch.columns);
         }
-        self.programs.columns(program, &batch.columns, rows, &mut batch.values);
+        match self.programs.vector {
+            Some(vector) => vector.columns(&self.programs, program, &batch.columns, rows, &mut batch.values),
+            None => self.programs.columns(program, &batch.columns, rows, &mut batch.values),
+        }
         table(Table {
             message: program.message as usize,
             signals: self.programs.signals(program),
             frames: positions,
             values: &batch.values,
-            stride: ROWS,
         });
     }
 }
@@ -178,7 +179,7 @@ impl Batch {
             self.started.push(program.index);
         }
         gathered.frames[row] = index as u32;
-        gathered.words[row] = first_eight(payload);
+        gathered.words.0[row] = first_eight(payload);
         gathered.rows = row as u32 + 1;
         row + 1 == ROWS
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::program::{Choices, Programs};
+use super::vector::Vector;
 use crate::dbc::codec::Codec;
 use crate::dbc::model::{Group, Message};
 
@@ -10,8 +11,8 @@ use crate::dbc::model::{Group, Message};
 const INHERITED: usize = 8;
 
 /// The programs of all messages; program `i` is where message `i` begins.
-pub(super) fn compile(messages: &[&Message]) -> Programs {
-    let mut programs = Programs::reserve(messages.len());
+pub(super) fn compile(messages: &[&Message], vector: Option<Vector>) -> Programs {
+    let mut programs = Programs::reserve(messages.len(), vector);
     for (index, message) in messages.iter().enumerate() {
         // what is no tree is left to the reference
         if let Some(tree) = Tree::new(index as u32, message) {

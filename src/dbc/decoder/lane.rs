@@ -7,6 +7,7 @@
 //! makes signed and unsigned the same. All of it is exact, so `raw * factor + offset` is rounded as the scalar codec
 //! rounds it, bit for bit; no fused multiply-add is used.
 
+use super::vector;
 use crate::dbc::codec::{ByteOrder, Codec, Kind};
 
 /// Signals decoded together.
@@ -20,8 +21,10 @@ pub(super) type Words = [u64; WORDS];
 
 /// Rows of frames decoded together by column.
 pub(super) const ROWS: usize = 64;
-/// One word of each row.
-pub(super) type Column = [u64; ROWS];
+/// One word or value of each row.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Column<T>(pub [T; ROWS]);
 
 /// 2^52 as a double: a mantissa of integers.
 const MANTISSA: u64 = 0x4330_0000_0000_0000;
@@ -94,17 +97,27 @@ impl Place {
 impl Class {
     pub fn of(codec: &Codec, place: Place) -> Class {
         let Place::Word { position, .. } = place else { return Class::Nine };
-        let is_float = matches!(codec.kind, Kind::F32 | Kind::F64);
-        let is_narrow = position + u32::from(codec.size) <= MANTISSA_BITS;
-        if !is_float && is_narrow && scaled(codec.factor, position).is_some() { Class::Block } else { Class::Alone }
+        let is_narrow = in_mantissa(codec, position).is_some() && vector::is_narrow(codec);
+        if is_narrow { Class::Block } else { Class::Alone }
     }
 }
 
-/// Factor / 2^position where that is exact.
-fn scaled(factor: f64, position: u32) -> Option<f64> {
+/// Mask, bias and factor / 2^position of an integer signal at that position of a word, where all of it lies within a
+/// mantissa and the division is exact.
+pub(super) fn in_mantissa(codec: &Codec, position: u32) -> Option<(u64, u64, f64)> {
+    let sign = match codec.kind {
+        Kind::Unsigned => 0,
+        Kind::Signed => 1,
+        Kind::F32 | Kind::F64 => return None,
+    };
+    let end = position + u32::from(codec.size);
+    if end > MANTISSA_BITS {
+        return None;
+    }
     let power = (1u64 << position) as f64;
-    let scaled = factor / power;
-    (scaled * power == factor && (scaled.is_normal() || factor == 0.0)).then_some(scaled)
+    let factor = codec.factor / power;
+    let is_exact = factor * power == codec.factor && (factor.is_normal() || codec.factor == 0.0);
+    is_exact.then_some(((u64::MAX >> (64 - codec.size)) << position, MANTISSA | sign << (end - 1), factor))
 }
 
 impl Block {
@@ -119,12 +132,9 @@ impl Block {
     /// Puts a signal of [`Class::Block`] into a lane.
     pub fn set(&mut self, at: usize, codec: &Codec, place: Place) {
         let Place::Word { word, position } = place else { return };
-        let Some(factor) = scaled(codec.factor, position) else { return };
-        let sign = if codec.kind == Kind::Signed { 1u64 << (position + u32::from(codec.size) - 1) } else { 0 };
+        let Some((mask, bias, factor)) = in_mantissa(codec, position) else { return };
         self.words[at] = word;
-        self.mask[at] = (u64::MAX >> (64 - codec.size)) << position;
-        self.bias[at] = MANTISSA | sign;
-        self.factor[at] = factor;
+        (self.mask[at], self.bias[at], self.factor[at]) = (mask, bias, factor);
         self.offset[at] = codec.offset;
     }
 
@@ -139,14 +149,12 @@ impl Block {
 
     /// The values of one lane for many rows, eight at a time.
     #[inline(always)]
-    pub fn column(&self, lane: usize, words: &[Column], values: &mut [f64]) {
+    pub fn column(&self, lane: usize, words: &[Column<u64>], values: &mut [f64]) {
         let Some(words) = words.get(self.words[lane] as usize) else { return };
         let (mask, bias, factor, offset) = (self.mask[lane], self.bias[lane], self.factor[lane], self.offset[lane]);
-        for (words, values) in words.as_chunks::<8>().0.iter().zip(values.as_chunks_mut::<8>().0) {
-            *values = words.map(|word| {
-                let number = f64::from_bits((word & mask) ^ bias) - f64::from_bits(bias);
-                number * factor + offset
-            });
+        for (word, value) in words.0.iter().zip(values) {
+            let number = f64::from_bits((word & mask) ^ bias) - f64::from_bits(bias);
+            *value = number * factor + offset;
         }
     }
 }
@@ -207,15 +215,15 @@ impl Lane {
     }
 
     /// The values for many rows.
-    pub fn column(&self, words: &[Column], values: &mut [f64]) {
+    pub fn column(&self, words: &[Column<u64>], values: &mut [f64]) {
         let (word, top) = (usize::from(self.word), usize::from(self.top));
         let (Some(words), Some(tops)) = (words.get(word), words.get(top)) else { return };
         let lane = *self;
         let scale = |number: f64| number * lane.factor + lane.offset;
         let low = |word: u64| lane.extend(word >> (lane.shift & 63));
-        let rows = words.iter().zip(values);
+        let rows = words.0.iter().zip(values);
         if word != top {
-            for ((word, value), top) in rows.zip(tops) {
+            for ((word, value), top) in rows.zip(&tops.0) {
                 *value = lane.number(lane.join(*word, *top));
             }
             return;
@@ -286,11 +294,11 @@ impl Window {
     }
 
     /// [`Window::load`] of many payloads.
-    pub fn load_column(&self, payloads: &[&[u8]], column: &mut Column) {
+    pub fn load_column(&self, payloads: &[&[u8]], column: &mut Column<u64>) {
         let offset = usize::from(self.offset);
         let bytes =
             |payload: &[u8]| payload.get(offset..).and_then(|from| from.first_chunk()).copied().unwrap_or_default();
-        let rows = payloads.iter().zip(column);
+        let rows = payloads.iter().zip(&mut column.0);
         match self.order {
             ByteOrder::LittleEndian => {
                 rows.for_each(|(p, word)| *word = u64::from_le_bytes(bytes(p)) >> (self.shift & 63))

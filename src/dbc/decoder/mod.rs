@@ -10,14 +10,16 @@ mod branch;
 mod lane;
 mod program;
 mod run;
+mod vector;
 
 use super::codec::Codec;
 use super::lookup::Lookup;
 use super::model::{Group, Message};
 use crate::can::FrameId;
 pub use batch::{Batch, Table};
-use lane::{LANES, WORDS, Words};
+use lane::{WORDS, Words};
 use program::{Next, Program, Programs};
+use vector::Vector;
 
 /// The compiled messages. They are named by their position in the list that was given to [`Decoder::new`].
 #[derive(Debug)]
@@ -44,6 +46,8 @@ struct Reference {
 #[derive(Clone, Debug)]
 pub struct Row<T> {
     values: Box<[T]>,
+    /// The first of the values that are used: it begins a cache line.
+    first: usize,
     signals: Box<[u32]>,
     words: Box<Words>,
 }
@@ -68,16 +72,24 @@ impl<'a, T: Copy> Decoded<'a, T> {
 
 /// A form of values: engineering ones or raw bits.
 trait Form: Copy {
-    /// All signals of a program, out of its words.
-    fn run(programs: &Programs, program: &Program, words: &Words, values: &mut [Self]);
+    /// All signals of a program, for which the payload is long enough.
+    fn run(programs: &Programs, program: &Program, payload: &[u8], words: &mut Words, values: &mut [Self]);
     /// One signal, by the reference.
     fn scalar(codec: &Codec, payload: &[u8]) -> Option<Self>;
 }
 
 impl Form for f64 {
     #[inline(always)]
-    fn run(programs: &Programs, program: &Program, words: &Words, values: &mut [f64]) {
-        programs.engineering(program, words, values);
+    fn run(programs: &Programs, program: &Program, payload: &[u8], words: &mut Words, values: &mut [f64]) {
+        match programs.vector {
+            Some(vector) if program.needed as usize <= vector::MOST => {
+                vector.engineering(programs, program, payload, values)
+            }
+            _ => {
+                programs.load(program, payload, words);
+                programs.engineering(program, words, values);
+            }
+        }
     }
 
     fn scalar(codec: &Codec, payload: &[u8]) -> Option<f64> {
@@ -87,7 +99,8 @@ impl Form for f64 {
 
 impl Form for u64 {
     #[inline(always)]
-    fn run(programs: &Programs, program: &Program, words: &Words, values: &mut [u64]) {
+    fn run(programs: &Programs, program: &Program, payload: &[u8], words: &mut Words, values: &mut [u64]) {
+        programs.load(program, payload, words);
         programs.raw(program, words, values);
     }
 
@@ -99,6 +112,15 @@ impl Form for u64 {
 impl Decoder {
     /// Compiles the messages. Of two with the same identifier the first is used.
     pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Decoder {
+        Decoder::with(messages, Vector::detect())
+    }
+
+    /// As [`Decoder::new`], with instructions that every processor has: to compare.
+    pub fn portable<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Decoder {
+        Decoder::with(messages, None)
+    }
+
+    fn with<'a>(messages: impl IntoIterator<Item = &'a Message>, vector: Option<Vector>) -> Decoder {
         let messages: Vec<&Message> = messages.into_iter().collect();
         let most = messages.iter().map(|message| message.signals.len()).max().unwrap_or(0);
         let reference = |message: &&Message| Reference {
@@ -106,7 +128,7 @@ impl Decoder {
             groups: message.groups.clone().into(),
         };
         let lookup = Lookup::new(messages.iter().copied());
-        let programs = branch::compile(&messages);
+        let programs = branch::compile(&messages, vector);
         let standard = |number: u32| {
             let message = FrameId::standard(number).and_then(|id| lookup.get(id));
             message.and_then(|message| programs.get(message as u32)).copied().unwrap_or(Program::UNKNOWN)
@@ -116,14 +138,17 @@ impl Decoder {
             lookup,
             programs,
             messages: messages.iter().map(reference).collect(),
-            width: most + LANES * 8,
+            width: most + vector::WIDE,
         }
     }
 
     /// A buffer for [`Decoder::decode`] (`f64`) or [`Decoder::raw`] (`u64`) of this decoder.
     pub fn row<T: Clone + Default>(&self) -> Row<T> {
+        const LINE: usize = 64;
+        let values: Box<[T]> = vec![T::default(); self.width + LINE / size_of::<T>().max(1)].into();
         Row {
-            values: vec![T::default(); self.width].into(),
+            first: values.as_ptr().align_offset(LINE).min(LINE / size_of::<T>().max(1)),
+            values,
             signals: vec![0; self.width].into(),
             words: Box::new([0; WORDS]),
         }
@@ -136,10 +161,19 @@ impl Decoder {
         if payload.len() < program.quick as usize {
             return self.decode_any(program, payload, row);
         }
-        lane::load_first_eight(payload, &mut row.words);
-        self.programs.blocks(program, &row.words, &mut row.values);
+        match self.programs.vector {
+            Some(vector) => vector.engineering(&self.programs, program, payload, row.values.get_mut(row.first..)?),
+            None => {
+                lane::load_first_eight(payload, &mut row.words);
+                self.programs.blocks(program, &row.words, row.values.get_mut(row.first..)?);
+            }
+        }
         let signals = self.programs.signals(program);
-        Some(Decoded { message: program.message as usize, signals, values: row.values.get(..signals.len())? })
+        Some(Decoded {
+            message: program.message as usize,
+            signals,
+            values: row.values.get(row.first..row.first + signals.len())?,
+        })
     }
 
     /// The raw values of all signals in a frame, as bits: sign-extended, IEEE bits of a float.
@@ -174,25 +208,27 @@ impl Decoder {
         payload: &[u8],
         row: &'a mut Row<T>,
     ) -> Option<Decoded<'a, T>> {
-        let (mut program, mut is_loaded) = (program, false);
+        let mut program = program;
         loop {
             if payload.len() < program.needed as usize {
                 return self.scalar(program.message, payload, row);
             }
-            // the first eight bytes serve a selector and what it chooses
-            if !(is_loaded && program.windows.is_empty()) {
-                self.programs.load(program, payload, &mut row.words);
-            }
-            is_loaded = program.windows.is_empty();
             match program.next {
                 Next::End => break,
-                Next::One => program = self.programs.chosen(program, &row.words)?,
+                Next::One => {
+                    self.programs.load(program, payload, &mut row.words);
+                    program = self.programs.chosen(program, &row.words)?;
+                }
                 Next::Several => return self.branches(program, payload, row),
             }
         }
-        T::run(&self.programs, program, &row.words, &mut row.values);
+        T::run(&self.programs, program, payload, &mut row.words, row.values.get_mut(row.first..)?);
         let signals = self.programs.signals(program);
-        Some(Decoded { message: program.message as usize, signals, values: row.values.get(..signals.len())? })
+        Some(Decoded {
+            message: program.message as usize,
+            signals,
+            values: row.values.get(row.first..row.first + signals.len())?,
+        })
     }
 
     /// A message with several selectors side by side, or with more unconditional signals than each branch repeats.
@@ -206,7 +242,7 @@ impl Decoder {
         let Some(used) = self.programs.descend(program, payload, row, 0) else {
             return self.scalar(program.message, payload, row);
         };
-        let (signals, values) = (row.signals.get(..used)?, row.values.get(..used)?);
+        let (signals, values) = (row.signals.get(..used)?, row.values.get(row.first..row.first + used)?);
         Some(Decoded { message: program.message as usize, signals, values })
     }
 
@@ -223,11 +259,15 @@ impl Decoder {
                 known = (*group, reference.groups.get(*group).is_some_and(|group| group.active(raw)));
             }
             let Some(value) = T::scalar(codec, payload).filter(|_| known.1) else { continue };
-            *row.values.get_mut(used)? = value;
+            *row.values.get_mut(row.first + used)? = value;
             *row.signals.get_mut(used)? = signal as u32;
             used += 1;
         }
-        Some(Decoded { message, signals: row.signals.get(..used)?, values: row.values.get(..used)? })
+        Some(Decoded {
+            message,
+            signals: row.signals.get(..used)?,
+            values: row.values.get(row.first..row.first + used)?,
+        })
     }
 }
 

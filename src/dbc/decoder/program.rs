@@ -1,13 +1,15 @@
 //! Programs: the signals that are present together, laid out for `run`.
 
 use super::lane::{Block, Class, LANES, Lane, Window, Windows};
+use super::vector::{self, Any, Narrow, Vector, WIDE};
 use crate::dbc::codec::Codec;
 
 /// The signals of one branch, in one cache line. Its lists are runs of the lists in [`Programs`].
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Program {
-    /// `needed` of a program that is nothing but blocks over the first eight bytes; more than any payload for others.
+    /// `needed` of a program without selectors that is run at once: with a `Vector` any of up to 64 bytes, else one that
+    /// is nothing but blocks over the first eight bytes. More than any payload for others.
     pub quick: u32,
     /// Bytes of payload that signals and selectors need; more than any payload where the program can't be run.
     pub needed: u32,
@@ -27,6 +29,9 @@ pub(super) struct Program {
     pub next: Next,
     /// Of the first eight bytes: a bit for each word that is used.
     pub used: u8,
+    /// Into `any` and `narrow`: where its first ones are.
+    pub any: u32,
+    pub narrow: u32,
 }
 
 /// Where a program's entries begin in a list, and how many they are.
@@ -78,6 +83,10 @@ pub(super) struct Programs {
     pub selectors: Vec<Selector>,
     pub edges: Vec<u64>,
     pub choices: Vec<u32>,
+    /// Whether the two lists that follow are there to be used.
+    pub vector: Option<Vector>,
+    pub any: Vec<Any>,
+    pub narrow: Vec<Narrow>,
 }
 
 impl Run {
@@ -123,13 +132,15 @@ impl Program {
         nine: 0,
         next: Next::End,
         used: 0,
+        any: 0,
+        narrow: 0,
     };
 }
 
 impl Programs {
     /// Room for the programs of that many messages, to be filled by [`Programs::set`].
-    pub fn reserve(messages: usize) -> Programs {
-        let mut programs = Programs::default();
+    pub fn reserve(messages: usize, vector: Option<Vector>) -> Programs {
+        let mut programs = Programs { vector, ..Programs::default() };
         for message in 0..messages {
             programs.add(message as u32);
         }
@@ -200,7 +211,18 @@ impl Programs {
             }
             self.blocks.push(block);
         }
-        let is_quick = windows.first_eight && selectors.is_empty() && alone == 0;
+        let (any, narrow) = (self.any.len() as u32, self.narrow.len() as u32);
+        if self.vector.is_some() {
+            let codecs: Vec<&Codec> = placed.iter().map(|(_, _, codec, _)| *codec).collect();
+            let (alone, blocks) = codecs.split_at(alone.into());
+            self.any.extend(alone.chunks(WIDE).map(Any::new));
+            self.narrow.extend(blocks.chunks(WIDE).map(Narrow::new));
+        }
+        let is_quick = match self.vector {
+            Some(_) => needed <= vector::MOST,
+            None => windows.first_eight && alone == 0,
+        };
+        let is_quick = is_quick && selectors.is_empty();
         let needed = needed as u32;
         let program = Program {
             quick: if is_quick { needed } else { u32::MAX },
@@ -216,6 +238,8 @@ impl Programs {
                 [_] if inherited => Next::One,
                 _ => Next::Several,
             },
+            any,
+            narrow,
             used: placed.iter().fold(0, |used, (.., place)| used | place.used()),
             ..place
         };

@@ -2,6 +2,7 @@
 
 use super::lane::{Column, LANES, ROWS, TOP, Words, load_first_eight};
 use super::program::{Program, Programs, Selector};
+use super::vector::{Any, Narrow, WIDE};
 use super::{Form, Row};
 
 impl Programs {
@@ -13,6 +14,21 @@ impl Programs {
     #[inline(always)]
     pub fn signals(&self, program: &Program) -> &[u32] {
         program.signals.of(&self.signals)
+    }
+
+    /// The blocks of the signals by themselves, eight in each.
+    #[inline(always)]
+    pub fn any_blocks(&self, program: &Program) -> &[Any] {
+        let first = program.any as usize;
+        self.any.get(first..first + usize::from(program.alone).div_ceil(WIDE)).unwrap_or_default()
+    }
+
+    /// The blocks of the others.
+    #[inline(always)]
+    pub fn narrow_blocks(&self, program: &Program) -> &[Narrow] {
+        let first = program.narrow as usize;
+        let count = program.signals.len().saturating_sub(program.alone.into()).div_ceil(WIDE);
+        self.narrow.get(first..first + count).unwrap_or_default()
     }
 
     /// Loads the words that signals and selectors of the program lie in.
@@ -89,8 +105,7 @@ impl Programs {
         if payload.len() < program.needed as usize {
             return None;
         }
-        self.load(program, payload, &mut row.words);
-        T::run(self, program, &row.words, row.values.get_mut(used..)?);
+        T::run(self, program, payload, &mut row.words, row.values.get_mut(row.first + used..)?);
         let signals = self.signals(program);
         let mut end = used + signals.len();
         row.signals.get_mut(used..end)?.copy_from_slice(signals);
@@ -124,19 +139,19 @@ impl Programs {
     }
 
     /// The words of up to [`ROWS`] payloads, a column each, for a program with windows.
-    pub fn load_columns(&self, program: &Program, payloads: &[&[u8]], columns: &mut [Column]) {
+    pub fn load_columns(&self, program: &Program, payloads: &[&[u8]], columns: &mut [Column<u64>]) {
         for (window, column) in program.windows.of(&self.windows).iter().zip(columns) {
             window.load_column(payloads, column);
         }
     }
 
     /// The same for a program of the first eight bytes. Rounded up to eight rows.
-    pub fn load_first_columns(&self, program: &Program, first: &Column, rows: usize, columns: &mut [Column]) {
+    pub fn load_first_columns(&self, program: &Program, first: &Column<u64>, rows: usize, columns: &mut [Column<u64>]) {
         let [little, little_top, big, big_top, ..] = columns else { return };
         *little = *first;
         let rows = rows.next_multiple_of(8).min(ROWS);
-        let each = |from: &Column, to: &mut Column, word: fn(u64) -> u64| {
-            to.iter_mut().zip(from).take(rows).for_each(|(to, from)| *to = word(*from));
+        let each = |from: &Column<u64>, to: &mut Column<u64>, word: fn(u64) -> u64| {
+            to.0.iter_mut().zip(&from.0).take(rows).for_each(|(to, from)| *to = word(*from));
         };
         // only the words that the program uses
         if program.used & 0b0010 != 0 {
@@ -150,12 +165,12 @@ impl Programs {
         }
     }
 
-    /// The engineering values of up to [`ROWS`] rows, column by column, [`ROWS`] places for each signal of the program.
+    /// The engineering values of up to [`ROWS`] rows, column by column.
     /// Rounded up to eight rows.
-    pub fn columns(&self, program: &Program, words: &[Column], rows: usize, values: &mut [f64]) {
+    #[inline(always)]
+    pub fn columns(&self, program: &Program, words: &[Column<u64>], rows: usize, values: &mut [Column<f64>]) {
         let rows = rows.next_multiple_of(8).min(ROWS);
-        let mut columns =
-            values.as_chunks_mut::<ROWS>().0.iter_mut().map(|column| column.get_mut(..rows).unwrap_or_default());
+        let mut columns = values.iter_mut().map(|column| column.0.get_mut(..rows).unwrap_or_default());
         let lanes = program.signals.of(&self.lanes).iter().take(program.alone.into());
         for (lane, column) in lanes.zip(columns.by_ref()) {
             lane.column(words, column);

@@ -69,7 +69,11 @@ fn same(got: f64, want: f64) -> bool {
 
 /// Every form gives, for every frame, what the reference gives.
 fn check(messages: &[Message], frames: &[(FrameId, Vec<u8>)]) {
-    let decoder = Decoder::new(messages);
+    check_with(Decoder::portable(messages), messages, frames);
+    check_with(Decoder::new(messages), messages, frames);
+}
+
+fn check_with(decoder: Decoder, messages: &[Message], frames: &[(FrameId, Vec<u8>)]) {
     let lookup = Lookup::new(messages);
     let reference = |(id, payload): &(FrameId, Vec<u8>)| -> Reference {
         let message = lookup.get(*id)?;
