@@ -116,7 +116,7 @@ pub(super) fn in_mantissa(codec: &Codec, position: u32) -> Option<(u64, u64, f64
     }
     let power = (1u64 << position) as f64;
     let factor = codec.factor / power;
-    let is_exact = factor * power == codec.factor && (factor.is_normal() || codec.factor == 0.0);
+    let is_exact = factor.is_normal() || codec.factor == 0.0;
     is_exact.then_some(((u64::MAX >> (64 - codec.size)) << position, MANTISSA | sign << (end - 1), factor))
 }
 

@@ -30,7 +30,9 @@ pub(super) struct Program {
     /// Of the first eight bytes: a bit for each word that is used.
     pub used: u8,
     /// Into `any` and `narrow`: where its first ones are.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "there is no `Vector`"))]
     pub any: u32,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "there is no `Vector`"))]
     pub narrow: u32,
 }
 

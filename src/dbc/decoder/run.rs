@@ -2,7 +2,6 @@
 
 use super::lane::{Column, LANES, ROWS, TOP, Words, load_first_eight};
 use super::program::{Program, Programs, Selector};
-use super::vector::{Any, Narrow, WIDE};
 use super::{Form, Row};
 
 impl Programs {
@@ -14,21 +13,6 @@ impl Programs {
     #[inline(always)]
     pub fn signals(&self, program: &Program) -> &[u32] {
         program.signals.of(&self.signals)
-    }
-
-    /// The blocks of the signals by themselves, eight in each.
-    #[inline(always)]
-    pub fn any_blocks(&self, program: &Program) -> &[Any] {
-        let first = program.any as usize;
-        self.any.get(first..first + usize::from(program.alone).div_ceil(WIDE)).unwrap_or_default()
-    }
-
-    /// The blocks of the others.
-    #[inline(always)]
-    pub fn narrow_blocks(&self, program: &Program) -> &[Narrow] {
-        let first = program.narrow as usize;
-        let count = program.signals.len().saturating_sub(program.alone.into()).div_ceil(WIDE);
-        self.narrow.get(first..first + count).unwrap_or_default()
     }
 
     /// Loads the words that signals and selectors of the program lie in.

@@ -103,7 +103,7 @@ fn check_with(decoder: Decoder, messages: &[Message], frames: &[(FrameId, Vec<u8
     // twice: a buffer used again gives the same
     decoder.batch(&frames[..frames.len() / 2], |(id, payload)| (*id, payload), &mut batch, |_| ());
     let table = |table: Table| {
-        assert!(table.frames.is_sorted());
+        assert!(table.frames.is_sorted() && !table.frames.is_empty());
         for (column, signal) in table.signals.iter().enumerate() {
             let values = table.column(column);
             assert_eq!(values.len(), table.frames.len());
@@ -212,6 +212,26 @@ fn multiplexed_messages() {
         }
     }
     check(&messages, &frames);
+}
+
+#[test]
+fn a_selector_of_nine_bytes() {
+    let codec = |start, size| Codec::new(start, size, ByteOrder::LittleEndian, Kind::Unsigned, 1.0, 0.0).unwrap();
+    let conditions = vec![Condition { selector: 0, ranges: vec![(0, 1 << 58)] }];
+    let signals = [(codec(5, 60), 0), (codec(72, 8), 1)];
+    let mut next = noise(16);
+    let frames: Vec<_> = (0..50).flat_map(|_| payloads(id(1), 10, &mut next)).collect();
+    check(&[message(id(1), &signals, vec![Group::default(), Group { conditions }])], &frames);
+}
+
+#[test]
+fn tables_that_are_just_full() {
+    let codec = Codec::new(0, 32, ByteOrder::LittleEndian, Kind::Unsigned, 1.0, 0.0).unwrap();
+    let messages = [message(id(1), &[(codec, 0)], vec![Group::default()])];
+    for count in [1, 63, 64, 65, 128] {
+        let frames: Vec<_> = (0..count).map(|i: u32| (id(1), i.to_le_bytes().to_vec())).collect();
+        check(&messages, &frames);
+    }
 }
 
 /// Groups that no DBC file gives, but the model can hold: they are left to the reference.

@@ -117,8 +117,29 @@ pub(super) fn is_narrow(codec: &Codec) -> bool {
 }
 
 /// Proof that this processor has the instructions.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vector(());
+
+/// No other architecture has them.
+#[cfg(not(target_arch = "x86_64"))]
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Vector {}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Vector {
+    pub fn detect() -> Option<Vector> {
+        None
+    }
+
+    pub fn engineering(self, _: &Programs, _: &Program, _: &[u8], _: &mut [f64]) {
+        match self {}
+    }
+
+    pub fn columns(self, _: &Programs, _: &Program, _: &[Column<u64>], _: usize, _: &mut [Column<f64>]) {
+        match self {}
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
@@ -156,6 +177,23 @@ mod x86_64 {
         ) {
             // SAFETY: as above.
             unsafe { columns(programs, program, words, rows, values) }
+        }
+    }
+
+    impl Programs {
+        /// The blocks of the signals by themselves, eight in each.
+        #[inline(always)]
+        fn any_blocks(&self, program: &Program) -> &[Any] {
+            let first = program.any as usize;
+            self.any.get(first..first + usize::from(program.alone).div_ceil(WIDE)).unwrap_or_default()
+        }
+
+        /// The blocks of the others.
+        #[inline(always)]
+        fn narrow_blocks(&self, program: &Program) -> &[Narrow] {
+            let first = program.narrow as usize;
+            let count = program.signals.len().saturating_sub(program.alone.into()).div_ceil(WIDE);
+            self.narrow.get(first..first + count).unwrap_or_default()
         }
     }
 
@@ -245,5 +283,29 @@ mod x86_64 {
     fn store(number: __m512d, to: &mut [f64; WIDE]) {
         // SAFETY: writes the 64 bytes of the array.
         unsafe { _mm512_storeu_pd(to.as_mut_ptr(), number) }
+    }
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[target_feature(enable = "avx512f,avx512bw")]
+        fn loaded(payload: &[u8]) -> [u8; MOST] {
+            let mut bytes = [0; MOST];
+            // SAFETY: writes the 64 bytes of the array.
+            unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), load(payload)) };
+            bytes
+        }
+
+        #[test]
+        fn nothing_behind_a_payload_is_loaded() {
+            let Some(Vector(())) = Vector::detect() else { return };
+            let bytes: [u8; 80] = std::array::from_fn(|i| i as u8 + 1);
+            for len in 0..=bytes.len() {
+                let mut want = [0; MOST];
+                want.iter_mut().zip(&bytes[..len]).for_each(|(to, from)| *to = *from);
+                // SAFETY: the processor has the features.
+                assert_eq!(unsafe { loaded(&bytes[..len]) }, want, "{len}");
+            }
+        }
     }
 }
