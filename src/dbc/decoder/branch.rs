@@ -1,14 +1,21 @@
 //! Multiplexing resolved before any frame comes: a program for each set of branches that one selector value chooses.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::program::{Choices, Programs};
 use super::vector::Vector;
 use crate::dbc::codec::Codec;
 use crate::dbc::model::{Group, Message};
 
-/// A message with no more signals than this beside its only selector decodes them together with each branch.
-const INHERITED: usize = 8;
+/// Signals that the programs of a message may have together so that each of them holds all signals of its branches,
+/// one after the other selector resolved. With more, unconditional signals and each selector's branches are programs
+/// of their own, several to a frame.
+const REPEATED: usize = 2048;
+/// Selectors that are resolved one after the other.
+const PENDING: usize = 8;
+/// Signals over all edges of a selector. With more, as no machine has but a hostile file may, the message is left to the
+/// reference.
+const OVERLAPS: usize = 1 << 16;
 
 /// The programs of all messages; program `i` is where message `i` begins.
 pub(super) fn compile(messages: &[&Message], vector: Option<Vector>) -> Programs {
@@ -16,7 +23,11 @@ pub(super) fn compile(messages: &[&Message], vector: Option<Vector>) -> Programs
     for (index, message) in messages.iter().enumerate() {
         // what is no tree is left to the reference
         if let Some(tree) = Tree::new(index as u32, message) {
-            tree.node(&mut programs, index as u32, tree.chosen_by(None), &[]);
+            let (index, groups) = (index as u32, tree.chosen_by(None));
+            match tree.repeated(groups, &[], 0) {
+                Some(_) => tree.chain(&mut programs, index, groups, &[], &[]),
+                None => tree.fork(&mut programs, index, groups),
+            };
         }
     }
     programs
@@ -64,61 +75,130 @@ impl<'a> Tree<'a> {
         self.message.signals.get(signal).map(|signal| &signal.codec)
     }
 
-    /// Compiles the program `at` for groups that are present together, and those below it. `None`: it is left to the
-    /// reference.
-    fn node(&self, programs: &mut Programs, at: u32, groups: &[usize], inherited: &[usize]) -> Option<()> {
-        let mut here: Vec<usize> =
+    /// The signals of groups that are present together, and those among them that select.
+    fn present(&self, groups: &[usize]) -> (Vec<usize>, Vec<usize>) {
+        let mut signals: Vec<usize> =
             groups.iter().filter_map(|group| self.members.get(*group)).flatten().copied().collect();
-        here.sort_unstable();
-        let selectors: Vec<usize> = here.iter().copied().filter(|s| self.chosen.contains_key(&Some(*s))).collect();
-        let own: Vec<usize> = inherited.iter().copied().chain(here).collect();
-        let inherit = selectors.len() == 1 && own.len() <= INHERITED;
-        let passed: &[usize] = if inherit { &own } else { &[] };
-        let mut chosen = Vec::with_capacity(selectors.len());
-        for selector in selectors {
-            chosen.push((self.codec(selector)?, self.choices(programs, selector, passed)?));
-        }
-        let signals: Option<Vec<(u32, &Codec)>> =
-            own.iter().map(|signal| Some((*signal as u32, self.codec(*signal)?))).collect();
-        programs.set(at, &signals?, &chosen, inherit)
+        signals.sort_unstable();
+        let selectors = signals.iter().copied().filter(|s| self.chosen.contains_key(&Some(*s))).collect();
+        (signals, selectors)
     }
 
-    /// What each value of a selector chooses, as bit patterns.
-    fn choices(&self, programs: &mut Programs, selector: usize, inherited: &[usize]) -> Option<Choices> {
+    /// How many signals the programs would have together that [`Tree::chain`] makes; `None` where they are too many.
+    fn repeated(&self, groups: &[usize], pending: &[usize], inherited: usize) -> Option<usize> {
+        let (here, selectors) = self.present(groups);
+        let own = inherited + here.len();
+        let pending: Vec<usize> = pending.iter().copied().chain(selectors).collect();
+        let Some((selector, rest)) = pending.split_first() else { return Some(own) };
+        if pending.len() > PENDING || self.chosen_by(Some(*selector)).len() > REPEATED {
+            return None;
+        }
+        let mut sum = 0;
+        for (_, groups) in distinct(&self.edges(*selector)?) {
+            sum += self.repeated(groups, rest, own)?.max(1);
+            if sum > REPEATED {
+                return None;
+            }
+        }
+        Some(sum)
+    }
+
+    /// Compiles the program `at` and those below it for groups that are present, beside those whose signals are
+    /// inherited, while the pending selectors are not resolved. `None`: it is left to the reference.
+    fn chain(
+        &self,
+        programs: &mut Programs,
+        at: u32,
+        groups: &[usize],
+        pending: &[usize],
+        inherited: &[usize],
+    ) -> Option<()> {
+        let (here, selectors) = self.present(groups);
+        let own: Vec<usize> = inherited.iter().copied().chain(here).collect();
+        let pending: Vec<usize> = pending.iter().copied().chain(selectors).collect();
+        let Some((selector, rest)) = pending.split_first() else {
+            return programs.set(at, &self.codecs(&own)?, &[], false);
+        };
+        let choices = self.choices(programs, *selector, |programs, at, groups| {
+            self.chain(programs, at, groups, rest, &own);
+        })?;
+        programs.set(at, &[], &[(self.codec(*selector)?, choices)], true)
+    }
+
+    /// As [`Tree::chain`], with a program for the groups themselves and one for each choice of each of their selectors.
+    fn fork(&self, programs: &mut Programs, at: u32, groups: &[usize]) -> Option<()> {
+        let (own, selectors) = self.present(groups);
+        let mut chosen = Vec::with_capacity(selectors.len());
+        for selector in selectors {
+            let choices = self.choices(programs, selector, |programs, at, groups| {
+                self.fork(programs, at, groups);
+            })?;
+            chosen.push((self.codec(selector)?, choices));
+        }
+        programs.set(at, &self.codecs(&own)?, &chosen, false)
+    }
+
+    fn codecs(&self, signals: &[usize]) -> Option<Vec<(u32, &'a Codec)>> {
+        signals.iter().map(|signal| Some((*signal as u32, self.codec(*signal)?))).collect()
+    }
+
+    /// From which bit pattern of a selector on, up to the next, which groups are present.
+    fn edges(&self, selector: usize) -> Option<Vec<(u64, Vec<usize>)>> {
         let codec = self.codec(selector)?;
         // where a group begins and ends to be chosen
-        let mut edges: BTreeMap<u64, Vec<(usize, isize)>> = BTreeMap::from([(0, Vec::new())]);
+        let mut changes: BTreeMap<u64, Vec<(usize, isize)>> = BTreeMap::from([(0, Vec::new())]);
         for group in self.chosen_by(Some(selector)) {
             let condition = self.message.groups.get(*group)?.conditions.last()?;
             for (from, to) in condition.ranges.iter().flat_map(|range| patterns(codec, *range)) {
-                edges.entry(from).or_default().push((*group, 1));
+                changes.entry(from).or_default().push((*group, 1));
                 if let Some(behind) = to.checked_add(1) {
-                    edges.entry(behind).or_default().push((*group, -1));
+                    changes.entry(behind).or_default().push((*group, -1));
                 }
             }
         }
-        let mut present: BTreeMap<usize, isize> = BTreeMap::new();
-        let mut known: HashMap<Vec<usize>, u32> = HashMap::new();
-        let mut choices = Choices::new();
-        for (edge, changes) in edges {
+        let mut ranges: BTreeMap<usize, isize> = BTreeMap::new();
+        let mut edges = Vec::with_capacity(changes.len());
+        let mut overlaps = 0;
+        for (edge, changes) in changes {
             for (group, change) in changes {
-                *present.entry(group).or_default() += change;
-            }
-            present.retain(|_, ranges| *ranges > 0);
-            let groups: Vec<usize> = present.keys().copied().collect();
-            let program = match known.get(&groups) {
-                Some(program) => *program,
-                None => {
-                    let program = programs.add(self.index);
-                    self.node(programs, program, &groups, inherited);
-                    known.insert(groups, program);
-                    program
+                let left = ranges.entry(group).or_default();
+                *left += change;
+                if *left == 0 {
+                    ranges.remove(&group);
                 }
-            };
-            choices.push((edge, program));
+            }
+            let groups: Vec<usize> = ranges.keys().copied().collect();
+            overlaps += groups.iter().filter_map(|group| self.members.get(*group)).map(|m| m.len() + 1).sum::<usize>();
+            if overlaps > OVERLAPS {
+                return None;
+            }
+            edges.push((edge, groups));
         }
-        Some(choices)
+        Some(edges)
     }
+
+    /// What each value of a selector chooses: a program for each set of groups, made by `make`.
+    fn choices(
+        &self,
+        programs: &mut Programs,
+        selector: usize,
+        mut make: impl FnMut(&mut Programs, u32, &[usize]),
+    ) -> Option<Choices> {
+        let edges = self.edges(selector)?;
+        let mut made: HashMap<&[usize], u32> = HashMap::new();
+        for (_, groups) in distinct(&edges) {
+            let program = programs.add(self.index);
+            make(programs, program, groups);
+            made.insert(groups, program);
+        }
+        edges.iter().map(|(edge, groups)| Some((*edge, *made.get(groups.as_slice())?))).collect()
+    }
+}
+
+/// Each set of groups once.
+fn distinct(edges: &[(u64, Vec<usize>)]) -> Vec<(u64, &[usize])> {
+    let mut known = HashSet::new();
+    edges.iter().map(|(edge, groups)| (*edge, groups.as_slice())).filter(|(_, groups)| known.insert(*groups)).collect()
 }
 
 /// A range of raw values as ranges of the selector's bits read without sign.

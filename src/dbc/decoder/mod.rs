@@ -208,7 +208,7 @@ impl Decoder {
         payload: &[u8],
         row: &'a mut Row<T>,
     ) -> Option<Decoded<'a, T>> {
-        let mut program = program;
+        let (mut program, mut is_loaded) = (program, false);
         loop {
             if payload.len() < program.needed as usize {
                 return self.scalar(program.message, payload, row);
@@ -216,7 +216,11 @@ impl Decoder {
             match program.next {
                 Next::End => break,
                 Next::One => {
-                    self.programs.load(program, payload, &mut row.words);
+                    // the first eight bytes serve all selectors in them
+                    if !(is_loaded && program.windows.is_empty()) {
+                        self.programs.load(program, payload, &mut row.words);
+                    }
+                    is_loaded = program.windows.is_empty();
                     program = self.programs.chosen(program, &row.words)?;
                 }
                 Next::Several => return self.branches(program, payload, row),

@@ -58,7 +58,7 @@ pub(super) enum Next {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Selector {
     pub lane: Lane,
-    /// Into `choices`: by value, or in parallel to `edges`.
+    /// Into `choices`: by value, the last for all greater ones; or in parallel to `edges`.
     pub choices: Run,
     /// Into `edges`: the smallest bit pattern of each choice; empty where `choices` is by value.
     pub edges: Run,
@@ -67,8 +67,8 @@ pub(super) struct Selector {
 /// Chosen values of a selector, as bit patterns without sign, from each `.0` to before the next.
 pub(super) type Choices = Vec<(u64, u32)>;
 
-/// Selectors of up to this many bits have a table by value.
-const TABLE_BITS: u8 = 8;
+/// A selector whose choices all begin below this value has a table by value.
+const TABLE: u64 = 1024;
 
 /// Signals of a program are all decoded by themselves where one of them is, up to this many.
 const ALONE: usize = 8;
@@ -194,12 +194,12 @@ impl Programs {
             if Class::of(codec, place) == Class::Nine {
                 return None;
             }
-            chosen.push((Lane::new(codec, place), codec.size, choices));
+            chosen.push((Lane::new(codec, place), choices));
         }
         let place = self.list.get(at as usize).copied()?;
         let first = [self.windows.len(), self.blocks.len(), self.signals.len(), self.selectors.len()];
-        for (lane, size, choices) in chosen {
-            self.add_selector(lane, size, choices);
+        for (lane, choices) in chosen {
+            self.add_selector(lane, choices);
         }
         if !windows.first_eight {
             self.windows.extend(&windows.list);
@@ -249,14 +249,17 @@ impl Programs {
         Some(())
     }
 
-    fn add_selector(&mut self, lane: Lane, size: u8, values: &Choices) {
+    fn add_selector(&mut self, lane: Lane, values: &Choices) {
         let (edges, choices) = (self.edges.len(), self.choices.len());
-        if size <= TABLE_BITS {
-            let chosen = |pattern: u64| values.iter().rev().find(|(from, _)| *from <= pattern);
-            self.choices.extend((0..1u64 << size).filter_map(|pattern| chosen(pattern).map(|(_, program)| *program)));
-        } else {
-            self.edges.extend(values.iter().map(|(from, _)| *from));
-            self.choices.extend(values.iter().map(|(_, program)| *program));
+        match values.last() {
+            Some((last, _)) if *last < TABLE => {
+                let chosen = |pattern: u64| values.iter().rev().find(|(from, _)| *from <= pattern);
+                self.choices.extend((0..=*last).filter_map(|pattern| chosen(pattern).map(|(_, program)| *program)));
+            }
+            _ => {
+                self.edges.extend(values.iter().map(|(from, _)| *from));
+                self.choices.extend(values.iter().map(|(_, program)| *program));
+            }
         }
         let choices = Run::since(choices, &self.choices);
         self.selectors.push(Selector { lane, choices, edges: Run::since(edges, &self.edges) });

@@ -76,11 +76,12 @@ impl Programs {
     #[inline(always)]
     fn select(&self, selector: &Selector, words: &Words) -> Option<&Program> {
         let pattern = selector.lane.pattern(words);
+        let choices = selector.choices.of(&self.choices);
         let at = match selector.edges.of(&self.edges) {
-            [] => pattern as usize,
+            [] => pattern.min((choices.len() as u64).saturating_sub(1)) as usize,
             edges => edges.partition_point(|edge| *edge <= pattern).wrapping_sub(1),
         };
-        self.get(*selector.choices.of(&self.choices).get(at)?)
+        self.get(*choices.get(at)?)
     }
 
     /// Runs a program and what its selectors choose, from the place `used` on; the places used then, or `None` where

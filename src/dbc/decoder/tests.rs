@@ -224,6 +224,24 @@ fn a_selector_of_nine_bytes() {
     check(&[message(id(1), &signals, vec![Group::default(), Group { conditions }])], &frames);
 }
 
+/// Branches within branches' ranges, so many that programs for all of them would fill the memory.
+#[test]
+fn branches_without_end() {
+    let codec = |start, size| Codec::new(start, size, ByteOrder::LittleEndian, Kind::Unsigned, 1.0, 0.0).unwrap();
+    let range = |i: i128| Group { conditions: vec![Condition { selector: 0, ranges: vec![(i, 4000 - i)] }] };
+    let groups = std::iter::once(Group::default()).chain((0..400).map(range)).collect();
+    let members = (1..=400).flat_map(|group| (0..4).map(move |i| (codec(16 + i * 8, 8), group)));
+    let signals: Vec<_> = std::iter::once((codec(0, 12), 0)).chain(members).collect();
+    // as many selectors side by side
+    let sides: Vec<_> =
+        (0..40).map(|i| (codec(i, 1), 0)).chain((0..40).map(|i| (codec(40 + i, 1), 1 + usize::from(i)))).collect();
+    let side = |selector| Group { conditions: vec![Condition { selector, ranges: vec![(1, 1)] }] };
+    let side = std::iter::once(Group::default()).chain((0..40).map(side)).collect();
+    let mut next = noise(17);
+    let frames: Vec<_> = [id(1), id(2)].iter().flat_map(|id| payloads(*id, 10, &mut next)).collect();
+    check(&[message(id(1), &signals, groups), message(id(2), &sides, side)], &frames);
+}
+
 #[test]
 fn tables_that_are_just_full() {
     let codec = Codec::new(0, 32, ByteOrder::LittleEndian, Kind::Unsigned, 1.0, 0.0).unwrap();
