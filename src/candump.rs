@@ -225,15 +225,20 @@ fn hex(digits: &str, most: usize) -> Result<Payload, LineError> {
     }
     let pairs = digits.as_bytes().chunks(2);
     for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        if pair.len() != 2 {
-            return Err(LineError::OddDigits);
-        }
-        *byte = hex_byte(&String::from_utf8_lossy(pair))?;
+        let [high, low] = pair else { return Err(LineError::OddDigits) };
+        *byte = match (hex_digit(*high), hex_digit(*low)) {
+            (Some(high), Some(low)) => high << 4 | low,
+            _ => return Err(LineError::Byte(shown(&String::from_utf8_lossy(pair)))),
+        };
     }
     if !digits.len().is_multiple_of(2) {
         return Err(LineError::OddDigits);
     }
     Payload::new(bytes.get(..count).unwrap_or(&[])).ok_or(LineError::TooLong(count))
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 fn hex_byte(digits: &str) -> Result<u8, LineError> {

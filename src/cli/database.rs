@@ -1,4 +1,4 @@
-//! The DBC files named on a command line: their messages, found by identifier and by name.
+//! The DBC files named on a command line: their messages, found by name.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -7,13 +7,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::can::FrameId;
-use crate::dbc::{self, Lookup, Message};
+use crate::dbc::{self, Message};
 use crate::diagnostic::Severity;
 
 /// The messages of all files together.
 pub struct Databases {
     pub messages: Vec<Message>,
-    lookup: Lookup,
     by_name: HashMap<String, usize>,
     /// By the long name as the file has it and by the one in the BO_ line; `None` where that names several messages.
     by_file_name: HashMap<String, Option<usize>>,
@@ -67,13 +66,7 @@ impl Databases {
                 by_file_name.entry(name.into()).and_modify(|found| *found = None).or_insert(Some(index));
             }
         }
-        Databases { lookup: Lookup::new(&messages), messages, by_name, by_file_name }
-    }
-
-    /// The message of a frame, and its place in `messages`.
-    pub fn of_frame(&self, id: FrameId) -> Option<(usize, &Message)> {
-        let index = self.lookup.get(id)?;
-        self.messages.get(index).map(|message| (index, message))
+        Databases { messages, by_name, by_file_name }
     }
 
     /// By the name shown, else by one that only this message has in its file.

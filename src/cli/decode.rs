@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use super::database::Databases;
 use super::lines::{Line, Lines};
+use super::shown::{Shown, ShownSignal};
 use crate::can::FrameId;
 use crate::candump::{self, Content};
-use crate::dbc::codec::ByteOrder;
-use crate::dbc::{Codec, Message, Raw, Signal};
+use crate::dbc::decoder::Row;
+use crate::dbc::{Decoder, Raw};
 
 /// Some of the input was wrong (EX_DATAERR of sysexits.h).
 pub(super) const EXIT_DATA: u8 = 65;
@@ -111,11 +112,18 @@ fn decode(
     output: &mut impl Write,
     errors: &mut impl Write,
 ) -> io::Result<u64> {
-    let orders: Vec<Vec<usize>> = databases.messages.iter().map(order).collect();
-    let mut printer = Printer { databases, orders, values: Vec::new(), text: String::new() };
+    let decoder = Decoder::new(&databases.messages);
+    let mut printer = Printer {
+        shown: databases.messages.iter().map(Shown::new).collect(),
+        row: decoder.row(),
+        decoder: &decoder,
+        values: Vec::new(),
+        text: String::new(),
+    };
+    let name = lines.name.clone();
     let mut malformed = 0;
     loop {
-        let (name, number) = (lines.name.clone(), lines.number + 1);
+        let number = lines.number + 1;
         let Some(line) = lines.next(|| output.flush())? else { break };
         // candump -a shows bytes as text, whatever they are
         let lossy;
@@ -149,44 +157,28 @@ fn decode(
     Ok(malformed)
 }
 
-/// Signals by their first bit on the wire, as cantools shows them.
-fn order(message: &Message) -> Vec<usize> {
-    let first_bit = |codec: &Codec| match codec.order {
-        ByteOrder::LittleEndian => codec.start,
-        ByteOrder::BigEndian => codec.start / 8 * 8 + 7 - codec.start % 8,
-    };
-    let mut order: Vec<usize> = (0..message.signals.len()).collect();
-    order.sort_by_key(|index| message.signals.get(*index).map(|signal| first_bit(&signal.codec)));
-    order
-}
-
 struct Printer<'a> {
-    databases: &'a Databases,
-    /// By message: its signals in the order they are shown.
-    orders: Vec<Vec<usize>>,
-    /// Of the present frame, by signal.
-    values: Vec<Option<Raw>>,
+    decoder: &'a Decoder,
+    /// By message.
+    shown: Vec<Shown<'a>>,
+    row: Row<u64>,
+    /// Bits of the present frame, by place.
+    values: Vec<Option<u64>>,
     /// The output of the present line.
     text: String,
 }
 
-impl Printer<'_> {
-    /// The message of a frame and its present signals in the order to show them.
-    fn signals(&mut self, id: FrameId, payload: &[u8]) -> Option<(&Message, Vec<(&Signal, Raw)>)> {
-        let (index, message) = self.databases.of_frame(id)?;
-        self.values.clear();
-        self.values.resize(message.signals.len(), None);
-        for (signal, raw) in message.decode(payload) {
-            if let Some(value) = self.values.get_mut(signal) {
-                *value = Some(raw);
-            }
-        }
-        let order = self.orders.get(index).map(Vec::as_slice).unwrap_or(&[]);
-        let present = order.iter().filter_map(|signal| {
-            let raw = self.values.get(*signal).copied().flatten()?;
-            Some((message.signals.get(*signal)?, raw))
-        });
-        Some((message, present.collect()))
+impl<'a> Printer<'a> {
+    /// The message of a frame and its present signals with their raw values, in the order to show them.
+    fn signals(
+        &mut self,
+        id: FrameId,
+        payload: &[u8],
+    ) -> Option<(&Shown<'a>, impl Iterator<Item = (&ShownSignal<'a>, Raw)>)> {
+        let decoded = self.decoder.raw(id, payload, &mut self.row)?;
+        let shown = self.shown.get(decoded.message)?;
+        shown.sort(decoded.iter(), &mut self.values);
+        Some((shown, shown.present(&self.values)))
     }
 
     /// The line as it was, then the message as cantools writes it.
@@ -202,17 +194,15 @@ impl Printer<'_> {
                 Some((message, signals)) => {
                     let (begin, before, between, end) =
                         if single { (" ", "", ", ", ")") } else { ("\n", "    ", ",\n", "\n)") };
-                    let name = message.file_name();
-                    let _ = write!(text, "{begin}{name}({}", if single { "" } else { "\n" });
-                    for (position, (signal, raw)) in signals.into_iter().enumerate() {
-                        text.push_str(if position > 0 { between } else { "" });
-                        let _ = write!(text, "{before}{}: ", signal.file_name());
-                        match signal.label(raw) {
+                    push(&mut text, &[begin, message.name, if single { "(" } else { "(\n" }]);
+                    for (position, (shown, raw)) in signals.enumerate() {
+                        push(&mut text, &[if position > 0 { between } else { "" }, before, shown.name, ": "]);
+                        match shown.signal.label(raw) {
                             Some(label) => text.push_str(label),
                             None => {
-                                python_number(&mut text, signal, raw);
-                                if !signal.unit.is_empty() {
-                                    let _ = write!(text, " {}", signal.unit);
+                                python_number(&mut text, shown, raw);
+                                if !shown.signal.unit.is_empty() {
+                                    push(&mut text, &[" ", &shown.signal.unit]);
                                 }
                             }
                         }
@@ -236,28 +226,28 @@ impl Printer<'_> {
         match self.signals(id, payload) {
             None => text.push_str("null,\"signals\":{"),
             Some((message, signals)) => {
-                json_string(&mut text, message.file_name());
+                json_string(&mut text, message.name);
                 text.push_str(",\"signals\":{");
-                for (position, (signal, raw)) in signals.into_iter().enumerate() {
+                for (position, (shown, raw)) in signals.enumerate() {
                     text.push_str(if position > 0 { "," } else { "" });
-                    json_string(&mut text, signal.file_name());
+                    json_string(&mut text, shown.name);
                     let _ = write!(text, ":{{\"raw\":\"{raw}\",\"value\":");
-                    match (signal.codec.exact(raw), signal.codec.engineering(raw)) {
-                        (Some(integer), _) => {
-                            let _ = write!(text, "{integer}");
-                        }
-                        (None, value) if value.is_finite() => {
-                            let _ = write!(text, "{value:?}");
-                        }
-                        (None, _) => text.push_str("null"),
+                    match shown.exact(raw) {
+                        Some(value) => whole_number(&mut text, value),
+                        None => match shown.signal.codec.engineering(raw) {
+                            value if value.is_finite() => {
+                                let _ = write!(text, "{value:?}");
+                            }
+                            _ => text.push_str("null"),
+                        },
                     }
                     text.push_str(",\"label\":");
-                    match signal.label(raw) {
+                    match shown.signal.label(raw) {
                         Some(label) => json_string(&mut text, label),
                         None => text.push_str("null"),
                     }
                     text.push_str(",\"unit\":");
-                    match signal.unit.as_str() {
+                    match shown.signal.unit.as_str() {
                         "" => text.push_str("null"),
                         unit => json_string(&mut text, unit),
                     }
@@ -279,17 +269,33 @@ fn frame(content: &Content) -> Option<(FrameId, &[u8])> {
     }
 }
 
+fn push(text: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| text.push_str(part));
+}
+
 fn json_string(text: &mut String, value: &str) {
-    let _ = write!(text, "{}", serde_json::Value::from(value));
+    // most names and units are plain
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        push(text, &["\"", value, "\""]);
+    } else {
+        let _ = write!(text, "{}", serde_json::Value::from(value));
+    }
+}
+
+fn whole_number(text: &mut String, value: i128) {
+    let _ = match i64::try_from(value) {
+        Ok(value) => write!(text, "{value}"),
+        Err(_) => write!(text, "{value}"),
+    };
 }
 
 /// As Python prints it: a whole number where raw, factor and offset are whole, else the shortest form that reads back.
-fn python_number(text: &mut String, signal: &Signal, raw: Raw) {
-    if let Some(integer) = signal.codec.exact(raw) {
-        let _ = write!(text, "{integer}");
+fn python_number(text: &mut String, shown: &ShownSignal, raw: Raw) {
+    if let Some(value) = shown.exact(raw) {
+        whole_number(text, value);
         return;
     }
-    let value = signal.codec.engineering(raw);
+    let value = shown.signal.codec.engineering(raw);
     if value.is_nan() {
         text.push_str("nan");
         return;
@@ -308,7 +314,8 @@ fn python_number(text: &mut String, signal: &Signal, raw: Raw) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dbc::codec::Kind;
+    use crate::dbc::Codec;
+    use crate::dbc::codec::{ByteOrder, Kind};
 
     #[test]
     fn numbers_as_python_prints_them() {
@@ -319,7 +326,7 @@ mod tests {
             let mut signal = database.unwrap().messages.remove(0).signals.remove(0);
             signal.codec = codec;
             let mut text = String::new();
-            python_number(&mut text, &signal, raw);
+            python_number(&mut text, &ShownSignal::new(&signal), raw);
             assert_eq!(text, want);
         };
         check(Kind::Unsigned, 1.0, 0.0, Raw::Unsigned(u64::MAX), "18446744073709551615");

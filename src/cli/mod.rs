@@ -19,6 +19,7 @@ pub mod user;
 mod arming;
 mod database;
 mod lines;
+mod shown;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;

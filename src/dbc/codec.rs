@@ -230,7 +230,7 @@ impl Codec {
     }
 
     /// Factor and offset where both are whole numbers.
-    fn whole_scaling(&self) -> Option<(i128, i128)> {
+    pub fn whole_scaling(&self) -> Option<(i128, i128)> {
         const EXACT: f64 = 9_007_199_254_740_992.0;
         let whole = |v: f64| (v.trunc() == v && v.abs() <= EXACT).then_some(v as i128);
         whole(self.factor).zip(whole(self.offset))
