@@ -17,13 +17,15 @@ mod agreement;
 mod peers;
 mod traffic;
 
-use peers::{GeneratedC, Members, Python};
+use peers::{Members, Python};
 use traffic::Order;
 
 const FRAMES: usize = 65_536;
 const ROUNDS: usize = 15;
 /// CPU seconds that a round should take.
 const ROUND: f64 = 0.02;
+/// Frames of a round of Python, which takes longer.
+const PYTHON_FRAMES: usize = 4096;
 
 /// A frame as SocketCAN lays it out, with room for 8 or 64 bytes.
 pub struct Record<const WIDTH: usize> {
@@ -54,37 +56,43 @@ fn cpu_seconds() -> f64 {
     time.tv_sec() as f64 + time.tv_nsec() as f64 * 1e-9
 }
 
-/// Something that decodes all frames as many times as it is told, and says how many CPU seconds that took.
+/// Something that decodes all frames as many times as it is told, and says how many CPU seconds one frame took.
 struct Contender<'a> {
-    name: String,
+    name: &'static str,
     seconds: Box<dyn FnMut(usize) -> f64 + 'a>,
     passes: usize,
-    /// Seconds of one pass, by round.
+    /// Seconds of a frame, by round.
     times: Vec<f64>,
 }
 
 impl<'a> Contender<'a> {
-    fn new(name: &str, mut seconds: impl FnMut(usize) -> f64 + 'a) -> Contender<'a> {
+    fn new(name: &'static str, mut seconds: impl FnMut(usize) -> f64 + 'a) -> Contender<'a> {
         seconds(1);
-        let passes = ((ROUND / seconds(2) * 2.0) as usize).clamp(1, 1000);
-        Contender { name: name.into(), seconds: Box::new(seconds), passes, times: Vec::new() }
+        let passes = ((ROUND / (seconds(2) * FRAMES as f64)) as usize).clamp(1, 1000);
+        Contender { name, seconds: Box::new(seconds), passes, times: Vec::new() }
     }
 
     /// One of ours.
-    fn ours(name: &str, mut pass: impl FnMut() + 'a) -> Contender<'a> {
+    fn ours(name: &'static str, mut pass: impl FnMut() + 'a) -> Contender<'a> {
         Contender::new(name, move |passes| {
             let start = cpu_seconds();
             (0..passes).for_each(|_| pass());
-            cpu_seconds() - start
+            (cpu_seconds() - start) / (passes * FRAMES) as f64
         })
     }
 
     fn round(&mut self) {
-        self.times.push((self.seconds)(self.passes) / self.passes as f64);
+        self.times.push((self.seconds)(self.passes));
     }
 
-    fn mega_frames(&self) -> f64 {
-        FRAMES as f64 / quartiles(self.times.clone())[1] / 1e6
+    fn speed(&self) -> String {
+        format!("{:<34}{:>9.3} M frames/s", self.name, 1e-6 / quartiles(self.times.clone())[1])
+    }
+
+    /// How many times as fast as another, of which `nth` of every `of` rounds were beside ours.
+    fn ratio(&self, other: &Contender, nth: usize, of: usize) -> [f64; 3] {
+        let beside = other.times.iter().skip(nth).step_by(of);
+        quartiles(beside.zip(&self.times).map(|(other, ours)| other / ours).collect())
     }
 }
 
@@ -181,16 +189,17 @@ fn compare<const WIDTH: usize>(
     let count =
         |frame: &Record<WIDTH>| decoder.decode(frame.id, frame.payload(), &mut row).map_or(0, |d| d.values.len());
     let values: usize = frames.iter().map(count).sum();
-    let mut c = members.map_err(String::from).and_then(|_| GeneratedC::start(folder, frames_path));
-    let by_python =
-        python.map_err(String::from).and_then(|p| p.decode(&format!("{folder}/file.dbc"), WIDTH, frames_path, folder));
+    let mut c = members.map_err(String::from).and_then(|_| peers::start_c(folder, frames_path));
+    let dbc = format!("{folder}/file.dbc");
+    let mut by_python = python.map_err(String::from).and_then(|p| p.start(&dbc, WIDTH, frames_path, folder));
 
     println!("  {}: {:.1} signals in a frame", order.words(), values as f64 / FRAMES as f64);
-    let c_values = c.as_mut().ok().and_then(|c| c.values().ok());
-    let python_values = by_python.as_ref().ok().map(|(_, values)| values.as_slice());
+    let c_values = c.as_mut().ok().and_then(peers::Peer::values);
+    let python_values = by_python.as_mut().ok().and_then(peers::Peer::values);
     let none = Members::new();
     let members = members.unwrap_or(&none);
-    let agreement = agreement::check(&database.messages, members, frames, c_values.as_deref(), python_values);
+    let agreement =
+        agreement::check(&database.messages, members, frames, c_values.as_deref(), python_values.as_deref());
     println!("    values: {agreement}");
     for missing in [c.as_ref().err(), by_python.as_ref().err()].into_iter().flatten() {
         println!("    PEER MISSING: {missing}");
@@ -199,8 +208,14 @@ fn compare<const WIDTH: usize>(
     // like for like in a multiplexed message is C that converts the members of the selected branch only
     let is_multiplexed = database.messages.iter().any(|message| message.groups.len() > 1);
     let what = if is_multiplexed { "branch" } else { "all" };
-    let mut c: Option<Contender> =
-        c.ok().map(|mut c| Contender::new("generated C", move |passes| c.seconds(what, passes)));
+    let c = c.ok().map(|mut c| {
+        Contender::new("generated C", move |passes| c.seconds(&format!("{what} {passes}")) / (passes * FRAMES) as f64)
+    });
+    let by_python = by_python.ok().map(|mut python| {
+        Contender::new("cantools in Python", move |_| python.seconds(&format!("frames {PYTHON_FRAMES}")))
+    });
+    let mut peers: Vec<(Contender, &str)> =
+        c.map(|c| (c, "C")).into_iter().chain(by_python.map(|python| (python, "Python"))).collect();
     let mut ours = [
         Contender::ours("tables", by_table(&decoder, frames)),
         Contender::ours("frame by frame", by_frame(&decoder, frames)),
@@ -209,28 +224,21 @@ fn compare<const WIDTH: usize>(
         Contender::ours("raw values, frame by frame", raw_by_frame(&decoder, frames)),
     ];
     for _ in 0..ROUNDS {
-        // C beside each of ours, so that both meet the same disturbances
+        // the peers beside each of ours, so that all meet the same disturbances
         for contender in &mut ours {
-            c.iter_mut().for_each(Contender::round);
+            peers.iter_mut().for_each(|(peer, _)| peer.round());
             contender.round();
         }
     }
-    if let Some(c) = &c {
-        println!("    {:<34}{:>8.1} M frames/s", c.name, c.mega_frames());
-    }
-    if let Ok((speed, _)) = &by_python {
-        println!("    {:<34}{:>8.3} M frames/s", "cantools in Python", speed / 1e6);
-    }
+    peers.iter().for_each(|(peer, _)| println!("    {}", peer.speed()));
     for (number, contender) in ours.iter().enumerate() {
-        let speed = contender.mega_frames();
-        print!("    {:<34}{speed:>8.1} M frames/s", contender.name);
-        if let Some(c) = &c {
-            let beside = c.times.iter().skip(number).step_by(ours.len());
-            let [low, middle, high] = quartiles(beside.zip(&contender.times).map(|(c, ours)| c / ours).collect());
-            print!("   {middle:>5.2} x C ({low:.2} to {high:.2})");
-        }
-        if let Ok((python, _)) = &by_python {
-            print!("   {:>5.0} x Python", speed * 1e6 / python);
+        print!("    {}", contender.speed());
+        for (peer, short) in &peers {
+            let [low, middle, high] = contender.ratio(peer, number, ours.len());
+            match *short {
+                "C" => print!("   {middle:>5.2} x C ({low:.2} to {high:.2})"),
+                short => print!("   {middle:>5.0} x {short} ({low:.0} to {high:.0})"),
+            }
         }
         println!();
     }

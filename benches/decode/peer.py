@@ -1,10 +1,11 @@
 """The peers of benches/decode: C that cantools generates for a DBC file, and cantools itself.
 
 peer.py c DBC WIDTH FOLDER      writes FOLDER/decode.c (generated code, dispatch, main) and FOLDER/members.txt
-peer.py python DBC WIDTH FRAMES VALUES   decodes FRAMES: frames per second on standard output, all values to VALUES
+peer.py python DBC WIDTH FRAMES waits for lines: "frames N" decodes the next N frames and answers with the CPU seconds
+                                of one, "values FILE" writes all values.
 
 FRAMES is a file of records { u32 id, bit 31 for 29 bits; u8 length; 3 bytes; WIDTH bytes of data }, as SocketCAN lays
-frames out. VALUES has, for each frame, a byte and a little-endian double for each signal of its message, in cantools'
+frames out. FILE has, for each frame, a byte and a little-endian double for each signal of its message, in cantools'
 order: 1 and the value, 0 and 0 where the signal is absent, 2 and 0 where cantools can't decode the frame.
 """
 
@@ -148,24 +149,38 @@ def generate_c(dbc, width, folder):
             print(identifier(message), *(signal.name for signal in message.signals), file=file)
 
 
-def decode(dbc, width, frames, values):
+def serve(dbc, width, frames):
     database = load(dbc)
     size = 8 + width
     with open(frames, "rb") as file:
         data = file.read()
     records = [struct.unpack_from("<IB3x", data, at) + (at + 8,) for at in range(0, len(data), size)]
     frames = [(i & ~EXTENDED, bool(i & EXTENDED), data[at:at + n]) for i, n, at in records]
-    start = time.process_time()
-    for number, is_extended, payload in frames:
-        try:
-            database.decode_message(number, payload, force_extended_id=is_extended)
-        except cantools.database.DecodeError:
-            pass
-    print(len(frames) / (time.process_time() - start))
     by_id = {(message.frame_id, message.is_extended_frame): message for message in database.messages}
-    with open(values, "wb") as file:
-        for number, extended, payload in frames:
-            message = by_id[number, extended]
+    # as its documentation shows it: identifier and payload to names and values
+    decode = database.decode_message
+    first = 0
+    for line in sys.stdin:
+        order, argument = line.split(maxsplit=1)
+        if order == "values":
+            write_values(frames, by_id, argument.strip())
+            print("done", flush=True)
+            continue
+        part = frames[first:first + int(argument)]
+        first = (first + len(part)) % len(frames)
+        start = time.process_time()
+        for number, is_extended, payload in part:
+            try:
+                decode(number, payload, force_extended_id=is_extended)
+            except cantools.database.DecodeError:
+                pass
+        print((time.process_time() - start) / len(part), flush=True)
+
+
+def write_values(frames, by_id, path):
+    with open(path, "wb") as file:
+        for number, is_extended, payload in frames:
+            message = by_id[number, is_extended]
             try:
                 decoded = message.decode(payload, decode_choices=False)
             except cantools.database.DecodeError:
@@ -178,4 +193,4 @@ def decode(dbc, width, frames, values):
 
 if __name__ == "__main__":
     command, dbc, width, *rest = sys.argv[1:]
-    {"c": generate_c, "python": decode}[command](dbc, int(width), *rest)
+    {"c": generate_c, "python": serve}[command](dbc, int(width), *rest)

@@ -12,6 +12,8 @@ pub struct Python(PathBuf);
 pub type Members = HashMap<u32, Vec<String>>;
 
 impl Python {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/decode/peer.py");
+
     /// From CANVOY_PYTHON, else what tests/setup makes, else the system's.
     pub fn find() -> Result<Python, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -30,14 +32,14 @@ impl Python {
         })
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<String, String> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/decode/peer.py");
-        let output = Command::new(&self.0).arg(script).args(arguments).output().map_err(|error| error.to_string())?;
+    fn run(&self, arguments: &[&str]) -> Result<(), String> {
+        let output =
+            Command::new(&self.0).arg(Self::SCRIPT).args(arguments).output().map_err(|error| error.to_string())?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(text.trim().lines().last().unwrap_or("no reason given").to_string());
         }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok(())
     }
 
     /// Writes the C source into the folder; the order of the signals.
@@ -51,51 +53,50 @@ impl Python {
         Ok(text.lines().filter_map(line).collect())
     }
 
-    /// Frames per second, and the values of all frames.
-    pub fn decode(&self, dbc: &str, width: usize, frames: &str, folder: &str) -> Result<(f64, Vec<u8>), String> {
-        let values = format!("{folder}/python.values");
-        let speed = self.run(&["python", dbc, &width.to_string(), frames, &values])?;
-        let speed = speed.trim().parse().map_err(|_| format!("{speed:?} is no number"))?;
-        Ok((speed, std::fs::read(values).map_err(|error| error.to_string())?))
+    /// cantools with its frames, waiting for orders.
+    pub fn start(&self, dbc: &str, width: usize, frames: &str, folder: &str) -> Result<Peer, String> {
+        let mut command = Command::new(&self.0);
+        Peer::start(
+            command.args([Self::SCRIPT, "python", dbc, &width.to_string(), frames]),
+            format!("{folder}/python.values"),
+        )
     }
 }
 
-/// The generated C with its frames, waiting for orders.
-pub struct GeneratedC {
+/// A peer with its frames, waiting for orders.
+pub struct Peer {
     child: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
-    folder: String,
+    /// Where it writes values.
+    values: String,
 }
 
-impl GeneratedC {
-    /// Compiles what [`Python::generate_c`] wrote, as one unit, and starts it.
-    pub fn start(folder: &str, frames: &str) -> Result<GeneratedC, String> {
-        let binary = format!("{folder}/decode");
-        let changed = |path: &str| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-        let sources = ["dbc.h", "dbc.c", "decode.c"].map(|name| changed(&format!("{folder}/{name}")));
-        if sources.iter().any(|source| *source >= changed(&binary)) {
-            let gcc = Command::new("gcc")
-                .args(["-O3", "-march=native", "-w", "-o", &binary, &format!("{folder}/decode.c")])
-                .output()
-                .map_err(|error| format!("gcc: {error}"))?;
-            if !gcc.status.success() {
-                return Err(format!(
-                    "gcc: {}",
-                    String::from_utf8_lossy(&gcc.stderr).lines().next().unwrap_or_default()
-                ));
-            }
+/// Compiles what [`Python::generate_c`] wrote, as one unit, and starts it.
+pub fn start_c(folder: &str, frames: &str) -> Result<Peer, String> {
+    let binary = format!("{folder}/decode");
+    let changed = |path: &str| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let sources = ["dbc.h", "dbc.c", "decode.c"].map(|name| changed(&format!("{folder}/{name}")));
+    if sources.iter().any(|source| *source >= changed(&binary)) {
+        let gcc = Command::new("gcc")
+            .args(["-O3", "-march=native", "-w", "-o", &binary, &format!("{folder}/decode.c")])
+            .output()
+            .map_err(|error| format!("gcc: {error}"))?;
+        if !gcc.status.success() {
+            return Err(format!("gcc: {}", String::from_utf8_lossy(&gcc.stderr).lines().next().unwrap_or_default()));
         }
-        let mut child = Command::new(&binary)
-            .arg(frames)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| error.to_string())?;
+    }
+    Peer::start(Command::new(&binary).arg(frames), format!("{folder}/c.values"))
+}
+
+impl Peer {
+    fn start(command: &mut Command, values: String) -> Result<Peer, String> {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| format!("{command:?}: {error}"))?;
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("no pipe to the generated C".into());
+            return Err(format!("{command:?}: no pipe"));
         };
-        Ok(GeneratedC { child, orders, answers: BufReader::new(answers), folder: folder.into() })
+        Ok(Peer { child, orders, answers: BufReader::new(answers), values })
     }
 
     fn order(&mut self, order: &str) -> String {
@@ -107,21 +108,20 @@ impl GeneratedC {
         answer
     }
 
-    /// CPU seconds of that many passes over the frames; `what` is `all` members or those of the selected `branch`.
-    pub fn seconds(&mut self, what: &str, passes: usize) -> f64 {
-        let answer = self.order(&format!("{what} {passes}"));
-        answer.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(f64::NAN)
+    /// The CPU seconds that it answers.
+    pub fn seconds(&mut self, order: &str) -> f64 {
+        let answer = self.order(order);
+        answer.split_whitespace().next().and_then(|seconds| seconds.parse().ok()).unwrap_or(f64::NAN)
     }
 
     /// The values of all frames.
-    pub fn values(&mut self) -> Result<Vec<u8>, String> {
-        let path = format!("{}/c.values", self.folder);
-        self.order(&format!("values {path}"));
-        std::fs::read(path).map_err(|error| error.to_string())
+    pub fn values(&mut self) -> Option<Vec<u8>> {
+        self.order(&format!("values {}", self.values));
+        std::fs::read(&self.values).ok()
     }
 }
 
-impl Drop for GeneratedC {
+impl Drop for Peer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
