@@ -11,7 +11,7 @@ use super::bus::Section;
 use super::condition::conditions;
 use super::report::Report;
 use super::suggest::{did_you_mean, list};
-use super::tag::Tags;
+use super::tag::{self, Tags};
 use super::written::{File, Names, OneOrMore, Override};
 use crate::can::MAX_LEN;
 use crate::command::{self, Value};
@@ -254,7 +254,7 @@ fn message(
     for (place, name) in over.vital.0.iter().enumerate() {
         match vital(tags, name, report) {
             Ok(vital) => {
-                if let Some(text) = never_late(tags.plan, vital.tag) {
+                if let Some(text) = tag::never_late(tags.plan, vital.tag) {
                     report.element(Severity::Warning, &path("vital"), Some(place), text);
                 }
                 decided.vital.push(vital);
@@ -356,21 +356,6 @@ fn vital(tags: &Tags<'_>, name: &str, report: &Report<'_>) -> Result<Vital, Opti
     }
     let message = name.split('.').count() == 2;
     Ok(Vital { tag: named.tag, source_address: named.source_address, message })
-}
-
-/// What to say about a tag that stays good for ever once its device is silent; nothing where it has a deadline.
-fn never_late(plan: &Plan, tag: TagIndex) -> Option<String> {
-    let message = &plan.messages[plan.tags[tag].message];
-    let Direction::Input(reception) = &message.direction else { return None };
-    // where the whole message is late, all its branches are
-    let watched = |group: usize| reception.deadlines.get(group).copied().flatten().is_some();
-    if watched(0) || watched(plan.signal(tag).group) {
-        return None;
-    }
-    let (bus, name) = (&plan.buses[message.bus].name, &message.message.name);
-    Some(format!(
-        "nobody notices when {name} stays away: it has no deadline; add [bus.{bus}.message.{name}] with timeout_ms"
-    ))
 }
 
 /// Signals that share bits with one that a link owns, or whose write would choose another branch than the link does. The

@@ -8,7 +8,7 @@ use super::arming::{Scalar, raw_value};
 use super::bus::Section;
 use super::condition::conditions;
 use super::report::Report;
-use super::tag::Tags;
+use super::tag::{self, Tags};
 use super::written::{File, OneOrMore};
 use crate::plan::{Bits, Direction, Interlock, Plan, TagIndex};
 
@@ -38,6 +38,9 @@ pub fn interlocks(file: &File, plan: &Plan, sections: &[Section<'_>], report: &m
             report.error(&path("set"), format!("interlock \"{name}\" holds nothing; {remedy}"));
         }
         let when = conditions(&written.when, &path("when"), &tags, report);
+        for text in when.iter().filter_map(|condition| tag::never_late(plan, condition.tag)) {
+            report.warning(&path("when"), text);
+        }
         let mut holds: Vec<(TagIndex, Bits)> = Vec::new();
         for (held, value) in &written.set {
             match hold(&tags, held, value, report) {

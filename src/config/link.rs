@@ -6,7 +6,7 @@ use super::bus::Section;
 use super::report::Report;
 use super::route::check_name;
 use super::suggest::{did_you_mean, list};
-use super::tag::{Named, Tags};
+use super::tag::{self, Named, Tags};
 use super::unit::conversion;
 use super::written::{self, NumberOrLabel};
 use crate::dbc::{self, Raw};
@@ -50,6 +50,9 @@ impl Check<'_> {
         let from = from.filter(|from| self.is_received(from.tag, report));
         let to = to.filter(|to| self.is_sent(to.tag, report));
         let (from, to) = (from?, to?.tag);
+        if let Some(text) = tag::never_late(self.tags.plan, from.tag) {
+            report.warning(&["link", self.name, "from"], text);
+        }
         let mapping = self.mapping(from.tag, to, report);
         let when_bad = self.when_bad(to, report);
         let with = self.selectors(to, report);

@@ -84,3 +84,18 @@ fn source_address(name: &str, message: &Message, written: Option<&str>) -> Resul
         (false, Some(_)) => Err(format!("\"{name}\": only received J1939 messages have a source address behind @")),
     }
 }
+
+/// What to say about a tag that stays good for ever once its device is silent; nothing where it has a deadline.
+pub fn never_late(plan: &Plan, tag: TagIndex) -> Option<String> {
+    let message = &plan.messages[plan.tags[tag].message];
+    let Direction::Input(reception) = &message.direction else { return None };
+    // where the whole message is late, all its branches are
+    let watched = |group: usize| reception.deadlines.get(group).copied().flatten().is_some();
+    if watched(0) || watched(plan.signal(tag).group) {
+        return None;
+    }
+    let (bus, name) = (&plan.buses[message.bus].name, &message.message.name);
+    Some(format!(
+        "nobody notices when {name} stays away: it has no deadline; add [bus.{bus}.message.{name}] with timeout_ms"
+    ))
+}

@@ -272,8 +272,7 @@ impl Control {
                     if let Key::Message(message) = outgoing.key {
                         let composed = self.authority.compose(message);
                         if !composed.send {
-                            // latched, or stopped, while it waited
-                            transmit.remove_first(bus);
+                            transmit.withdraw_first(bus, store);
                             continue;
                         }
                         self.outputs.fill(message, &composed, &mut outgoing.frame);

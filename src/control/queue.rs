@@ -6,7 +6,8 @@
 //!                    too old, full, no bus └── full ──┘   tried again by timer
 //! ```
 //!
-//! Every frame that is pushed is sent, replaced by a newer one of its message, or dropped and counted by reason. A kernel
+//! Every frame that is pushed is sent, replaced by a newer one of its message, withdrawn because its message stopped, or
+//! dropped and counted by reason. A kernel
 //! queue that stays full (ENOBUFS: nobody acknowledges, or the bus is overloaded) costs one call per [`LONGEST_PAUSE`].
 
 use std::collections::VecDeque;
@@ -179,7 +180,15 @@ impl Transmit {
         None
     }
 
-    /// The first frame has left, or is not wanted any more.
+    /// The first frame is not wanted any more: its message has stopped while it waited.
+    pub(super) fn withdraw_first(&mut self, bus: BusIndex, store: &mut Writer) {
+        if let Some(at) = self.queues[bus].order.len().checked_sub(1) {
+            self.take(bus, at);
+            store.add_bus(bus, BusWord::TransmitWithdrawn, 1);
+        }
+    }
+
+    /// The first frame has left.
     pub(super) fn remove_first(&mut self, bus: BusIndex) {
         self.queues[bus].pause = 0;
         if let Some(at) = self.queues[bus].order.len().checked_sub(1) {

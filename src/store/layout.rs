@@ -129,6 +129,8 @@ pub enum BusWord {
     TransmitNoBus,
     /// Frames of ours that a newer one of the same message replaced while it waited. Not a loss.
     TransmitReplaced,
+    /// Frames of ours whose message was stopped, or went silent, while they waited. Not a loss.
+    TransmitWithdrawn,
     /// Frames that the kernel refused for another reason than a full queue.
     TransmitRefused,
     /// Times that the kernel's queue was full (ENOBUFS).

@@ -151,6 +151,7 @@ fn client_finds_its_way(start: fn() -> Peer) {
     check_writes(&mut peer);
     check_subscription(&mut peer);
     check_quality(&mut peer);
+    check_arming(&mut peer);
     check_reconnection(&mut peer, &demo);
     check_controller_gone(&mut peer, &demo);
     peer.ask(json!({"do": "disconnect"}));
@@ -308,6 +309,35 @@ fn check_quality(peer: &mut Peer) {
         value["status"] == json!(0x00DC_0000)
     });
     assert_eq!(peer.write("line.DemoControl.FaultSelect", 0), "Good");
+}
+
+/// The machine's own variables: disarmed and armed by writing, subscribed to, and what is refused meanwhile.
+fn check_arming(peer: &mut Peer) {
+    const ARMED: &str = "Canvoy.Machine.Armed";
+    peer.ask(json!({"do": "subscribe", "nodes": [ARMED, "Canvoy.Machine.Alarms"], "interval": 50}));
+    assert_eq!(peer.read(ARMED)["value"], json!(true));
+    assert_eq!(peer.write(ARMED, false), "Good");
+    peer.read_until(ARMED, "false", |value| value["value"] == json!(false));
+    let substitute = peer.read_until(SETPOINT, "its fallback value", |value| value["status"] == json!(0x4091_0000_u32));
+    assert_eq!(substitute["value"], json!(0.0));
+    assert_eq!(peer.write(SETPOINT, 900.0), "BadInvalidState");
+    let alarms = peer.read("Canvoy.Machine.Alarms")["value"].to_string();
+    assert!(alarms.contains("machine: the outputs have their fallback values until they are armed"), "{alarms}");
+    poll("the subscription to tell", LIMIT, || {
+        let seen = peer.ask(json!({"do": "changes"}));
+        let told = |node: &str, value: &str| {
+            let changes = seen["changes"].as_array().into_iter().flatten();
+            changes.into_iter().any(|c| c["node"] == node && c["value"].to_string().contains(value))
+        };
+        (told(ARMED, "false") && told("Canvoy.Machine.Alarms", "fallback values")).then_some(())
+    });
+    assert_ne!(peer.write("Canvoy.Machine.Remote", false), "Good", "switched at the machine only");
+    let wrong = peer.ask(json!({"do": "write", "node": ARMED, "value": 1, "type": "Int32"}));
+    assert_eq!(wrong, json!("BadTypeMismatch"));
+    assert_eq!(peer.write(ARMED, true), "Good");
+    peer.read_until(ARMED, "true", |value| value["value"] == json!(true));
+    assert_eq!(peer.read(SETPOINT)["value"], json!(0.0), "what was written before is forgotten");
+    assert_eq!(peer.write(SETPOINT, 1500.0), "Good");
 }
 
 /// The plant process is killed: the client comes back by itself, and its subscription goes on.

@@ -566,6 +566,31 @@ protection.M = { scheme = "plain", counter = "Counter", checksum = "Sum", algori
 }
 
 #[test]
+fn what_waits_for_a_message_that_falls_silent_is_withdrawn() {
+    use BusWord::{TransmitDropped, TransmitWaiting, TransmitWithdrawn, TransmittedFrames};
+    let dbc = "VERSION \"\"\nBU_: Us Other\nBO_ 256 M: 1 Us\n SG_ A : 0|8@1+ (1,0) [0|0] \"\" Other\n";
+    let toml = r#"
+[bus.b]
+interface = "can0"
+dbc = ["b.dbc"]
+node = "Us"
+transmit = "all"
+writable = ["M.A"]
+message.M = { send = "on-write", when_disarmed = "silent" }
+"#;
+    let mut b = Bench::new(toml, &[("b.dbc", dbc)]);
+    b.room[0] = Some(0);
+    assert_eq!(b.write(&[("b.M.A", Value::Engineering(1.0))]), Ok(vec![]));
+    assert_eq!(b.bus_word("b", TransmitWaiting), 1);
+    assert_eq!(b.command(Change::Disarm), Ok(vec![]));
+    b.room[0] = None;
+    assert_eq!(b.pass(50), []);
+    let counts =
+        [TransmitWithdrawn, TransmitWaiting, TransmitDropped, TransmittedFrames].map(|word| b.bus_word("b", word));
+    assert_eq!(counts, [1, 0, 0, 0]);
+}
+
+#[test]
 fn no_event_allocates() {
     let dbc = r#"VERSION ""
 BU_: Us Other

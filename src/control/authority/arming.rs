@@ -73,6 +73,7 @@ impl Authority {
         match state {
             BusState::BusOff => watch.was_off = true,
             BusState::Gone | BusState::Down => watch.was_off = false,
+            BusState::Active | BusState::Warning | BusState::Passive if silent_until == 0 => watch.was_off = false,
             BusState::Active | BusState::Warning | BusState::Passive => {}
         }
         if on_bus(before) && !on_bus(state) {

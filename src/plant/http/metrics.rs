@@ -226,6 +226,12 @@ const BUS_FAMILIES: &[(&str, &str, BusWord, &str)] = &[
         BusWord::TransmitReplaced,
         "Waiting frames that a newer one of the same message replaced; not a loss.",
     ),
+    (
+        "can_bus_transmit_withdrawn_total",
+        "counter",
+        BusWord::TransmitWithdrawn,
+        "Waiting frames whose message was stopped or went silent; not a loss.",
+    ),
     ("can_bus_transmit_waiting", "gauge", BusWord::TransmitWaiting, "Frames that wait to be sent."),
     ("can_bus_restarts_total", "counter", BusWord::Restarts, "Restarts after bus-off."),
     (
