@@ -14,7 +14,7 @@ use crate::dbc::{EncodeError, Raw};
 use crate::plan::{Bits, BusIndex, Direction, Immediate, MessageIndex, Plan, RouteIndex, TagIndex};
 
 /// Version of the door; both sides must agree.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Largest datagram either way, in bytes.
 pub const MAX_DATAGRAM: usize = 64 * 1024;
 /// Most signals in one command.
@@ -32,6 +32,8 @@ pub struct Generation {
     pub pid: u32,
     /// [`Plan::hash`], hexadecimal.
     pub hash: String,
+    /// CLOCK_REALTIME, nanoseconds since 1970: in force since.
+    pub since: u64,
 }
 
 /// Plant, or a person at the machine, to controller.
@@ -40,6 +42,8 @@ pub struct Generation {
 pub struct Command {
     /// Comes back in the [`Reply`].
     pub id: u64,
+    /// [`Generation::number`] of the plan that the indices in the action are of.
+    pub generation: u64,
     pub origin: Origin,
     pub action: Action,
 }
@@ -66,6 +70,10 @@ pub enum Action {
     Restart(BusIndex),
     /// Switches a route on or off.
     Route { route: RouteIndex, on: bool },
+    /// Reads the configuration again and puts it in force: only if its [`Plan::hash`] is this one (hexadecimal), where given.
+    Reload(Option<String>),
+    /// Forgets a configuration that waits for `reload_when`.
+    CancelReload,
 }
 
 /// Who wrote, for the audit record.

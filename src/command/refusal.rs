@@ -67,6 +67,16 @@ pub enum Refusal {
     NotManaged { bus: String },
     #[error("only at the machine: this can't be done from {protocol}")]
     OnlyAtTheMachine { protocol: String },
+    #[error("the configuration has just been changed; try again")]
+    Reloaded,
+    /// What is wrong, a line or more each, with file, line and column.
+    #[error("the new configuration can't be used, nothing was changed:\n{mistakes}")]
+    Configuration { mistakes: String },
+    #[error("{reason}")]
+    NotReloaded { reason: String },
+    /// No mistake: it takes effect later, by itself.
+    #[error("the new configuration waits until {condition}")]
+    ReloadWaits { condition: String },
 }
 
 /// The reasons in a word of [`Latch`] bits, for people.

@@ -55,6 +55,8 @@ impl Entry {
             Action::Disarm => one("disarm", "outputs".into(), "disarmed"),
             Action::Remote(remote) => one("mode", "machine".into(), if *remote { "Remote" } else { "Local" }),
             Action::Restart(at) => one("restart", bus(*at), ""),
+            Action::Reload(_) => one("reload", "configuration".into(), ""),
+            Action::CancelReload => one("cancel reload", "configuration".into(), ""),
             Action::Route { route: at, on } => one("route", route(*at), if *on { "on" } else { "off" }),
         };
         Entry { lines, origin, peer }

@@ -62,6 +62,8 @@ pub struct Options {
     pub link: PathBuf,
 }
 
+/// The number of the only generation.
+const GENERATION: u64 = 1;
 /// The socket is taken or can't be made (EX_UNAVAILABLE).
 const EXIT_UNAVAILABLE: u8 = 69;
 /// The real-time thread has ended by itself (EX_SOFTWARE).
@@ -149,9 +151,10 @@ impl Controller {
         let handout = Handout {
             generation: Generation {
                 version: command::VERSION,
-                number: 1,
+                number: GENERATION,
                 pid: std::process::id(),
                 hash: plan.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+                since: clock::realtime(),
             },
             bundle: memory::sealed(c"canvoy-bundle", &bundle).context("can't seal the configuration")?,
             store,
@@ -279,7 +282,7 @@ impl Controller {
     /// Checks a command and hands it to the real-time thread.
     fn take(&mut self, request: Request) {
         let Request { client, peer, command } = request;
-        let Command { id, origin, action } = match command {
+        let Command { id, generation, origin, action } = match command {
             Ok(command) => command,
             Err(id) => {
                 if let Some(left_out) = self.malformed.pass() {
@@ -288,6 +291,9 @@ impl Controller {
                 return self.door.answer(client, id, Some(Refusal::Malformed));
             }
         };
+        if generation != GENERATION {
+            return self.door.answer(client, id, Some(Refusal::Reloaded));
+        }
         let entry = Entry::new(&self.plan, &self.reader, peer, origin.clone(), &action);
         let ticket = self.tickets;
         let result = self.check(&action, &origin).and_then(|change| {
@@ -347,6 +353,9 @@ impl Controller {
             Action::Restart(bus) => Change::Restart(*bus),
             Action::Route { route, .. } if *route >= plan.routes.len() => return Err(Refusal::Unknown),
             Action::Route { route, on } => Change::Route { route: *route, on: *on },
+            Action::Reload(_) | Action::CancelReload => {
+                return Err(Refusal::NotReloaded { reason: "this version can't reload".into() });
+            }
         })
     }
 

@@ -130,14 +130,14 @@ impl Link {
     }
 
     fn command(&mut self, request: Request) -> Result<(), LinkError> {
-        let Request { origin, action, answer } = request;
+        let Request { generation, origin, action, answer } = request;
         // who waits may be gone; either way there is nothing more to do
         if self.pending.len() >= MAX_PENDING {
             let _ = answer.send(Err(Refusal::Busy));
             return Ok(());
         }
         self.next_id += 1;
-        let command = Command { id: self.next_id, origin, action };
+        let command = Command { id: self.next_id, generation, origin, action };
         let bytes = serde_json::to_vec(&command).map_err(|error| LinkError::Malformed(error.to_string()))?;
         if bytes.len() > MAX_DATAGRAM {
             let _ = answer.send(Err(Refusal::TooMany));
@@ -203,7 +203,7 @@ mod tests {
     use crate::store::memory::sealed;
 
     fn generation(version: u32) -> Generation {
-        Generation { version, number: 1, pid: 1, hash: "ab".into() }
+        Generation { version, number: 1, pid: 1, hash: "ab".into(), since: 0 }
     }
 
     fn hand_over(controller: &Connection, generation: &Generation) {
@@ -215,7 +215,7 @@ mod tests {
 
     fn request(answer: Answer) -> Request {
         let writes = vec![Write { tag: 3, value: Value::Engineering(1.5) }];
-        Request { origin: Origin::default(), action: Action::Set(writes), answer }
+        Request { generation: 1, origin: Origin::default(), action: Action::Set(writes), answer }
     }
 
     fn next_command(controller: &Connection) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! What the protocols see of the machine: the plan, samples, and the way to write.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +13,8 @@ use crate::store::{Reader, Record};
 
 /// A write on its way to the controller.
 pub struct Request {
+    /// Number of the generation whose indices the action has.
+    pub generation: u64,
     pub origin: Origin,
     pub action: Action,
     /// Answered by the controller, or dropped when it goes away.
@@ -36,19 +38,28 @@ pub struct Plant {
     pub plan: Arc<Plan>,
     reader: RwLock<Reader>,
     connected: AtomicBool,
+    /// Number of the controller's generation.
+    generation: AtomicU64,
     requests: mpsc::Sender<Request>,
     /// Sessions of OPC UA clients, kept by that server: for people to see.
     pub opcua_sessions: AtomicUsize,
 }
 
 impl Plant {
-    pub fn new(plan: Arc<Plan>, reader: Reader, requests: mpsc::Sender<Request>) -> Plant {
-        let connected = AtomicBool::new(true);
-        Plant { plan, reader: RwLock::new(reader), connected, requests, opcua_sessions: AtomicUsize::new(0) }
+    pub fn new(plan: Arc<Plan>, reader: Reader, generation: u64, requests: mpsc::Sender<Request>) -> Plant {
+        Plant {
+            plan,
+            reader: RwLock::new(reader),
+            connected: AtomicBool::new(true),
+            generation: generation.into(),
+            requests,
+            opcua_sessions: AtomicUsize::new(0),
+        }
     }
 
     /// A controller (again) hands over its store.
-    pub fn connect(&self, reader: Reader) {
+    pub fn connect(&self, reader: Reader, generation: u64) {
+        self.generation.store(generation, Ordering::Release);
         *self.reader.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = reader;
         self.connected.store(true, Ordering::Release);
     }
@@ -120,7 +131,8 @@ impl Plant {
             return Err(WriteError::ControllerGone);
         }
         let (answer, done) = oneshot::channel();
-        self.requests.try_send(Request { origin, action, answer }).map_err(|error| match error {
+        let generation = self.generation.load(Ordering::Acquire);
+        self.requests.try_send(Request { generation, origin, action, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Refused(Refusal::Busy),
             mpsc::error::TrySendError::Closed(_) => WriteError::ControllerGone,
         })?;

@@ -23,6 +23,8 @@ pub struct Client {
     pub reader: Reader,
     /// Process id of the controller.
     pub pid: u32,
+    /// Number of the generation that `plan` is of.
+    pub generation: u64,
     pub socket: PathBuf,
     link: Link,
     runtime: tokio::runtime::Runtime,
@@ -40,9 +42,9 @@ impl Client {
             let remedy = "is the controller running, and may you write to its socket?";
             Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
         })?;
-        let pid = handover.generation.pid;
+        let (pid, generation) = (handover.generation.pid, handover.generation.number);
         let (plan, _, reader) = plan_of(handover)?;
-        Ok(Client { plan, reader, pid, socket, link, runtime })
+        Ok(Client { plan, reader, pid, generation, socket, link, runtime })
     }
 
     /// One command; the controller's answer.
@@ -53,7 +55,7 @@ impl Client {
         let unanswered =
             || Failure::new(UNAVAILABLE, "the controller did not answer; whether it was done is not known");
         self.runtime.block_on(async {
-            sender.send(Request { origin, action, answer }).await.map_err(|_| unanswered())?;
+            sender.send(Request { generation: self.generation, origin, action, answer }).await.map_err(|_| unanswered())?;
             tokio::select! {
                 answered = done => Ok(answered.map_err(|_| unanswered())?),
                 _ = self.link.serve(&mut requests) => Err(unanswered().into()),

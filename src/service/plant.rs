@@ -118,10 +118,11 @@ async fn work(options: &Options, notifier: &Notifier) -> anyhow::Error {
 
 async fn try_work(options: &Options, notifier: &Notifier) -> anyhow::Result<std::convert::Infallible> {
     let (link, handover) = first_controller(&options.socket, notifier).await;
+    let generation = handover.generation.number;
     let (plan, mut settings, reader) = plan_of(handover)?;
     options.overrides.apply(&mut settings);
     let (requests, incoming) = mpsc::channel(REQUESTS);
-    let plant = Arc::new(Plant::new(Arc::new(plan), reader, requests));
+    let plant = Arc::new(Plant::new(Arc::new(plan), reader, generation, requests));
     let status = Status::new(&plant, &options.watch).map_err(|missing| {
         let message = format!("no such signal to watch: {}. `canvoy tags FILE` lists them", missing.join(", "));
         Failure::new(CONFIG, message)
@@ -281,9 +282,9 @@ async fn follow(mut link: Link, mut requests: mpsc::Receiver<Request>, plant: &P
             let message = "the controller has another configuration; starting again with that";
             return Failure::new(UNAVAILABLE, message).into();
         }
-        let layout = Layout::of(&plant.plan);
+        let (layout, generation) = (Layout::of(&plant.plan), handover.generation.number);
         match Reader::open(Arc::new(handover.memory), layout, plant.plan.hash_word()) {
-            Ok(reader) => plant.connect(reader),
+            Ok(reader) => plant.connect(reader, generation),
             Err(error) => return Failure::new(UNAVAILABLE, error.to_string()).into(),
         }
         info!("the controller is back");

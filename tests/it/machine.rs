@@ -162,7 +162,7 @@ impl Client {
 fn set(id: u64, writes: &[(usize, Value)]) -> Vec<u8> {
     let origin = Origin { protocol: "test".into(), user: "me\nyou".into(), address: "127.0.0.1".into() };
     let writes = writes.iter().map(|(tag, value)| Write { tag: *tag, value: *value }).collect();
-    serde_json::to_vec(&Command { id, origin, action: Action::Set(writes) }).unwrap()
+    serde_json::to_vec(&Command { id, generation: 1, origin, action: Action::Set(writes) }).unwrap()
 }
 
 /// Tries until something is there.

@@ -66,7 +66,7 @@ impl Example {
         }
         let plan = Arc::new(plan);
         let (sender, _) = mpsc::channel(4);
-        let plant = Plant::new(plan.clone(), Reader::open(memory, layout, 7).unwrap(), sender);
+        let plant = Plant::new(plan.clone(), Reader::open(memory, layout, 7).unwrap(), 1, sender);
         Example { plan, plant: Arc::new(plant), writer }
     }
 

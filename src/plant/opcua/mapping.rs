@@ -320,7 +320,7 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             Refusal::Empty => StatusCode::BadNothingToDo,
             Refusal::TooMany => StatusCode::BadTooManyOperations,
             Refusal::Malformed => StatusCode::BadInternalError,
-            Refusal::Busy => StatusCode::BadServerTooBusy,
+            Refusal::Busy | Refusal::Reloaded => StatusCode::BadServerTooBusy,
             Refusal::BusDown => StatusCode::BadNoCommunication,
             Refusal::OwnedByLink { .. } => StatusCode::BadNotWritable,
             Refusal::OnlyAtTheMachine { .. } => StatusCode::BadUserAccessDenied,
@@ -331,7 +331,10 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             | Refusal::HeldLocal
             | Refusal::Interlocked { .. }
             | Refusal::NotForced { .. }
-            | Refusal::NotBusOff { .. } => StatusCode::BadInvalidState,
+            | Refusal::NotBusOff { .. }
+            | Refusal::Configuration { .. }
+            | Refusal::NotReloaded { .. }
+            | Refusal::ReloadWaits { .. } => StatusCode::BadInvalidState,
             Refusal::NotForcible { .. } | Refusal::NotManaged { .. } => StatusCode::BadNotSupported,
             Refusal::ForceTime => StatusCode::BadOutOfRange,
             Refusal::TooManyForces => StatusCode::BadResourceUnavailable,

@@ -101,7 +101,7 @@ impl Example {
         // no heartbeat is older than this one
         writer.set(Word::Heartbeat, u64::MAX);
         let (sender, receiver) = mpsc::channel(16);
-        let plant = Arc::new(Plant::new(plan, Reader::open(memory, layout, 7).unwrap(), sender));
+        let plant = Arc::new(Plant::new(plan, Reader::open(memory, layout, 7).unwrap(), 1, sender));
         (Example { plant, writer }, receiver)
     }
 
