@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use crate::store::clock;
+
 /// The way to the service manager, taken from the environment once at the start.
 #[derive(Debug, Default)]
 pub struct Notifier {
@@ -47,6 +49,12 @@ impl Notifier {
     /// Still alive. Call it only on proof: an idle timer that feeds the watchdog proves nothing.
     pub fn watchdog(&self) {
         self.send("WATCHDOG=1");
+    }
+
+    /// The configuration is being read again; [`Notifier::ready`] says that this is over, whatever came of it.
+    pub fn reloading(&self) {
+        let now = clock::monotonic() / 1000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 
     /// A clean stop has begun.

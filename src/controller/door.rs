@@ -45,6 +45,13 @@ pub struct Handout {
     pub store: OwnedFd,
 }
 
+impl Handout {
+    fn send(&self, connection: &Connection) -> io::Result<()> {
+        let text = serde_json::to_vec(&self.generation).map_err(io::Error::other)?;
+        connection.send(&text, &[self.bundle.as_fd(), self.store.as_fd()])
+    }
+}
+
 /// The listening socket and its clients.
 pub struct Door {
     clients: Vec<Client>,
@@ -157,10 +164,7 @@ impl Door {
         if self.clients.len() == CLIENTS {
             return refused(&mut self.refusals, peer, "there are as many plant processes as there may be");
         }
-        let sent = serde_json::to_vec(&self.handout.generation)
-            .map_err(io::Error::other)
-            .and_then(|text| connection.send(&text, &[self.handout.bundle.as_fd(), self.handout.store.as_fd()]));
-        if sent.is_err() {
+        if self.handout.send(&connection).is_err() {
             return refused(&mut self.refusals, peer, "it went away before it was connected");
         }
         info!(uid = peer.uid, pid = peer.pid, "client connected");
@@ -191,6 +195,30 @@ impl Door {
         let mut ready = ready.iter();
         let buffer = &mut self.buffer;
         self.clients.retain(|client| !ready.next().is_some_and(|ready| *ready) || client.receive(buffer, requests));
+    }
+
+    /// What clients are handed now.
+    pub fn generation(&self) -> &Generation {
+        &self.handout.generation
+    }
+
+    /// Hands another generation to every client, and to those that come; the bundle of the one before. `store`: where it is
+    /// another one.
+    pub fn renew(&mut self, generation: Generation, bundle: OwnedFd, store: Option<OwnedFd>) -> OwnedFd {
+        self.handout.generation = generation;
+        let before = std::mem::replace(&mut self.handout.bundle, bundle);
+        if let Some(store) = store {
+            self.handout.store = store;
+        }
+        let handout = &self.handout;
+        self.clients.retain(|client| match handout.send(&client.connection) {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(pid = client.peer.pid, %error, "client disconnected: it does not take the new configuration");
+                false
+            }
+        });
+        before
     }
 
     /// Answers a client. One that is gone, or does not read, is forgotten.
@@ -256,8 +284,14 @@ mod tests {
         check(br#"{"id":7}"#, 7);
         check(br#"{"id":8,"action":"Reboot"}"#, 8);
         check(br#"{"id":-1,"generation":1,"origin":{},"action":{"Set":[]}}"#, 0);
-        check(br#"{"id":9,"generation":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]},"x":1}"#, 9);
+        check(
+            br#"{"id":9,"generation":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]},"x":1}"#,
+            9,
+        );
         check("[".repeat(60_000).as_bytes(), 0);
-        assert!(parse(br#"{"id":1,"generation":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]}}"#).is_ok());
+        assert!(
+            parse(br#"{"id":1,"generation":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]}}"#)
+                .is_ok()
+        );
     }
 }

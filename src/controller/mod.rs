@@ -8,6 +8,7 @@ mod door;
 mod limiter;
 mod managed;
 mod marker;
+mod reload;
 mod supervision;
 mod watchdog;
 
@@ -44,6 +45,8 @@ use door::{Door, Handout, Request};
 use limiter::Limiter;
 use managed::Managed;
 use marker::Marker;
+use reload::{Asked, Reload};
+pub use reload::{Candidate, Load};
 use supervision::Supervision;
 use watchdog::Watchdog;
 
@@ -60,10 +63,10 @@ pub struct Options {
     pub group: Option<Gid>,
     /// Path of the socket of `canvoy-link`.
     pub link: PathBuf,
+    /// How the configuration is read again; `None`: it can't be.
+    pub load: Option<Arc<Load>>,
 }
 
-/// The number of the only generation.
-const GENERATION: u64 = 1;
 /// The socket is taken or can't be made (EX_UNAVAILABLE).
 const EXIT_UNAVAILABLE: u8 = 69;
 /// The real-time thread has ended by itself (EX_SOFTWARE).
@@ -97,6 +100,10 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     stop.thread_block().context("can't block signals")?;
     let stop = SignalFd::with_flags(&stop, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .context("can't wait for signals")?;
+    let hang_up = SigSet::from_iter([Signal::SIGHUP]);
+    hang_up.thread_block().context("can't block signals")?;
+    let hang_up = SignalFd::with_flags(&hang_up, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .context("can't wait for signals")?;
     let mut controller = match Controller::open(options, Notifier::from_environment()) {
         Ok(controller) => controller,
         Err(error) => {
@@ -107,7 +114,14 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             };
         }
     };
+    controller.hang_up = Some(hang_up);
     Ok(if controller.serve(stop.as_fd())? { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INTERNAL) })
+}
+
+/// What is handed over with a plan that comes into force now.
+fn generation(plan: &Plan, number: u64) -> Generation {
+    let hash = plan.hash_text();
+    Generation { version: command::VERSION, number, pid: std::process::id(), hash, since: clock::realtime() }
 }
 
 /// A running controller.
@@ -129,6 +143,9 @@ pub struct Controller {
     look_wanted: bool,
     status_told: u64,
     watchdog: Watchdog,
+    reload: Reload,
+    /// Readable when the configuration is to be read again.
+    hang_up: Option<SignalFd>,
 }
 
 /// A write that the real-time thread has not confirmed yet.
@@ -142,20 +159,14 @@ struct Pending {
 impl Controller {
     /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
     pub fn open(options: Options, notifier: Notifier) -> anyhow::Result<Controller> {
-        let Options { plan, bundle, simulator, socket, group, link } = options;
+        let Options { plan, bundle, simulator, socket, group, link, load } = options;
         let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
         let writer = Writer::new(memory.clone(), layout, plan.hash_word());
         let reader = Reader::open(memory, layout, plan.hash_word())?;
         let handout = Handout {
-            generation: Generation {
-                version: command::VERSION,
-                number: GENERATION,
-                pid: std::process::id(),
-                hash: plan.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
-                since: clock::realtime(),
-            },
+            generation: generation(&plan, 1),
             bundle: memory::sealed(c"canvoy-bundle", &bundle).context("can't seal the configuration")?,
             store,
         };
@@ -190,6 +201,8 @@ impl Controller {
             look_wanted: false,
             status_told: 0,
             watchdog: Watchdog::default(),
+            reload: Reload::new(load),
+            hang_up: None,
         };
         controller.report_start();
         controller.look(clock::monotonic());
@@ -219,8 +232,10 @@ impl Controller {
                 return Ok(clean);
             }
             let now = clock::monotonic();
-            self.notices();
-            self.managed.answers(&self.plan);
+            self.notices(now);
+            self.hang_up();
+            self.look_after_reload(now);
+            self.managed.answers();
             let pause = if self.look_wanted { SOONEST_LOOK } else { LOOK };
             if now - self.looked >= pause {
                 self.look(now);
@@ -239,7 +254,8 @@ impl Controller {
 
     /// Waits for something to do and does what sockets want; true when it is time to stop.
     fn wait(&mut self, stop: BorrowedFd<'_>) -> anyhow::Result<bool> {
-        let tick = if self.pending.is_empty() && !self.look_wanted { TICK } else { SHORT_TICK };
+        let idle = self.pending.is_empty() && !self.look_wanted && !self.reload.is_awaited();
+        let tick = if idle { TICK } else { SHORT_TICK };
         let listener = self.door.listener(clock::monotonic());
         let links = self.supervision.as_ref().map(|supervision| supervision.links().events());
         let mut waited: Vec<PollFd> = std::iter::once(stop)
@@ -291,10 +307,22 @@ impl Controller {
                 return self.door.answer(client, id, Some(Refusal::Malformed));
             }
         };
-        if generation != GENERATION {
+        let about_indices = !matches!(action, Action::Reload(_) | Action::CancelReload);
+        if about_indices && generation != self.door.generation().number {
             return self.door.answer(client, id, Some(Refusal::Reloaded));
         }
         let entry = Entry::new(&self.plan, &self.reader, peer, origin.clone(), &action);
+        if !about_indices {
+            let asked = Some(Asked { client, id, entry });
+            return match action {
+                _ if origin.protocol != AT_THE_MACHINE => {
+                    let refusal = Refusal::OnlyAtTheMachine { protocol: origin.protocol };
+                    self.answer_reload(asked, Err(refusal));
+                }
+                Action::Reload(hash) => self.reload(hash, asked),
+                _ => self.cancel_reload(asked),
+            };
+        }
         let ticket = self.tickets;
         let result = self.check(&action, &origin).and_then(|change| {
             // one answer has room in the notices for each that is pending
@@ -353,14 +381,13 @@ impl Controller {
             Action::Restart(bus) => Change::Restart(*bus),
             Action::Route { route, .. } if *route >= plan.routes.len() => return Err(Refusal::Unknown),
             Action::Route { route, on } => Change::Route { route: *route, on: *on },
-            Action::Reload(_) | Action::CancelReload => {
-                return Err(Refusal::NotReloaded { reason: "this version can't reload".into() });
-            }
+            // answered before
+            Action::Reload(_) | Action::CancelReload => return Err(Refusal::Malformed),
         })
     }
 
     /// Takes what the real-time thread has to say.
-    fn notices(&mut self) {
+    fn notices(&mut self, now: u64) {
         while let Some(notice) = self.rt.notice() {
             match notice {
                 Notice::Done { ticket, result } => {
@@ -373,9 +400,9 @@ impl Controller {
                         self.door.answer(pending.client, pending.id, refusal);
                     }
                 }
-                Notice::Closed { bus, sockets } => {
+                Notice::Closed { sockets, .. } => {
                     if let Some(supervision) = &mut self.supervision {
-                        supervision.closed(bus, sockets);
+                        supervision.closed(sockets);
                     }
                     self.look_wanted = true;
                 }
@@ -384,7 +411,18 @@ impl Controller {
                     self.look_wanted = true;
                 }
                 Notice::Wish { bus, wish } => self.grant(bus, wish),
+                Notice::Waits => self.reload_waits(),
+                Notice::Swapped(left) => self.reloaded(left, now),
+                Notice::Unused(next) => self.reload_unused(next),
             }
+        }
+    }
+
+    /// SIGHUP: the configuration is read again.
+    fn hang_up(&mut self) {
+        let told = self.hang_up.as_ref().is_some_and(|signals| matches!(signals.read_signal(), Ok(Some(_))));
+        if told {
+            self.reload(None, None);
         }
     }
 
@@ -418,6 +456,15 @@ impl Controller {
         if plan.simulated {
             warn!("simulated: there is no machine behind these values");
         }
+        self.report_buses();
+        for line in self.rt.grants.missing() {
+            warn!("{line}");
+        }
+    }
+
+    /// What is sent on each bus.
+    fn report_buses(&self) {
+        let plan = &self.plan;
         for (index, bus) in plan.buses.iter().enumerate() {
             let messages = &plan.messages[bus.messages.clone()];
             let routes = plan.routes.iter().filter(|route| route.to == index).map(|route| route.name.as_str());
@@ -436,9 +483,6 @@ impl Controller {
             } else if !sent.is_empty() {
                 info!(bus = %bus.name, node, messages = %sent.join(" "), "these messages are sent on this bus");
             }
-        }
-        for line in self.rt.grants.missing() {
-            warn!("{line}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Configuration and DBC resolved to dense indices: the one description of a plant that both processes work from.
 
+mod succession;
 mod traffic;
 mod transmission;
 mod watched;
@@ -7,6 +8,7 @@ mod watched;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use succession::{Succession, same_layout};
 pub use traffic::{Edit, Filter, Format, IdChange, Interlock, Link, Mapping, Otherwise, Route, WhenBad};
 pub use transmission::{Active, Bits, Transmission, Vital, WhenDisarmed};
 pub use watched::{Alarm, Contract, Timed};
@@ -69,6 +71,10 @@ pub struct Machine {
     pub local_when: Vec<Condition>,
     /// A cyclic frame that misses its budget takes the outputs of its bus to their fallback values.
     pub fallback_on_overrun: bool,
+    /// All must hold for another plan to take the place of this one. Empty: at any time.
+    pub reload_when: Vec<Condition>,
+    /// Nanoseconds after a reload within which missed budgets bring the plan before it back; 0: never.
+    pub reload_trial: u64,
 }
 
 /// How the outputs leave their fallback values after a start. After a crash it is always by hand.
@@ -307,6 +313,11 @@ impl Plan {
     pub fn condition_text(&self, condition: &Condition) -> String {
         let Condition { tag, source_address, comparison, value } = condition;
         format!("{} {} {value}", self.tag_name(*tag, *source_address), comparison.operator())
+    }
+
+    /// All of the hash, hexadecimal.
+    pub fn hash_text(&self) -> String {
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// First 12 hexadecimal digits of the hash, for people.

@@ -12,7 +12,7 @@ pub struct Contract {
     pub budget: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Timed {
     /// From the receive stamp to the return of the transmit call.
     Route(RouteIndex),

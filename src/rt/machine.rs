@@ -11,16 +11,18 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
+use super::next::{self, Next};
 use super::time::Time;
 use super::{HEARTBEAT, NOTICES_RESERVED, Notice, ORDERS, Order};
 use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
 use crate::can::Frame;
-use crate::control::{Control, Event, Now, Outgoing, Sent, Transmit};
-use crate::plan::{Direction, Interface, Plan};
+use crate::command::Denied;
+use crate::control::{Control, Event, Now, Outgoing, Sent, State, Transmit};
+use crate::plan::Plan;
 use crate::sim::Simulator;
-use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, FLAG_SIMULATED, Word};
+use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, Word};
 use crate::store::{Writer, clock};
 
 /// An error socket that had something to say is heard again after this time, in nanoseconds, so that an error storm costs
@@ -30,6 +32,8 @@ const ERROR_REST: u64 = 10_000_000;
 const SIMULATOR_REST: u64 = 1_000_000;
 /// Frames that the simulator may send in one step; more are counted as lost.
 const SIMULATED_FRAMES: usize = 256;
+/// Nanoseconds that another plan waits for a moment without anything due; then it takes over all the same.
+const LONGEST_WAIT: u64 = 100_000_000;
 /// Descriptors that one wait reports at most; the others are reported by the next.
 const READY: usize = 32;
 
@@ -37,10 +41,10 @@ const WAKE_TOKEN: u64 = u64::MAX;
 const TIMER_TOKEN: u64 = u64::MAX - 1;
 
 /// One bus and what the loop knows about it.
-struct Slot {
-    bus: Bus,
+pub(super) struct Slot {
+    pub bus: Bus,
     /// The plan has a message for us to send, or a route to it; otherwise nothing is ever written to the bus.
-    sends: bool,
+    pub sends: bool,
 }
 
 pub(super) struct Machine {
@@ -53,8 +57,15 @@ pub(super) struct Machine {
     simulated: Vec<(usize, Frame)>,
     /// CLOCK_MONOTONIC of its last step.
     simulator_ran: u64,
+    /// [`Word::Flags`] that come from the plan, and from what the system grants.
     flags: u64,
-    orders: Consumer<Order>,
+    granted: u64,
+    /// The plan that waits to take the place of this one, since when (CLOCK_MONOTONIC nanoseconds), and whether it is told that
+    /// it waits.
+    next: Option<(Box<Next>, u64, bool)>,
+    /// Plans taken over so far.
+    swaps: u64,
+    orders: Consumer<(u64, Order)>,
     notices: Producer<Notice>,
     epoll: Epoll,
     wake: Arc<EventFd>,
@@ -72,7 +83,7 @@ impl Machine {
         store: Writer,
         simulator: Option<Simulator>,
         wake: Arc<EventFd>,
-        orders: Consumer<Order>,
+        orders: Consumer<(u64, Order)>,
         notices: Producer<Notice>,
     ) -> io::Result<Machine> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -80,23 +91,18 @@ impl Machine {
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE_TOKEN))?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER_TOKEN))?;
         let time = Time::new();
-        let buses = plan.buses.iter().enumerate().map(|(index, bus)| Slot {
-            bus: match bus.interface {
-                Interface::SocketCan(_) => Bus::SocketCan(Port::default()),
-                Interface::Virtual => Bus::Virtual,
-            },
-            sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_)))
-                || plan.routes.iter().any(|route| route.to == index),
-        });
         Ok(Machine {
-            buses: buses.collect(),
+            buses: next::slots(plan),
             control: Control::new(plan, time.now()),
             transmit: Transmit::new(plan),
             store,
             simulator,
             simulated: Vec::with_capacity(SIMULATED_FRAMES),
             simulator_ran: 0,
-            flags: if plan.simulated { FLAG_SIMULATED } else { 0 },
+            flags: next::flags(plan),
+            granted: 0,
+            next: None,
+            swaps: 0,
             orders,
             notices,
             epoll,
@@ -117,7 +123,8 @@ impl Machine {
     pub fn start(&mut self, grants: Grants) {
         let now = self.time.look();
         let granted = |result: Result<(), Errno>, flag| if result.is_ok() { flag } else { 0 };
-        self.store.set(Word::Flags, self.flags | granted(grants.fifo, FLAG_FIFO) | granted(grants.locked, FLAG_LOCKED));
+        self.granted = granted(grants.fifo, FLAG_FIFO) | granted(grants.locked, FLAG_LOCKED);
+        self.store.set(Word::Flags, self.flags | self.granted);
         self.store.set(Word::StartedMonotonic, now.monotonic);
         self.store.set(Word::StartedRealtime, now.realtime);
         self.store.set(Word::Heartbeat, now.monotonic);
@@ -170,7 +177,78 @@ impl Machine {
             self.store.add(Word::Turns, 1);
             // what has left since then
             self.look();
+            self.take_over();
         }
+    }
+
+    /// Puts the plan that waits in force, if it may be and there is time until the next deadline: a cycle has just been served
+    /// then, or none is near.
+    fn take_over(&mut self) {
+        let Some((next, since, told)) = &mut self.next else { return };
+        if !self.control.may_be_replaced(&self.store) {
+            if !std::mem::replace(told, true) {
+                let _ = self.notices.push(Notice::Waits);
+            }
+            return;
+        }
+        let now = self.time.now();
+        let (room, since) = (next.room, *since);
+        let busy = self.next_due() < now.monotonic.saturating_add(room);
+        if busy && now.monotonic < since.saturating_add(LONGEST_WAIT) {
+            return;
+        }
+        if let Some((next, ..)) = self.next.take() {
+            self.swap(now, next);
+        }
+    }
+
+    fn swap(&mut self, now: Now, mut next: Box<Next>) {
+        self.control.farewell(now, |at| next.succession.leaves[at], &mut self.store, &mut self.transmit);
+        self.send(now);
+        let now = self.look();
+        let (control, transmit, store) = (&mut self.control, &mut self.transmit, &mut self.store);
+        let ours = (&mut next.transmit, &mut next.store);
+        next.control.adopt(next.made, now, ours, State { control, transmit, store }, &next.succession);
+        std::mem::swap(&mut self.control, &mut next.control);
+        std::mem::swap(&mut self.transmit, &mut next.transmit);
+        std::mem::swap(&mut self.store, &mut next.store);
+        std::mem::swap(&mut self.simulator, &mut next.simulator);
+        std::mem::swap(&mut self.buses, &mut next.buses);
+        std::mem::swap(&mut self.flags, &mut next.flags);
+        self.store.set(Word::Flags, self.flags | self.granted);
+        self.swaps += 1;
+        for bus in 0..self.buses.len() {
+            match next.succession.buses[bus] {
+                Some(at) => {
+                    std::mem::swap(&mut self.buses[bus].bus, &mut next.buses[at].bus);
+                    self.renumber(bus);
+                }
+                None if matches!(self.buses[bus].bus, Bus::Virtual) => self.set_state(now, bus, BusState::Active),
+                None => {}
+            }
+        }
+        for slot in &next.buses {
+            if let Bus::SocketCan(Port { sockets: Some(sockets), .. }) = &slot.bus {
+                // both are in the set, so this can't fail
+                let _ = self.epoll.delete(sockets.data());
+                let _ = self.epoll.delete(sockets.errors());
+            }
+        }
+        self.send(now);
+        self.notify(Notice::Swapped(next));
+    }
+
+    /// The sockets of a bus are heard under its number in this plan.
+    fn renumber(&mut self, bus: usize) {
+        let Bus::SocketCan(port) = &self.buses[bus].bus else { return };
+        let Some(sockets) = &port.sockets else { return };
+        let mut data = EpollEvent::new(EpollFlags::EPOLLIN, data_token(bus));
+        // one that rests is asked again when it has rested
+        let flags = if port.errors_rest_until == 0 { errors_once() } else { EpollFlags::EPOLLONESHOT };
+        let mut errors = EpollEvent::new(flags, error_token(bus));
+        // both are in the set, so this can't fail
+        let _ = self.epoll.modify(sockets.data(), &mut data);
+        let _ = self.epoll.modify(sockets.errors(), &mut errors);
     }
 
     /// The time after the last frame that left; what left since the last look is measured by it. Of several frames all are
@@ -209,8 +287,12 @@ impl Machine {
         // one read takes all wake-ups; nothing to read means that they were taken before
         let _ = self.wake.read();
         for _ in 0..ORDERS {
-            let Ok(order) = self.orders.pop() else { break };
+            let Ok((swaps, order)) = self.orders.pop() else { break };
             let now = self.time.now();
+            if swaps != self.swaps && !matches!(order, Order::Cancel | Order::Stop) {
+                self.give_back(order);
+                continue;
+            }
             match order {
                 Order::Command { ticket, change } => {
                     let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
@@ -224,7 +306,21 @@ impl Machine {
                     self.store.set_bus(bus, BusWord::Mode, mode);
                     self.store.set_bus(bus, BusWord::BitRate, bit_rate);
                 }
-                Order::Stop => return false,
+                Order::Swap(next) => {
+                    if let Some((unused, ..)) = self.next.replace((next, now.monotonic, false)) {
+                        self.notify(Notice::Unused(unused));
+                    }
+                }
+                Order::Cancel => {
+                    if let Some((unused, ..)) = self.next.take() {
+                        self.notify(Notice::Unused(unused));
+                    }
+                }
+                Order::Stop => {
+                    self.control.farewell(now, |_| true, &mut self.store, &mut self.transmit);
+                    self.send(now);
+                    return false;
+                }
             }
         }
         if !self.orders.is_empty() {
@@ -232,6 +328,17 @@ impl Machine {
             let _ = self.wake.write(1);
         }
         true
+    }
+
+    /// An order that was given before a change of plans, and means something else since.
+    fn give_back(&mut self, order: Order) {
+        match order {
+            Order::Command { ticket, .. } => self.notify(Notice::Done { ticket, result: Err(Denied::Reloaded) }),
+            Order::Open { sockets, .. } => self.notify(Notice::Closed { sockets }),
+            Order::Swap(next) => self.notify(Notice::Unused(next)),
+            // said again by the next look at the interfaces
+            Order::State { .. } | Order::Setup { .. } | Order::Cancel | Order::Stop => {}
+        }
     }
 
     /// Gives one event to control, and the frames that follow from it to the buses.
@@ -426,7 +533,7 @@ impl Machine {
             // both are in the set, so this can't fail
             let _ = self.epoll.delete(old.data());
             let _ = self.epoll.delete(old.errors());
-            self.notify(Notice::Closed { bus, sockets: old });
+            self.notify(Notice::Closed { sockets: old });
         }
         let Bus::SocketCan(Port { sockets: Some(sockets), .. }) = &self.buses[bus].bus else { return };
         let data = self.epoll.add(sockets.data(), EpollEvent::new(EpollFlags::EPOLLIN, data_token(bus)));

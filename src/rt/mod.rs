@@ -11,6 +11,7 @@
 
 pub mod grants;
 mod machine;
+mod next;
 mod time;
 
 use std::io;
@@ -31,6 +32,7 @@ use crate::store::Writer;
 use crate::store::layout::BusState;
 use grants::Grants;
 use machine::Machine;
+pub use next::Next;
 
 /// Orders that may wait; more are refused by the main thread as "busy".
 pub const ORDERS: usize = 64;
@@ -54,7 +56,12 @@ pub enum Order {
     State { bus: usize, state: BusState },
     /// How the controller of a bus is set up: bits of `BusWord::Mode`, and bit/s.
     Setup { bus: usize, mode: u64, bit_rate: u64 },
-    /// Send nothing more, and end.
+    /// Another plan, to take the place of this one as soon as its `reload_when` allows: at the end of a cycle. Answered by
+    /// [`Notice::Swapped`].
+    Swap(Box<Next>),
+    /// The plan that waits is not wanted any more; it comes back by [`Notice::Unused`].
+    Cancel,
+    /// Send the fallback values, then nothing more, and end.
     Stop,
 }
 
@@ -63,11 +70,18 @@ pub enum Notice {
     /// The command has been carried out, or why not.
     Done { ticket: u64, result: Result<(), Denied> },
     /// Sockets that are out of use, to be closed where waiting does no harm.
-    Closed { bus: usize, sockets: Sockets },
+    Closed { sockets: Sockets },
     /// The state of a bus has changed.
     Bus { bus: usize, before: BusState, state: BusState, error: Option<ErrorFrame> },
     /// Something that only others can do.
     Wish { bus: usize, wish: Wish },
+    /// The other plan has to wait for `reload_when`; once for each.
+    Waits,
+    /// The other plan is in force, and this is what is left of the one before. Notices before this one have the old indices,
+    /// those after it the new ones.
+    Swapped(Box<Next>),
+    /// A plan that was not taken over.
+    Unused(Box<Next>),
 }
 
 /// Too many orders wait; the one that was to be handed over is dropped.
@@ -77,7 +91,10 @@ pub struct Full;
 
 /// The main thread's end.
 pub struct Handle {
-    orders: Producer<Order>,
+    /// Each with the number of plans that had been taken over when it was given: of others it has the wrong indices.
+    orders: Producer<(u64, Order)>,
+    /// Plans taken over so far.
+    swaps: u64,
     notices: Consumer<Notice>,
     wake: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
@@ -116,13 +133,13 @@ pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, uncle
         machine.run();
     })?;
     let (thread_id, grants) = ready.recv().map_err(io::Error::other)??;
-    Ok(Handle { orders, notices, wake, thread: Some(thread), thread_id, grants })
+    Ok(Handle { orders, swaps: 0, notices, wake, thread: Some(thread), thread_id, grants })
 }
 
 impl Handle {
     /// Hands over an order.
     pub fn order(&mut self, order: Order) -> Result<(), Full> {
-        self.orders.push(order).map_err(|_| Full)?;
+        self.orders.push((self.swaps, order)).map_err(|_| Full)?;
         // Fails only when the counter is full: then the thread is being woken anyway.
         let _ = self.wake.write(1);
         Ok(())
@@ -130,7 +147,11 @@ impl Handle {
 
     /// The next notice, if any. Looked for, not waited for.
     pub fn notice(&mut self) -> Option<Notice> {
-        self.notices.pop().ok()
+        let notice = self.notices.pop().ok();
+        if let Some(Notice::Swapped(_)) = notice {
+            self.swaps += 1;
+        }
+        notice
     }
 
     /// Whether the thread has ended, by itself or because it was told to.

@@ -38,5 +38,6 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let simulator = source.simulator(&loaded)?;
     let group = group.as_deref().map(controller::group).transpose()?;
     let bundle = sources.to_bundle(options);
-    controller::run(controller::Options { plan: Arc::new(loaded.plan), bundle, simulator, socket, group, link })
+    let load = source.reload(options);
+    controller::run(controller::Options { plan: Arc::new(loaded.plan), bundle, simulator, socket, group, link, load })
 }

@@ -207,7 +207,7 @@ pub(super) fn plan_of(handover: Handover) -> anyhow::Result<(Plan, Settings, Rea
         Failure::new(INTERNAL, format!("the controller runs a configuration that this version refuses: {first}"))
     })?;
     let plan = loaded.plan;
-    if hexadecimal(&plan) != generation.hash {
+    if plan.hash_text() != generation.hash {
         let message =
             "the controller's configuration means something else to this version: install both from one release";
         return Err(Failure::new(INTERNAL, message).into());
@@ -215,10 +215,6 @@ pub(super) fn plan_of(handover: Handover) -> anyhow::Result<(Plan, Settings, Rea
     let layout = Layout::of(&plan);
     let reader = Reader::open(Arc::new(memory), layout, plan.hash_word())?;
     Ok((plan, loaded.settings, reader))
-}
-
-fn hexadecimal(plan: &Plan) -> String {
-    plan.hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file that can't be understood is a mistake now; one that is not there may come while we run.
@@ -260,7 +256,7 @@ fn listen(protocol: &str, address: SocketAddr, section: &str, flag: &str) -> Res
 
 /// Keeps the connection to the controller; comes back when there is one with another configuration.
 async fn follow(mut link: Link, mut requests: mpsc::Receiver<Request>, plant: &Plant, socket: &Path) -> anyhow::Error {
-    let hash = hexadecimal(&plant.plan);
+    let hash = plant.plan.hash_text();
     loop {
         let handover = match link.serve(&mut requests).await {
             Ok(End::Handover(handover)) => handover,

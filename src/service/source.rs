@@ -2,8 +2,12 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing::warn;
 
 use crate::config::{self, LoadOptions, Loaded, Sources};
+use crate::controller;
 use crate::diagnostic::Diagnostic;
 use crate::plan::Interface;
 use crate::service::exit::Failure;
@@ -41,6 +45,27 @@ impl Source {
         }
     }
 
+    /// How the configuration is read again while the machine runs; the demo's is built in.
+    pub fn reload(&self, options: LoadOptions) -> Option<Arc<controller::Load>> {
+        let (source, path) = match self {
+            Source::File(path) => (self.clone(), path.clone()),
+            Source::Demo => return None,
+        };
+        Some(Arc::new(move |bundle: Option<&[u8]>| {
+            let (sources, options) = match bundle {
+                Some(bundle) => Sources::from_bundle(bundle).map_err(|error| error.to_string())?,
+                None => (config::read(&path).map_err(|mistakes| lines(&mistakes))?, options),
+            };
+            let loaded = config::load(&sources, options).map_err(|mistakes| lines(&mistakes))?;
+            for warning in &loaded.diagnostics {
+                warn!("{warning}");
+            }
+            let simulator = source.simulator(&loaded).map_err(|error| format!("{error:#}"))?;
+            let bundle = sources.to_bundle(options);
+            Ok(controller::Candidate { plan: Arc::new(loaded.plan), bundle, simulator })
+        }))
+    }
+
     /// Whoever else is on the virtual buses; nobody where there are none.
     pub fn simulator(&self, loaded: &Loaded) -> anyhow::Result<Option<Simulator>> {
         let plan = &loaded.plan;
@@ -52,6 +77,11 @@ impl Source {
             Source::File(_) => None,
         })
     }
+}
+
+/// One after the other, for people.
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|diagnostic| format!("{diagnostic}\n")).collect()
 }
 
 /// To standard error, one after the other.

@@ -224,11 +224,21 @@ pub enum Latch {
     Foreign = 32,
     /// Disarmed by command.
     Command = 64,
+    /// It came with a reload, or came back changed.
+    Reload = 128,
 }
 
 impl Latch {
-    pub const ALL: [Latch; 7] =
-        [Latch::Start, Latch::BusOff, Latch::Vital, Latch::Lease, Latch::Overrun, Latch::Foreign, Latch::Command];
+    pub const ALL: [Latch; 8] = [
+        Latch::Start,
+        Latch::BusOff,
+        Latch::Vital,
+        Latch::Lease,
+        Latch::Overrun,
+        Latch::Foreign,
+        Latch::Command,
+        Latch::Reload,
+    ];
 
     /// For people.
     pub fn text(self) -> &'static str {
@@ -240,6 +250,7 @@ impl Latch {
             Latch::Overrun => "a cycle was later than its budget",
             Latch::Foreign => "another node sends this message",
             Latch::Command => "disarmed by command",
+            Latch::Reload => "new or changed by a reload",
         }
     }
 }

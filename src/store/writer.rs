@@ -39,6 +39,14 @@ impl Writer {
         writer
     }
 
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        self.memory.words()
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
     fn word(&self, index: usize) -> &AtomicU64 {
         &self.memory.words()[index]
     }

@@ -3,6 +3,7 @@
 //! Nothing here moves a machine by surprise: an output that is latched has its fallback values until it is armed, and
 //! what the plant wrote before is forgotten by then.
 
+mod adopt;
 mod arming;
 mod force;
 mod watch;
@@ -49,11 +50,13 @@ pub struct Authority {
     armed: bool,
     /// Arms by itself as soon as nothing stands against it.
     by_itself: bool,
+    /// What comes new into an armed machine arms by itself too.
+    at_start: bool,
     /// An overrun latches the outputs of its bus.
     fallback_on_overrun: bool,
     /// What the command said last; `local_when` is stronger.
     remote: bool,
-    /// Lease by output, end by force, and the next try to arm by itself.
+    /// Lease by output, end by force, the next try to arm by itself, and by output the end of its entry.
     due: Due,
     /// Outputs that say something else since they were last asked about.
     changed: Vec<usize>,
@@ -83,6 +86,10 @@ struct Output {
     latches: u64,
     /// A link has stopped it.
     stopped: bool,
+    /// It has come with a reload, and its identifier is listened for before it is used.
+    listening: bool,
+    /// Nanoseconds from a reload that brings it until it may be armed.
+    entry: u64,
     /// What interlocks can hold in it, the strongest last.
     holds: Box<[Hold]>,
     /// Forces in the table that are about it.
@@ -138,6 +145,8 @@ impl Authority {
                 foreign_seen: None,
                 latches: Latch::Start as u64,
                 stopped: false,
+                listening: false,
+                entry: listen.max(transmission.period.unwrap_or(0)),
                 holds: holds(plan, message),
                 forces: 0,
                 marked: false,
@@ -157,7 +166,7 @@ impl Authority {
             })
             .collect();
         Authority {
-            due: Due::new(outputs.len() + FORCES + 1),
+            due: Due::new(2 * outputs.len() + FORCES + 1),
             changed: Vec::with_capacity(outputs.len()),
             released: Vec::with_capacity(FORCES),
             outputs: outputs.into_boxed_slice(),
@@ -172,6 +181,7 @@ impl Authority {
             watches: Watches::new(plan),
             armed: false,
             by_itself: plan.machine.arm == Arm::AtStart,
+            at_start: plan.machine.arm == Arm::AtStart,
             fallback_on_overrun: plan.machine.fallback_on_overrun,
             remote: true,
             alarms: Alarms::new(plan),
@@ -254,8 +264,10 @@ impl Authority {
                 self.latch(now, item, Latch::Lease, store);
             } else if item < outputs + FORCES {
                 self.force_ended(now, item - outputs, store);
-            } else {
+            } else if item == outputs + FORCES {
                 self.arm_by_itself(now, store);
+            } else {
+                self.entered(now, item - outputs - FORCES - 1, store);
             }
         }
     }
@@ -330,10 +342,10 @@ impl Authority {
                 output.when_disarmed == WhenDisarmed::Silent
                     || output.latches & Latch::Foreign as u64 != 0
                     // who is not armed yet does not start to talk where its own voice is heard
-                    || (output.latches & Latch::Start as u64 != 0 && bus.foreign > 0)
+                    || (output.latches & (Latch::Start as u64 | Latch::Reload as u64) != 0 && bus.foreign > 0)
             }
         };
-        let send = !silent && bus.silent_until == 0;
+        let send = !silent && !output.listening && bus.silent_until == 0;
         let causes = match (send, latched) {
             (false, _) => Causes::of(Cause::NotSent),
             (true, true) => Causes::of(Cause::Fallback),

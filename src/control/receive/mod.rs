@@ -1,5 +1,6 @@
 //! Received messages: their records, J1939 sources, multiplexor branches, deadlines, protection, intervals and forces.
 
+mod adopt;
 mod branches;
 mod expect;
 mod expiry;
