@@ -5,12 +5,14 @@ pub mod check;
 pub mod controller;
 pub mod decode;
 pub mod demo;
+pub mod diff;
 pub mod encode;
 pub mod link;
 pub mod monitor;
 pub mod operate;
 mod passing;
 pub mod plant;
+pub mod reload;
 pub mod run;
 pub mod status;
 pub mod tags;
@@ -62,6 +64,8 @@ enum Command {
     Plant(plant::Args),
     Link(link::Args),
     Check(check::Args),
+    Diff(diff::Args),
+    Reload(reload::Args),
     Tags(tags::Args),
     Decode(decode::Args),
     Encode(encode::Args),
@@ -111,6 +115,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plant(args) => plant::run(args),
         Command::Link(args) => link::run(args),
         Command::Check(args) => check::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Tags(args) => tags::run(args),
         Command::Decode(args) => decode::run(args),
         Command::Encode(args) => encode::run(args),
@@ -161,7 +167,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant link check tags decode encode status monitor arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant link check diff reload tags decode encode status monitor arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -198,6 +204,9 @@ mod tests {
             "canvoy status --json",
             "canvoy monitor --bus line",
             "canvoy acceptance --hours 24 plant.toml --json r.json",
+            "canvoy diff old.toml new.toml",
+            "canvoy reload --dry-run --socket /s",
+            "canvoy reload --cancel",
             "canvoy version",
         ] {
             check(line, true);
@@ -216,6 +225,8 @@ mod tests {
             "canvoy acceptance --hours 0 plant.toml",
             "canvoy release line.A.B --all",
             "canvoy route drive maybe",
+            "canvoy diff old.toml",
+            "canvoy reload --cancel --dry-run",
             "canvoy nothing",
         ] {
             check(line, false);

@@ -230,7 +230,10 @@ pub const TAKES: &[(&str, &str)] = &[
     ("interlock", "sections [interlock.NAME], one for each interlock"),
     ("machine", "a section [machine]"),
     ("arm", "\"at-start\" or \"by-hand\""),
-    ("reload_when", "a condition in quotes, like \"line.DriveStatus.ActualSpeed == 0\", or a list of conditions that must all hold"),
+    (
+        "reload_when",
+        "a condition in quotes, like \"line.DriveStatus.ActualSpeed == 0\", or a list of conditions that must all hold",
+    ),
     ("reload_trial_s", "a whole number of seconds"),
     ("local_when", "a condition in quotes, like \"panel.Keys.Local == 1\", or a list of conditions that must all hold"),
     ("fallback_on_overrun", "true or false"),

@@ -9,6 +9,7 @@ mod limiter;
 mod managed;
 mod marker;
 mod reload;
+mod report;
 mod supervision;
 mod watchdog;
 
@@ -25,19 +26,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Gid;
-use socketcan::CanErrorFrame;
-use socketcan::errors::CanError;
 use tracing::{error, info, warn};
 
-use crate::bus::error_frame::ErrorFrame;
 use crate::command::{self, Action, Change, Command, Generation, Origin, Refusal};
 use crate::control::Wish;
 use crate::link;
 use crate::notify::Notifier;
-use crate::plan::{Arm, Direction, Plan};
+use crate::plan::{Direction, Plan};
 use crate::rt::{self, Notice, Order, grants};
 use crate::sim::Simulator;
-use crate::store::layout::{BusState, BusWord, Word};
+use crate::store::layout::{BusState, Word};
 use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
 pub use door::OpenError;
@@ -442,67 +440,6 @@ impl Controller {
         }
     }
 
-    /// What stands in the log once, at the start.
-    fn report_start(&self) {
-        let plan = &self.plan;
-        info!(buses = plan.buses.len(), messages = plan.messages.len(), plan = plan.short_hash(), "controller started");
-        if self.marker.unclean {
-            warn!(
-                "the last controller did not end in order: the outputs keep their fallback values until armed (canvoy arm)"
-            );
-        } else if plan.machine.arm == Arm::ByHand {
-            info!("the outputs keep their fallback values until armed (canvoy arm)");
-        }
-        if plan.simulated {
-            warn!("simulated: there is no machine behind these values");
-        }
-        self.report_buses();
-        for line in self.rt.grants.missing() {
-            warn!("{line}");
-        }
-    }
-
-    /// What is sent on each bus.
-    fn report_buses(&self) {
-        let plan = &self.plan;
-        for (index, bus) in plan.buses.iter().enumerate() {
-            let messages = &plan.messages[bus.messages.clone()];
-            let routes = plan.routes.iter().filter(|route| route.to == index).map(|route| route.name.as_str());
-            let routes: Vec<&str> = routes.collect();
-            let sent: Vec<&str> = messages
-                .iter()
-                .filter(|message| matches!(message.direction, Direction::Output(_)))
-                .map(|message| message.message.name.as_str())
-                .collect();
-            let node = bus.node.as_deref().unwrap_or("none");
-            if !routes.is_empty() {
-                info!(bus = %bus.name, routes = %routes.join(", "), "routes send on this bus what they pass");
-            }
-            if sent.is_empty() && routes.is_empty() {
-                info!(bus = %bus.name, node, "listen only: nothing is sent on this bus");
-            } else if !sent.is_empty() {
-                info!(bus = %bus.name, node, messages = %sent.join(" "), "these messages are sent on this bus");
-            }
-        }
-    }
-
-    fn report_bus(&self, bus: usize, before: BusState, state: BusState, cause: Option<ErrorFrame>) {
-        let bus = &self.plan.buses[bus].name;
-        let before = before.word();
-        let cause = cause.map(describe).unwrap_or_default();
-        match state {
-            BusState::Active => info!(%bus, before, "bus is active"),
-            BusState::Warning => warn!(%bus, before, cause, "bus has many errors (error warning)"),
-            BusState::Passive => warn!(%bus, before, cause, "bus controller is error-passive"),
-            BusState::BusOff => error!(%bus, before, cause, "bus is off: nothing is sent or received"),
-            BusState::Down if before == BusState::Gone.word() => {
-                warn!(%bus, "bus is not up: its interface is there, but down")
-            }
-            BusState::Down => error!(%bus, before, "bus is down: somebody has taken its interface down"),
-            BusState::Gone => error!(%bus, before, "bus is gone: its interface does not exist any more"),
-        }
-    }
-
     /// What is done about a bus that is off.
     fn grant(&mut self, bus: usize, wish: Wish) {
         let asked = wish == Wish::Restart && self.managed.ask(&self.plan, bus, link::Action::Restart);
@@ -516,20 +453,4 @@ impl Controller {
             }
         }
     }
-
-    /// One line for people.
-    fn status(&self) -> String {
-        let buses = self.plan.buses.iter().enumerate().map(|(index, bus)| {
-            let word = |word| self.reader.bus(index, word);
-            let (state, received) = (self.reader.bus_state(index).word(), word(BusWord::ReceivedFrames));
-            format!("{} {state} {received} in {} out; ", bus.name, word(BusWord::TransmittedFrames))
-        });
-        format!("{}{} clients connected", buses.collect::<String>(), self.door.clients().len())
-    }
-}
-
-/// What an error frame says, in words.
-fn describe(error: ErrorFrame) -> String {
-    let frame = CanErrorFrame::new_error(error.classes, &error.data);
-    frame.map(|frame| CanError::from(frame).to_string()).unwrap_or_default()
 }

@@ -18,8 +18,7 @@ use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
 use crate::can::Frame;
-use crate::command::Denied;
-use crate::control::{Control, Event, Now, Outgoing, Sent, State, Transmit};
+use crate::control::{Control, Event, Now, Outgoing, Sent, Transmit};
 use crate::plan::Plan;
 use crate::sim::Simulator;
 use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, Word};
@@ -32,8 +31,6 @@ const ERROR_REST: u64 = 10_000_000;
 const SIMULATOR_REST: u64 = 1_000_000;
 /// Frames that the simulator may send in one step; more are counted as lost.
 const SIMULATED_FRAMES: usize = 256;
-/// Nanoseconds that another plan waits for a moment without anything due; then it takes over all the same.
-const LONGEST_WAIT: u64 = 100_000_000;
 /// Descriptors that one wait reports at most; the others are reported by the next.
 const READY: usize = 32;
 
@@ -48,32 +45,32 @@ pub(super) struct Slot {
 }
 
 pub(super) struct Machine {
-    buses: Vec<Slot>,
-    control: Control,
-    transmit: Transmit,
-    store: Writer,
-    simulator: Option<Simulator>,
+    pub(super) buses: Vec<Slot>,
+    pub(super) control: Control,
+    pub(super) transmit: Transmit,
+    pub(super) store: Writer,
+    pub(super) simulator: Option<Simulator>,
     /// Frames of the simulator's last step.
     simulated: Vec<(usize, Frame)>,
     /// CLOCK_MONOTONIC of its last step.
     simulator_ran: u64,
     /// [`Word::Flags`] that come from the plan, and from what the system grants.
-    flags: u64,
-    granted: u64,
+    pub(super) flags: u64,
+    pub(super) granted: u64,
     /// The plan that waits to take the place of this one, since when (CLOCK_MONOTONIC nanoseconds), and whether it is told that
     /// it waits.
-    next: Option<(Box<Next>, u64, bool)>,
+    pub(super) next: Option<(Box<Next>, u64, bool)>,
     /// Plans taken over so far.
-    swaps: u64,
+    pub(super) swaps: u64,
     orders: Consumer<(u64, Order)>,
-    notices: Producer<Notice>,
-    epoll: Epoll,
+    pub(super) notices: Producer<Notice>,
+    pub(super) epoll: Epoll,
     wake: Arc<EventFd>,
     timer: TimerFd,
     /// What the timer is set to, CLOCK_MONOTONIC nanoseconds.
     armed: u64,
     batch: Batch,
-    time: Time,
+    pub(super) time: Time,
 }
 
 impl Machine {
@@ -181,79 +178,9 @@ impl Machine {
         }
     }
 
-    /// Puts the plan that waits in force, if it may be and there is time until the next deadline: a cycle has just been served
-    /// then, or none is near.
-    fn take_over(&mut self) {
-        let Some((next, since, told)) = &mut self.next else { return };
-        if !self.control.may_be_replaced(&self.store) {
-            if !std::mem::replace(told, true) {
-                let _ = self.notices.push(Notice::Waits);
-            }
-            return;
-        }
-        let now = self.time.now();
-        let (room, since) = (next.room, *since);
-        let busy = self.next_due() < now.monotonic.saturating_add(room);
-        if busy && now.monotonic < since.saturating_add(LONGEST_WAIT) {
-            return;
-        }
-        if let Some((next, ..)) = self.next.take() {
-            self.swap(now, next);
-        }
-    }
-
-    fn swap(&mut self, now: Now, mut next: Box<Next>) {
-        self.control.farewell(now, |at| next.succession.leaves[at], &mut self.store, &mut self.transmit);
-        self.send(now);
-        let now = self.look();
-        let (control, transmit, store) = (&mut self.control, &mut self.transmit, &mut self.store);
-        let ours = (&mut next.transmit, &mut next.store);
-        next.control.adopt(next.made, now, ours, State { control, transmit, store }, &next.succession);
-        std::mem::swap(&mut self.control, &mut next.control);
-        std::mem::swap(&mut self.transmit, &mut next.transmit);
-        std::mem::swap(&mut self.store, &mut next.store);
-        std::mem::swap(&mut self.simulator, &mut next.simulator);
-        std::mem::swap(&mut self.buses, &mut next.buses);
-        std::mem::swap(&mut self.flags, &mut next.flags);
-        self.store.set(Word::Flags, self.flags | self.granted);
-        self.swaps += 1;
-        for bus in 0..self.buses.len() {
-            match next.succession.buses[bus] {
-                Some(at) => {
-                    std::mem::swap(&mut self.buses[bus].bus, &mut next.buses[at].bus);
-                    self.renumber(bus);
-                }
-                None if matches!(self.buses[bus].bus, Bus::Virtual) => self.set_state(now, bus, BusState::Active),
-                None => {}
-            }
-        }
-        for slot in &next.buses {
-            if let Bus::SocketCan(Port { sockets: Some(sockets), .. }) = &slot.bus {
-                // both are in the set, so this can't fail
-                let _ = self.epoll.delete(sockets.data());
-                let _ = self.epoll.delete(sockets.errors());
-            }
-        }
-        self.send(now);
-        self.notify(Notice::Swapped(next));
-    }
-
-    /// The sockets of a bus are heard under its number in this plan.
-    fn renumber(&mut self, bus: usize) {
-        let Bus::SocketCan(port) = &self.buses[bus].bus else { return };
-        let Some(sockets) = &port.sockets else { return };
-        let mut data = EpollEvent::new(EpollFlags::EPOLLIN, data_token(bus));
-        // one that rests is asked again when it has rested
-        let flags = if port.errors_rest_until == 0 { errors_once() } else { EpollFlags::EPOLLONESHOT };
-        let mut errors = EpollEvent::new(flags, error_token(bus));
-        // both are in the set, so this can't fail
-        let _ = self.epoll.modify(sockets.data(), &mut data);
-        let _ = self.epoll.modify(sockets.errors(), &mut errors);
-    }
-
     /// The time after the last frame that left; what left since the last look is measured by it. Of several frames all are
     /// measured when the last has left, so none looks better than it was.
-    fn look(&mut self) -> Now {
+    pub(super) fn look(&mut self) -> Now {
         let now = self.time.after_sending();
         while let Some((contract, took)) = self.time.take_measured() {
             self.control.measured(contract, took, now, &mut self.store);
@@ -330,17 +257,6 @@ impl Machine {
         true
     }
 
-    /// An order that was given before a change of plans, and means something else since.
-    fn give_back(&mut self, order: Order) {
-        match order {
-            Order::Command { ticket, .. } => self.notify(Notice::Done { ticket, result: Err(Denied::Reloaded) }),
-            Order::Open { sockets, .. } => self.notify(Notice::Closed { sockets }),
-            Order::Swap(next) => self.notify(Notice::Unused(next)),
-            // said again by the next look at the interfaces
-            Order::State { .. } | Order::Setup { .. } | Order::Cancel | Order::Stop => {}
-        }
-    }
-
     /// Gives one event to control, and the frames that follow from it to the buses.
     fn step(&mut self, now: Now, event: Event<'_>) {
         self.control.step(now, event, &mut self.store, &mut self.transmit);
@@ -348,7 +264,7 @@ impl Machine {
     }
 
     /// Gives the frames that control wants sent to the buses.
-    fn send(&mut self, now: Now) {
+    pub(super) fn send(&mut self, now: Now) {
         let Machine { buses, control, transmit, store, simulator, time, .. } = self;
         control.flush(now, store, transmit, |bus, outgoing| {
             let slot = &buses[bus];
@@ -366,7 +282,7 @@ impl Machine {
     }
 
     /// When control or the queues want the time next.
-    fn next_due(&self) -> u64 {
+    pub(super) fn next_due(&self) -> u64 {
         self.control.next_due().min(self.transmit.next_due())
     }
 
@@ -506,7 +422,7 @@ impl Machine {
         }
     }
 
-    fn set_state(&mut self, now: Now, bus: usize, state: BusState) {
+    pub(super) fn set_state(&mut self, now: Now, bus: usize, state: BusState) {
         self.bus_event(now, bus, Event::Bus { bus, state }, None);
     }
 
@@ -545,7 +461,7 @@ impl Machine {
     }
 
     /// There is always room: see [`super::NOTICES`].
-    fn notify(&mut self, notice: Notice) {
+    pub(super) fn notify(&mut self, notice: Notice) {
         let _ = self.notices.push(notice);
     }
 }
@@ -570,15 +486,15 @@ fn is_data(token: u64) -> bool {
     token < TIMER_TOKEN && token.is_multiple_of(2)
 }
 
-fn data_token(bus: usize) -> u64 {
+pub(super) fn data_token(bus: usize) -> u64 {
     bus as u64 * 2
 }
 
-fn error_token(bus: usize) -> u64 {
+pub(super) fn error_token(bus: usize) -> u64 {
     bus as u64 * 2 + 1
 }
 
 /// An error socket speaks once, then rests until it is asked again.
-fn errors_once() -> EpollFlags {
+pub(super) fn errors_once() -> EpollFlags {
     EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::exit::{Failure, UNAVAILABLE};
+use super::exit::{Failure, INTERNAL, UNAVAILABLE};
 use super::plant::plan_of;
 use crate::command::socket::Connection;
 use crate::command::{Action, Origin, Refusal};
+use crate::config::{LoadOptions, Sources};
 use crate::plan::Plan;
-use crate::plant::link::{self, Link};
+use crate::plant::link::{self, End, Link};
 use crate::plant::view::Request;
 use crate::store::Reader;
 
@@ -25,6 +26,9 @@ pub struct Client {
     pub pid: u32,
     /// Number of the generation that `plan` is of.
     pub generation: u64,
+    /// The configuration file as the controller was told it, and how that reads it.
+    pub file: String,
+    pub options: LoadOptions,
     pub socket: PathBuf,
     link: Link,
     runtime: tokio::runtime::Runtime,
@@ -43,14 +47,16 @@ impl Client {
             Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
         })?;
         let (pid, generation) = (handover.generation.pid, handover.generation.number);
+        let (sources, options) =
+            Sources::from_bundle(&handover.bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;
         let (plan, _, reader) = plan_of(handover)?;
-        Ok(Client { plan, reader, pid, generation, socket, link, runtime })
+        Ok(Client { plan, reader, pid, generation, file: sources.config.name, options, socket, link, runtime })
     }
 
     /// One command; the controller's answer.
     pub fn command(&mut self, action: Action) -> anyhow::Result<Result<(), Refusal>> {
         let origin = Origin { protocol: "cli".into(), user: user(), address: "local".into() };
-        let (answer, done) = oneshot::channel();
+        let (answer, mut done) = oneshot::channel();
         let (sender, mut requests) = mpsc::channel(1);
         let unanswered =
             || Failure::new(UNAVAILABLE, "the controller did not answer; whether it was done is not known");
@@ -59,9 +65,15 @@ impl Client {
                 .send(Request { generation: self.generation, origin, action, answer })
                 .await
                 .map_err(|_| unanswered())?;
-            tokio::select! {
-                answered = done => Ok(answered.map_err(|_| unanswered())?),
-                _ = self.link.serve(&mut requests) => Err(unanswered().into()),
+            loop {
+                tokio::select! {
+                    answered = &mut done => return Ok(answered.map_err(|_| unanswered())?),
+                    end = self.link.serve(&mut requests) => match end {
+                        // a reload: the answer follows
+                        Ok(End::Handover(_)) => {}
+                        Ok(End::Closed) | Err(_) => return Err(unanswered().into()),
+                    },
+                }
             }
         })
     }
