@@ -50,7 +50,7 @@ impl Control {
         while let Some(tag) = old.authority.force_without_successor(succession) {
             // it was found among the forces, so this can't fail
             let _ = old.authority.release(now, Some(tag), old_store);
-            old.settle(now, old_store, old_transmit);
+            old.authority_changed(now, old_store, old_transmit);
         }
         store.adopt(old_store, succession);
         self.life.adopt(&mut old.life, &succession.buses, now);

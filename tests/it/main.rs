@@ -9,6 +9,7 @@ mod control_authority;
 mod control_life;
 mod control_links;
 mod control_receive;
+mod control_reload;
 mod control_routes;
 mod control_transmit;
 mod dbc;

@@ -67,23 +67,28 @@ impl Authority {
         self.due.set(entry, old.due.get(old.entry_item(at)));
     }
 
-    /// A message that is new, or not what it was: at its fallback values until armed. One whose identifier nobody of us has used
+    /// A message that is new, or not what it was: at its fallback values until armed. One whose identifier we have not used
     /// is silent at first, and listens.
     fn enter(&mut self, index: usize, known_id: bool, now: Now) {
         let listens = !known_id && self.buses[self.outputs[index].bus].silent_until == 0;
         let output = &mut self.outputs[index];
         output.latches = if self.armed { Latch::Reload as u64 } else { Latch::Start as u64 };
-        output.listening = listens && output.entry > 0;
-        let end = now.monotonic.saturating_add(output.entry);
+        output.listening = listens && output.listen > 0;
+        let time = if output.listening { output.listen } else { output.entry };
+        let end = now.monotonic.saturating_add(time);
         self.due.set(self.entry_item(index), end);
     }
 
-    /// The entry of a message is over: it is no longer silent, and where the plan arms by itself, and nothing else stands against
-    /// it, it has its owner's values from now on.
+    /// A message was listened for, and says its fallback values from now on; or it has said them, and where the plan arms by
+    /// itself, and nothing else stands against it, has its owner's values from now on.
     pub(super) fn entered(&mut self, now: Now, index: usize, store: &mut Writer) {
+        if std::mem::take(&mut self.outputs[index].listening) {
+            let end = now.monotonic.saturating_add(self.outputs[index].entry);
+            self.due.set(self.entry_item(index), end);
+            return self.recompose_and_tell(index, store);
+        }
         let by_itself = self.armed && self.at_start && self.watches.vital_good(index);
         let output = &mut self.outputs[index];
-        output.listening = false;
         if by_itself && output.latches == Latch::Reload as u64 && output.foreign_end() <= now.monotonic {
             output.latches = 0;
             self.show_latches(now, index, store);

@@ -88,7 +88,8 @@ struct Output {
     stopped: bool,
     /// It has come with a reload, and its identifier is listened for before it is used.
     listening: bool,
-    /// Nanoseconds from a reload that brings it until it may be armed.
+    /// Nanoseconds that a reload which brings it listens for it, and then lets it say its fallback values before it may be armed.
+    listen: u64,
     entry: u64,
     /// What interlocks can hold in it, the strongest last.
     holds: Box<[Hold]>,
@@ -146,6 +147,7 @@ impl Authority {
                 latches: Latch::Start as u64,
                 stopped: false,
                 listening: false,
+                listen,
                 entry: listen.max(transmission.period.unwrap_or(0)),
                 holds: holds(plan, message),
                 forces: 0,
