@@ -20,6 +20,7 @@ mod prometheus;
 mod smoke;
 mod socketcan;
 mod trust;
+mod units;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -65,6 +66,7 @@ fn main() {
         smoke::TESTS,
         socketcan::TESTS,
         trust::TESTS,
+        units::TESTS,
     ]
     .concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
