@@ -17,6 +17,7 @@ mod operate;
 mod peer;
 mod place;
 mod prometheus;
+mod restart;
 mod smoke;
 mod socketcan;
 mod trust;
@@ -63,6 +64,7 @@ fn main() {
         link::TESTS,
         operate::TESTS,
         prometheus::TESTS,
+        restart::TESTS,
         smoke::TESTS,
         socketcan::TESTS,
         trust::TESTS,
