@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 
 use crate::config::LoadOptions;
+use crate::service::log::Who;
 use crate::service::source::{Source, print_diagnostics};
 use crate::service::{log, process};
 use crate::{controller, service};
@@ -30,7 +31,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { source, simulate, socket, group, link, supervisor } = options;
     // a clean stop when the supervisor dies: outputs end between two frames, not in one
     process::begin(c"canvoy-control", supervisor, Signal::SIGTERM)?;
-    log::start(if supervisor.is_some() { "controller" } else { "" });
+    log::start(Who::Controller, supervisor.is_some());
     let service::source::Plant { sources, options, loaded } = source.load(LoadOptions { simulate })?;
     if supervisor.is_none() {
         print_diagnostics(&loaded.diagnostics);

@@ -23,6 +23,7 @@ use crate::plant::view::Request;
 use crate::plant::{Plant, access, http, opcua};
 use crate::service::exit::{CONFIG, Failure, INTERNAL, UNAVAILABLE};
 use crate::service::listeners::{HTTP, Kept, OPCUA};
+use crate::service::log::Who;
 use crate::service::proof::{Proof, Told};
 use crate::service::{log, process};
 use crate::store::{Layout, Reader, clock};
@@ -84,7 +85,7 @@ impl Overrides {
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     process::begin(c"canvoy-plant", options.supervisor, Signal::SIGKILL)?;
     let kept = Kept::from_environment(options.supervisor.is_some());
-    log::start(if options.supervisor.is_some() { "plant" } else { "" });
+    log::start(Who::Plant, options.supervisor.is_some());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(opcua::WORKER_STACK)
