@@ -25,7 +25,7 @@ use crate::service::exit::{CONFIG, Failure, INTERNAL, UNAVAILABLE};
 use crate::service::listeners::{HTTP, Kept, OPCUA};
 use crate::service::log::Who;
 use crate::service::proof::{Proof, Told};
-use crate::service::{log, process};
+use crate::service::{credential, exit, log, process};
 use crate::store::{Layout, Reader, clock};
 
 /// What the command line says.
@@ -113,7 +113,10 @@ async fn serve(options: Options, kept: Kept) -> anyhow::Result<ExitCode> {
             info!("stopping");
             Ok(ExitCode::SUCCESS)
         }
-        Some(failure) => Err(failure),
+        Some(failure) => {
+            notifier.failed(&format!("{failure:#}"), exit::errno(&failure));
+            Err(failure)
+        }
     }
 }
 
@@ -130,6 +133,8 @@ async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> any
     let generation = handover.generation.number;
     let (plan, mut settings, reader) = plan_of(handover)?;
     options.overrides.apply(&mut settings);
+    let users = settings.opcua.users.map(|file| credential::resolve(file, |name| std::env::var_os(name)));
+    settings.opcua.users = users.transpose()?;
     let (requests, incoming) = mpsc::channel(REQUESTS);
     let plant = Arc::new(Plant::new(Arc::new(plan), reader, generation, requests));
     let status = Status::new(&plant, &options.watch).map_err(|missing| {
