@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::rt::{Next, Order};
 use crate::sim::Simulator;
 use crate::store::layout::Word;
-use crate::store::{Layout, Memory, Reader, Writer, memory};
+use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
 
 /// A configuration that was read and found to be without mistakes.
 pub struct Candidate {
@@ -137,7 +137,7 @@ impl Controller {
             return self.answer_reload(asked, Err(Refusal::Busy));
         }
         info!("reading the configuration again");
-        self.notifier.reloading();
+        self.notifier.reloading(clock::monotonic(), "reading the configuration again");
         self.begin_reading(None, hash, asked, false);
     }
 
@@ -280,7 +280,7 @@ impl Controller {
         }
         let missed = self.missed_budgets();
         let seconds = (time / 1_000_000_000) as usize;
-        let earlier = self.reload.missed.len().checked_sub(seconds + 1).unwrap_or_default();
+        let earlier = self.reload.missed.len().saturating_sub(seconds + 1);
         let usual = missed.saturating_sub(self.reload.missed.get(earlier).copied().unwrap_or(missed));
         let allowed = FORGIVEN.max(2 * usual);
         self.reload.trial = Some(Trial { ends: now + time, missed, allowed, bundle });
@@ -338,7 +338,7 @@ impl Controller {
         }
         self.notifier.ready(&self.status());
         let Some(Asked { client, id, entry }) = asked else { return };
-        entry.close(result.as_ref().map(|()| ()));
+        entry.close(result.as_ref().copied());
         self.door.answer(client, id, result.err().map(cut));
     }
 }

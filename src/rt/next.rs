@@ -75,6 +75,7 @@ pub(super) fn slots(plan: &Plan) -> Vec<Slot> {
         },
         sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_)))
             || plan.routes.iter().any(|route| route.to == index),
+        read_at: 0,
     };
     plan.buses.iter().enumerate().map(slot).collect()
 }
@@ -124,6 +125,7 @@ impl Machine {
             match next.succession.buses[bus] {
                 Some(at) => {
                     std::mem::swap(&mut self.buses[bus].bus, &mut next.buses[at].bus);
+                    self.buses[bus].read_at = next.buses[at].read_at;
                     self.renumber(bus);
                 }
                 None if matches!(self.buses[bus].bus, Bus::Virtual) => self.set_state(now, bus, BusState::Active),

@@ -182,8 +182,8 @@ impl Supervisor {
                     let text = format!("canvoy: the {} does not move any more and is killed\n", name(side));
                     self.terminal.log(text.as_bytes());
                 }
-                Event::Told(text) => {
-                    if process.told(&text) {
+                Event::Told(text, descriptors) => {
+                    if process.told(&text, descriptors) {
                         self.show_banner();
                     }
                 }

@@ -17,9 +17,11 @@ mod operate;
 mod peer;
 mod place;
 mod prometheus;
+mod restart;
 mod smoke;
 mod socketcan;
 mod trust;
+mod units;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -62,9 +64,11 @@ fn main() {
         link::TESTS,
         operate::TESTS,
         prometheus::TESTS,
+        restart::TESTS,
         smoke::TESTS,
         socketcan::TESTS,
         trust::TESTS,
+        units::TESTS,
     ]
     .concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {

@@ -216,7 +216,7 @@ fn a_changed_message_says_its_fallback_and_an_unchanged_one_its_value() {
     check(&format!("\"Event\"\n{}", same.lines().nth(1).unwrap()), &["b 12C#02000000"], "");
     // a message without a cycle
     let event = same.replace("Code = 3", "Code = 4");
-    check(&format!("\n{event}"), &["b 12D#03", "b 12D#04"], "b 12C#64000000");
+    check(&format!("\n{event}"), &["b 12D#03", "b 12D#04"], "b 12D#00 b 12C#64000000");
 }
 
 #[test]

@@ -26,6 +26,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::plant::Plant;
+use crate::plant::pulse::Pulse;
 use crate::plant::status::Status;
 use crate::store::clock;
 use metrics::Metrics;
@@ -42,16 +43,18 @@ struct Site {
     own: Own,
 }
 
-/// Serves until it is dropped. `restarts`: how often a supervisor has started this process again.
+/// Serves until it is dropped. `restarts`: how often a supervisor has started this process again; `pulse` beats while it
+/// accepts.
 pub async fn run(
     listener: TcpListener,
     plant: Arc<Plant>,
     status: Arc<Status>,
     restarts: u64,
+    pulse: &Pulse,
 ) -> prometheus::Result<Infallible> {
     let site = Arc::new(Site { metrics: Metrics::new(&plant.plan), own: Own::new(restarts)?, plant, status });
     let counted = site.clone();
-    Ok(server::serve(listener, router(site), Limits::default(), move || counted.own.refused()).await)
+    Ok(server::serve(listener, router(site), Limits::default(), pulse, move || counted.own.refused()).await)
 }
 
 fn router(site: Arc<Site>) -> Router {

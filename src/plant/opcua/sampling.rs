@@ -19,6 +19,7 @@ use super::mapping;
 use super::space::{FASTEST_MS, Source};
 use crate::plan::TagIndex;
 use crate::plant::Plant;
+use crate::plant::pulse::{BEAT, Pulse};
 use crate::sample::Sample;
 use crate::store::clock;
 
@@ -370,20 +371,23 @@ impl Sampling {
         self.len() == 0
     }
 
-    /// Looks at items when they are due, until dropped.
-    pub async fn run(&self, plant: &Plant, subscriptions: Arc<SubscriptionCache>) {
+    /// Looks at items when they are due, until dropped; `pulse` beats with each look, and while none is due.
+    pub async fn run(&self, plant: &Plant, subscriptions: Arc<SubscriptionCache>, pulse: &Pulse) {
         loop {
+            pulse.beat();
             let next = self.items().due.peek().map(|Reverse((due, _))| *due);
             match next {
                 Some(due) if due > Instant::now() => {
                     tokio::select! {
                         () = tokio::time::sleep_until(due) => {}
+                        () = tokio::time::sleep(BEAT) => continue,
                         () = self.changed.notified() => continue,
                     }
                 }
                 Some(_) => {}
                 None => {
-                    self.changed.notified().await;
+                    // changed, or time for a beat
+                    let _ = tokio::time::timeout(BEAT, self.changed.notified()).await;
                     continue;
                 }
             }

@@ -26,6 +26,7 @@ use super::sampling::Sampling;
 use super::space::{FASTEST_MS, NAMESPACE, NAMESPACE_URI};
 use crate::plant::Plant;
 use crate::plant::access::Users;
+use crate::plant::pulse::{Pulse, Pulses};
 
 /// Stack of the runtime's worker threads, in bytes. A nested value in a request is decoded by recursion without a limit
 /// (async-opcua 0.19), before any session is looked at; the guard keeps strangers from sending one, this leaves room for
@@ -45,13 +46,14 @@ const MESSAGE: usize = 16 * 1024 * 1024;
 /// Largest chunk, in bytes.
 pub(super) const CHUNK: usize = 65_535;
 
-/// Serves the plant on `listener` until `shutdown`. The PKI folder is made in `state`. The runtime should have
+/// Serves the plant on `listener` until `shutdown`; `pulses` beat while it does. The PKI folder is made in `state`. The runtime should have
 /// [`WORKER_STACK`].
 pub async fn run(
     plant: Arc<Plant>,
     config: Config,
     listener: std::net::TcpListener,
     state: &Path,
+    pulses: &Pulses,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the OPC UA listener has no address")?;
@@ -82,13 +84,13 @@ pub async fn run(
     let layers = async {
         loop {
             let (server, handle, sampling) = build(&plant, &config, address, &own, &trust, &peers)?;
-            layer(&plant, server, handle, &sampling, &inner, address).await?;
+            layer(&plant, server, handle, (&sampling, &pulses.sampling), &inner, address).await?;
             tracing::info!("OPC UA server begun anew, to be rid of what deleted subscriptions left behind");
         }
     };
     tokio::select! {
         ended = layers => ended,
-        () = guard::serve(listener, guard) => Ok(()),
+        () = guard::serve(listener, guard, &pulses.opcua) => Ok(()),
         () = shutdown => Ok(()),
     }
 }
@@ -99,7 +101,7 @@ async fn layer(
     plant: &Plant,
     server: Server,
     handle: ServerHandle,
-    sampling: &Sampling,
+    (sampling, pulse): (&Sampling, &Pulse),
     inner: &watch::Sender<Option<u16>>,
     address: SocketAddr,
 ) -> anyhow::Result<()> {
@@ -117,7 +119,7 @@ async fn layer(
     tracing::info!(%address, "OPC UA server ready");
     tokio::select! {
         ended = &mut running => bail!("the OPC UA server ended: {ended:?}"),
-        () = sampling.run(plant, subscriptions) => {}
+        () = sampling.run(plant, subscriptions, pulse) => {}
         () = count_sessions(&handle, plant) => {}
         () = sampling.littered() => {}
     }
