@@ -8,6 +8,7 @@ mod door;
 mod limiter;
 mod managed;
 mod marker;
+mod retain;
 mod supervision;
 mod watchdog;
 
@@ -33,8 +34,8 @@ use crate::command::{self, Action, Change, Command, Generation, Origin, Refusal}
 use crate::control::Wish;
 use crate::link;
 use crate::notify::Notifier;
-use crate::plan::{Arm, Direction, Plan};
-use crate::rt::{self, Notice, Order, grants};
+use crate::plan::{Alarm, Arm, Direction, Plan};
+use crate::rt::{self, Inherited, Notice, Order, grants};
 use crate::sim::Simulator;
 use crate::store::layout::{BusState, BusWord, Word};
 use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
@@ -44,6 +45,7 @@ use door::{Door, Handout, Request};
 use limiter::Limiter;
 use managed::Managed;
 use marker::Marker;
+use retain::Retained;
 use supervision::Supervision;
 use watchdog::Watchdog;
 
@@ -60,6 +62,8 @@ pub struct Options {
     pub group: Option<Gid>,
     /// Path of the socket of `canvoy-link`.
     pub link: PathBuf,
+    /// Folder for what outlives a run; without it nothing is retained.
+    pub state: Option<PathBuf>,
 }
 
 /// The number of the only generation.
@@ -118,6 +122,7 @@ pub struct Controller {
     reader: Reader,
     door: Door,
     marker: Marker,
+    retained: Retained,
     supervision: Option<Supervision>,
     managed: Managed,
     notifier: Notifier,
@@ -137,12 +142,13 @@ struct Pending {
     client: u64,
     id: u64,
     entry: Entry,
+    retained: Vec<retain::Write>,
 }
 
 impl Controller {
     /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
     pub fn open(options: Options, notifier: Notifier) -> anyhow::Result<Controller> {
-        let Options { plan, bundle, simulator, socket, group, link } = options;
+        let Options { plan, bundle, simulator, socket, group, link, state } = options;
         let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
@@ -163,7 +169,9 @@ impl Controller {
         let door = Door::open(&socket, group, handout)?;
         let supervision = Supervision::new(&plan).context("can't follow network interfaces (netlink)")?;
         let marker = Marker::put(&socket).context("can't put the file beside the socket that says that we run")?;
-        let rt = rt::start(plan.clone(), writer, simulator, marker.unclean)
+        let mut retained = Retained::open(state.as_deref(), &plan);
+        let inherited = Inherited { unclean: marker.unclean, retained: retained.restore(&plan) };
+        let rt = rt::start(plan.clone(), writer, simulator, inherited)
             .inspect_err(|_| {
                 // nothing was sent: the next one need not know of us
                 if !marker.unclean {
@@ -179,6 +187,7 @@ impl Controller {
             reader,
             door,
             marker,
+            retained,
             supervision,
             managed: Managed::new(link),
             notifier,
@@ -213,6 +222,8 @@ impl Controller {
                 self.notifier.stopping();
                 info!("stopping: nothing is sent any more");
                 let clean = self.rt.stop().is_ok();
+                self.notices();
+                self.retained.flush();
                 if clean && let Err(error) = self.marker.take_away() {
                     warn!(%error, "the next start will take this end for a crash");
                 }
@@ -220,6 +231,7 @@ impl Controller {
             }
             let now = clock::monotonic();
             self.notices();
+            self.retain(now);
             self.managed.answers(&self.plan);
             let pause = if self.look_wanted { SOONEST_LOOK } else { LOOK };
             if now - self.looked >= pause {
@@ -306,7 +318,8 @@ impl Controller {
         match result {
             Ok(()) => {
                 self.tickets += 1;
-                self.pending.push_back(Pending { ticket, client, id, entry });
+                let retained = self.retained.of(&self.plan, &action);
+                self.pending.push_back(Pending { ticket, client, id, entry, retained });
             }
             Err(refusal) => {
                 entry.close(Err(&refusal));
@@ -369,6 +382,9 @@ impl Controller {
                     if self.pending.front().is_some_and(|pending| pending.ticket == ticket)
                         && let Some(pending) = self.pending.pop_front()
                     {
+                        if refusal.is_none() {
+                            self.retained.accept(pending.retained);
+                        }
                         pending.entry.close(refusal.as_ref().map_or(Ok(()), Err));
                         self.door.answer(pending.client, pending.id, refusal);
                     }
@@ -385,6 +401,14 @@ impl Controller {
                 }
                 Notice::Wish { bus, wish } => self.grant(bus, wish),
             }
+        }
+    }
+
+    /// Lets retained values be written, and tells where that fails.
+    fn retain(&mut self, now: u64) {
+        if let (Some(active), Some(alarm)) = (self.retained.tick(now), self.plan.alarm(Alarm::NotRetained)) {
+            // a full ring only leaves the alarm out; the log has it
+            let _ = self.rt.order(Order::Alarm { alarm, active });
         }
     }
 

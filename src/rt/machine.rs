@@ -12,7 +12,7 @@ use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
 use super::time::Time;
-use super::{HEARTBEAT, NOTICES_RESERVED, Notice, ORDERS, Order};
+use super::{HEARTBEAT, Inherited, NOTICES_RESERVED, Notice, ORDERS, Order};
 use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
@@ -108,9 +108,12 @@ impl Machine {
         })
     }
 
-    /// The last controller did not end in order. Before [`Machine::start`].
-    pub fn after_unclean_end(&mut self) {
-        self.control.after_unclean_end();
+    /// Takes over what the last controller left. Before [`Machine::start`].
+    pub fn inherit(&mut self, Inherited { unclean, retained }: &Inherited) {
+        if *unclean {
+            self.control.after_unclean_end();
+        }
+        retained.iter().for_each(|patch| self.control.restore(patch));
     }
 
     /// Shows the start in the store and opens the virtual buses.
@@ -224,6 +227,7 @@ impl Machine {
                     self.store.set_bus(bus, BusWord::Mode, mode);
                     self.store.set_bus(bus, BusWord::BitRate, bit_rate);
                 }
+                Order::Alarm { alarm, active } => self.store.alarm(alarm, active, 0, now.realtime),
                 Order::Stop => return false,
             }
         }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::config::LoadOptions;
 use crate::service::source::{Source, print_diagnostics};
-use crate::service::{log, process};
+use crate::service::{folder, log, process};
 use crate::{controller, service};
 
 /// What the command line says.
@@ -21,13 +21,15 @@ pub struct Options {
     pub group: Option<String>,
     /// Path of the socket of `canvoy-link`.
     pub link: PathBuf,
+    /// Folder for what outlives a run.
+    pub state: Option<PathBuf>,
     /// Process id of the supervisor; it has printed the warnings.
     pub supervisor: Option<u32>,
 }
 
 /// Runs until it is told to stop.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let Options { source, simulate, socket, group, link, supervisor } = options;
+    let Options { source, simulate, socket, group, link, state, supervisor } = options;
     // a clean stop when the supervisor dies: outputs end between two frames, not in one
     process::begin(c"canvoy-control", supervisor, Signal::SIGTERM)?;
     log::start(if supervisor.is_some() { "controller" } else { "" });
@@ -38,5 +40,6 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let simulator = source.simulator(&loaded)?;
     let group = group.as_deref().map(controller::group).transpose()?;
     let bundle = sources.to_bundle(options);
-    controller::run(controller::Options { plan: Arc::new(loaded.plan), bundle, simulator, socket, group, link })
+    let state = state.or_else(|| folder::of_service(|name| std::env::var_os(name)));
+    controller::run(controller::Options { plan: Arc::new(loaded.plan), bundle, simulator, socket, group, link, state })
 }

@@ -84,6 +84,7 @@ impl Machine {
             socket: folder.path().join("s"),
             group: None,
             link: "/nowhere".into(),
+            state: None,
         };
         let mut controller = Controller::open(options, Notifier::default()).expect("open the controller");
         let (reader, thread_id) = (controller.reader().clone(), controller.thread_id());

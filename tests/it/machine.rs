@@ -87,6 +87,7 @@ fn options(plan: &Arc<Plan>, socket: &Path) -> Options {
         socket: socket.into(),
         group: None,
         link: "/nowhere".into(),
+        state: None,
     }
 }
 
