@@ -37,8 +37,8 @@ use crate::notify::Notifier;
 use crate::plan::{Alarm, Arm, Direction, Plan};
 use crate::rt::{self, Inherited, Notice, Order, grants};
 use crate::sim::Simulator;
-use crate::store::layout::{BusState, BusWord, Word};
-use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
+use crate::store::layout::{BusState, BusWord, MainWord, Word};
+use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
 pub use door::OpenError;
 use door::{Door, Handout, Request};
@@ -86,6 +86,8 @@ const LONGEST_REST: Duration = Duration::from_millis(100);
 const LOOK: u64 = 1_000_000_000;
 /// And at most this often, in nanoseconds: asking takes a lock of the kernel.
 const SOONEST_LOOK: u64 = 10_000_000;
+/// Between two looks at the state of the clock, in nanoseconds.
+const CLOCK: u64 = 1_000_000_000;
 /// Between two status lines for the service manager, in nanoseconds.
 const STATUS: u64 = 5_000_000_000;
 
@@ -120,9 +122,11 @@ pub struct Controller {
     /// Stopped first when dropped: nothing is sent without the rest.
     rt: rt::Handle,
     reader: Reader,
+    own_words: MainWriter,
     door: Door,
     marker: Marker,
     retained: Retained,
+    clock_asked: u64,
     supervision: Option<Supervision>,
     managed: Managed,
     notifier: Notifier,
@@ -152,6 +156,7 @@ impl Controller {
         let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
+        let own_words = MainWriter::new(memory.clone());
         let writer = Writer::new(memory.clone(), layout, plan.hash_word());
         let reader = Reader::open(memory, layout, plan.hash_word())?;
         let handout = Handout {
@@ -185,9 +190,11 @@ impl Controller {
             plan,
             rt,
             reader,
+            own_words,
             door,
             marker,
             retained,
+            clock_asked: 0,
             supervision,
             managed: Managed::new(link),
             notifier,
@@ -202,6 +209,7 @@ impl Controller {
         };
         controller.report_start();
         controller.look(clock::monotonic());
+        controller.ask_clock(clock::monotonic());
         controller.notifier.ready(&controller.status());
         Ok(controller)
     }
@@ -232,6 +240,7 @@ impl Controller {
             let now = clock::monotonic();
             self.notices();
             self.retain(now);
+            self.ask_clock(now);
             self.managed.answers(&self.plan);
             let pause = if self.look_wanted { SOONEST_LOOK } else { LOOK };
             if now - self.looked >= pause {
@@ -402,6 +411,20 @@ impl Controller {
                 Notice::Wish { bus, wish } => self.grant(bus, wish),
             }
         }
+    }
+
+    /// Shows in the store whether the clock is synchronised.
+    fn ask_clock(&mut self, now: u64) {
+        if now - self.clock_asked < CLOCK {
+            return;
+        }
+        self.clock_asked = now;
+        let (word, max_error) = match clock::synchronisation() {
+            None => (0, 0),
+            Some(clock) => (1 + u64::from(clock.synchronized), clock.max_error),
+        };
+        self.own_words.set(MainWord::ClockMaxError, max_error);
+        self.own_words.set(MainWord::ClockSynchronized, word);
     }
 
     /// Lets retained values be written, and tells where that fails.

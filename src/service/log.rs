@@ -56,7 +56,9 @@ where
         if self.journal {
             write!(writer, "<{priority}>")?;
         } else {
-            write!(writer, "{} ", text::time(clock::realtime()))?;
+            // before the clock is set: the time since the boot, as dmesg has it
+            let up = || format!("[{:12.6}]", clock::monotonic() as f64 / 1e9);
+            write!(writer, "{} ", text::known_time(clock::realtime()).unwrap_or_else(up))?;
             if !self.process.is_empty() {
                 write!(writer, "{:10} ", self.process)?;
             }

@@ -21,6 +21,13 @@ pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     ] {
         single(out, name, "gauge", help, if alive { reader.get(word) as f64 } else { 0.0 });
     }
+    // without a controller nobody asks the kernel
+    if let Some(clock) = reader.clock().filter(|_| alive) {
+        let help = "1 while a time service keeps the clock, as the kernel says; absent where it does not say.";
+        single(out, "canvoy_clock_synchronized", "gauge", help, f64::from(u8::from(clock.synchronized)));
+        let help = "Seconds by which the clock may be wrong, as the kernel estimates it.";
+        single(out, "canvoy_clock_max_error_seconds", "gauge", help, clock.max_error as f64 / 1e9);
+    }
     alarms(out, plan, reader, alive);
     for (name, word, help) in [
         ("canvoy_commands_total", Word::Commands, "Commands that were carried out, writes included."),
