@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod acceptance;
+pub mod backup;
 pub mod check;
 pub mod controller;
 pub mod decode;
@@ -11,6 +12,8 @@ pub mod monitor;
 pub mod operate;
 mod passing;
 pub mod plant;
+mod prompt;
+pub mod restore;
 pub mod run;
 pub mod status;
 pub mod tags;
@@ -47,6 +50,7 @@ const EXAMPLES: &str = "Examples:
   canvoy check plant.toml              every mistake at once; what will be sent and may be written
   canvoy run --simulate plant.toml     your plant at the desk, its other nodes simulated
   canvoy run plant.toml                your plant
+  canvoy backup line3.canvoy           everything for a spare computer; there: canvoy restore line3.canvoy
   canvoy status                        what is wrong and since when; canvoy arm lets the outputs go
   candump can0 | canvoy decode --dbc line.dbc
 
@@ -76,6 +80,8 @@ enum Command {
     Restart(operate::RestartArgs),
     Route(operate::RouteArgs),
     Acceptance(acceptance::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     User(user::Args),
     /// Print the version
     Version,
@@ -125,6 +131,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restart(args) => operate::restart(args),
         Command::Route(args) => operate::route(args),
         Command::Acceptance(args) => acceptance::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::User(args) => user::run(args),
         Command::Version => {
             print(concat!("canvoy ", env!("CARGO_PKG_VERSION"), "\n"))?;
@@ -161,7 +169,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant link check tags decode encode status monitor arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant link check tags decode encode status monitor arm disarm local remote force release restart route acceptance backup restore user version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -192,6 +200,9 @@ mod tests {
             "canvoy plant --socket /run/canvoy/command --state /var/lib/canvoy-plant",
             "canvoy link plant.toml --socket /run/canvoy-link/socket --user canvoy",
             "canvoy user add users anna",
+            "canvoy backup b --encrypt --config plant.toml --root /x",
+            "canvoy backup --list b --passphrase-file p",
+            "canvoy restore b --root /x",
             "canvoy force line.A.B -3.5 --for 10m --socket /s",
             "canvoy release --all",
             "canvoy route drive off",
@@ -216,6 +227,9 @@ mod tests {
             "canvoy acceptance --hours 0 plant.toml",
             "canvoy release line.A.B --all",
             "canvoy route drive maybe",
+            "canvoy backup",
+            "canvoy backup --list b --encrypt",
+            "canvoy restore",
             "canvoy nothing",
         ] {
             check(line, false);

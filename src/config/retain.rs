@@ -47,7 +47,8 @@ pub fn connect(plan: &mut Plan, sections: &[Section<'_>], report: &mut Report<'_
                     }
                 }
                 ([], true) => {
-                    let text = format!("nothing of {name} can be retained: that takes signals in writable, not multiplexed");
+                    let text =
+                        format!("nothing of {name} can be retained: that takes signals in writable, not multiplexed");
                     report.element(Severity::Error, &path, Some(place), text);
                 }
                 _ if can.iter().all(|tag| plan.tags[*tag].retained) => {

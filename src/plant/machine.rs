@@ -202,7 +202,10 @@ mod tests {
         }
         let machine = take(&example);
         let [alarm] = &machine.alarms[..] else { panic!("{machine:?}") };
-        assert_eq!((alarm.subject.as_str(), alarm.since.as_deref()), ("line.DriveCommand", Some("2026-01-02T03:04:05.250Z")));
+        assert_eq!(
+            (alarm.subject.as_str(), alarm.since.as_deref()),
+            ("line.DriveCommand", Some("2026-01-02T03:04:05.250Z"))
+        );
         assert!(alarm.detail.contains("not good") && alarm.detail.contains("lease"), "{}", alarm.detail);
         let [force] = &machine.forces[..] else { panic!("{machine:?}") };
         assert_eq!(

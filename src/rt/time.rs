@@ -214,7 +214,8 @@ mod tests {
         for stamp in [None, Some(clock::realtime() + HOUR), Some(clock::realtime() - HOUR), Some(0), Some(u64::MAX)] {
             let mut time = Time::new();
             // as if the clock was set by an hour since
-            time.offset = time.offset.wrapping_add(if stamp.is_some_and(|stamp| stamp > clock::realtime()) { 0 } else { HOUR });
+            time.offset =
+                time.offset.wrapping_add(if stamp.is_some_and(|stamp| stamp > clock::realtime()) { 0 } else { HOUR });
             let before = clock::monotonic();
             let now = time.of_stamp(stamp);
             assert!(now.monotonic >= before && now.monotonic <= clock::monotonic(), "{stamp:?} {now:?}");

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::layout::{
-    BUCKETS, BusState, BusWord, CONTRACT_BUCKETS, ContractWord, FORCES, LATENESS_BUCKETS, Layout, LinkWord, MAGIC, MainWord,
-    Marks, MessageWord, RouteWord, Word, bucket_end,
-};
 use super::clock::Synchronisation;
+use super::layout::{
+    BUCKETS, BusState, BusWord, CONTRACT_BUCKETS, ContractWord, FORCES, LATENESS_BUCKETS, Layout, LinkWord, MAGIC,
+    MainWord, Marks, MessageWord, RouteWord, Word, bucket_end,
+};
 use super::memory::Memory;
 use super::record::{self, Record};
 use super::ring::{Next, Position};

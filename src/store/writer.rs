@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::{
-    BusState, BusWord, CONTRACT_BUCKETS, ContractWord, LATENESS_BUCKETS, Layout, LinkWord, MAGIC, MainWord, Marks, MessageWord,
-    RouteWord, Word, bucket,
+    BusState, BusWord, CONTRACT_BUCKETS, ContractWord, LATENESS_BUCKETS, Layout, LinkWord, MAGIC, MainWord, Marks,
+    MessageWord, RouteWord, Word, bucket,
 };
 use super::memory::Memory;
 use super::record::{self, Record};

@@ -376,7 +376,8 @@ fn a_retained_value_comes_back_with_the_next_controller() {
     let speed = tag(&plan, "line.Command.Speed");
     let start = || Running::start(Options { state: Some(state.clone()), ..options(&plan, &folder.socket()) });
     let value = |running: &Running| sample::read(&plan, &running.reader, speed, 0, clock::monotonic()).value;
-    let copies = || ["a", "b"].map(|name| std::fs::read(state.join("retained-simulated").join(name)).unwrap_or_default());
+    let copies =
+        || ["a", "b"].map(|name| std::fs::read(state.join("retained-simulated").join(name)).unwrap_or_default());
 
     let running = start();
     assert!(!state.exists(), "nothing is written before there is something");

@@ -453,7 +453,8 @@ impl Output {
     /// Remembers what of a write is to be retained.
     fn retain(&mut self, written: &Bits) {
         let at = self.retained.mask.iter_mut().zip(&mut self.retained.bits).zip(&self.retainable);
-        for (((mask, bits), retainable), (written_mask, written_bits)) in at.zip(written.mask.iter().zip(&written.bits)) {
+        for (((mask, bits), retainable), (written_mask, written_bits)) in at.zip(written.mask.iter().zip(&written.bits))
+        {
             let new = retainable & written_mask;
             *mask |= new;
             *bits = *bits & !new | written_bits & new;

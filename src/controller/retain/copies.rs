@@ -51,7 +51,9 @@ enum Unusable {
 /// Why there is nothing to go on with.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{path}: written by a newer version of Canvoy (form {version}); nothing is retained until it is moved away or that version is back")]
+    #[error(
+        "{path}: written by a newer version of Canvoy (form {version}); nothing is retained until it is moved away or that version is back"
+    )]
     Newer { path: PathBuf, version: u8 },
     #[error("{path}: {error}")]
     Unreadable { path: PathBuf, error: io::Error },

@@ -69,8 +69,12 @@ impl Retained {
         };
         match found.damaged {
             0 => {}
-            1 => warn!(folder = %folder.display(), "one copy of the retained values is damaged, as after a power loss; the other counts"),
-            _ => error!(folder = %folder.display(), "both copies of the retained values are damaged: the outputs begin without them"),
+            1 => {
+                warn!(folder = %folder.display(), "one copy of the retained values is damaged, as after a power loss; the other counts")
+            }
+            _ => {
+                error!(folder = %folder.display(), "both copies of the retained values are damaged: the outputs begin without them")
+            }
         }
         // nothing to keep and nothing kept: no thread
         let keeper = (wanted > 0 || !found.values.is_empty()).then(|| Keeper::start(found.copies)).transpose();

@@ -95,7 +95,8 @@ impl State {
             State::ClockSynchronized if clock.is_none() => causes.with(Cause::NotAvailable),
             _ => causes,
         };
-        let source_time = if self == State::Armed { clock::known(reader.get(Word::ArmedSince)).unwrap_or(0) } else { 0 };
+        let source_time =
+            if self == State::Armed { clock::known(reader.get(Word::ArmedSince)).unwrap_or(0) } else { 0 };
         (value, Sample { raw: None, value: None, causes, source_time, received: now, count: 1 })
     }
 

@@ -304,7 +304,9 @@ mod tests {
 
     #[test]
     fn a_certificate_made_before_the_clock_was_set_is_valid_after() {
-        for (now, want) in [(0, 20_454), (clock::FLOOR - 86_400_000_000_000, 1), (clock::FLOOR, 0), (clock::FLOOR * 2, 0)] {
+        for (now, want) in
+            [(0, 20_454), (clock::FLOOR - 86_400_000_000_000, 1), (clock::FLOOR, 0), (clock::FLOOR * 2, 0)]
+        {
             assert_eq!(days_unknown(now), want);
         }
     }
