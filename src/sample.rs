@@ -84,3 +84,20 @@ pub fn bus_causes(plan: &Plan, reader: &Reader, bus: usize, now: u64) -> Causes 
         causes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_came_before_the_clock_was_set_has_no_time() {
+        let text = b"BU_: Us\nBO_ 1 M: 8 Us\n SG_ A : 0|8@1+ (1,0) [0|0] \"\" Us\n";
+        let message = &dbc::parse("x.dbc", text).0.unwrap().messages[0];
+        for (stamp, want) in [(0, 0), (5_000_000_000, 0), (clock::FLOOR - 1, 0), (clock::FLOOR, clock::FLOOR)] {
+            let record =
+                Record { causes: Causes::NONE, length: 8, source_time: stamp, received: 7, count: 1, ..Record::EMPTY };
+            let sample = decode(message, 0, &record, Causes::NONE);
+            assert_eq!((sample.source_time, sample.received, sample.value), (want, 7, Some(0.0)));
+        }
+    }
+}

@@ -157,3 +157,85 @@ fn free_name(path: &Path) -> PathBuf {
     };
     (1..).map(numbered).find(|path| fs::symlink_metadata(path).is_err()).unwrap_or_else(|| numbered(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::archive::List;
+
+    /// A folder of this test's own.
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("canvoy-put-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn backup(files: &[(&str, &str, u32)]) -> Backup {
+        let entry = |(path, bytes, mode): &(&str, &str, u32)| Entry {
+            path: (*path).into(),
+            mode: *mode,
+            owner: String::new(),
+            group: String::new(),
+            size: bytes.len() as u64,
+        };
+        let list = List {
+            format: Backup::FORMAT,
+            canvoy: "0.1.0".into(),
+            host: "first".into(),
+            time: None,
+            configuration: "etc/canvoy/plant.toml".into(),
+            plan: String::new(),
+            files: files.iter().map(entry).collect(),
+        };
+        Backup { list, contents: files.iter().map(|(_, bytes, _)| bytes.as_bytes().to_vec()).collect() }
+    }
+
+    #[test]
+    fn what_is_replaced_is_kept_and_certificates_go_as_a_whole() {
+        let root = folder("whole");
+        let read = |path: &str| fs::read_to_string(root.join(path)).ok();
+        let pki = "var/lib/canvoy-plant/pki";
+        for (path, text) in [("etc/canvoy/plant.toml", "old"), ("etc/canvoy/other.dbc", "stays")] {
+            fs::create_dir_all(root.join("etc/canvoy")).unwrap();
+            fs::write(root.join(path), text).unwrap();
+        }
+        fs::create_dir_all(root.join(pki).join("trusted")).unwrap();
+        fs::write(root.join(pki).join("trusted/stranger.der"), "stranger").unwrap();
+        let new = backup(&[
+            ("etc/canvoy/plant.toml", "new", 0o644),
+            ("var/lib/canvoy-plant/pki/own/key.pem", "key", 0o600),
+            ("var/lib/canvoy-plant/pki/trusted/hmi.der", "hmi", 0o644),
+            ("var/lib/canvoy/retained/a", "value", 0o600),
+        ]);
+        for round in 1..=2 {
+            let put = put(&new, &root).unwrap();
+            assert_eq!((put.files, put.replaced.len()), (4, if round == 1 { 2 } else { 3 }));
+            assert_eq!(read("etc/canvoy/plant.toml").as_deref(), Some("new"));
+            assert_eq!(read("etc/canvoy/other.dbc").as_deref(), Some("stays"));
+            assert_eq!(read(&format!("{pki}/trusted/hmi.der")).as_deref(), Some("hmi"));
+            assert_eq!(read(&format!("{pki}/trusted/stranger.der")), None, "trusted by the spare computer only");
+            assert_eq!(read("var/lib/canvoy/retained/a").as_deref(), Some("value"));
+            assert_eq!(read("etc/canvoy/plant.toml.before-restore").as_deref(), Some("old"), "the first one stays");
+            assert_eq!(read(&format!("{pki}.before-restore/trusted/stranger.der")).as_deref(), Some("stranger"));
+        }
+        let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&format!("{pki}/own/key.pem")), mode(&format!("{pki}/own"))), (0o600, 0o700));
+        assert_eq!((mode("var/lib/canvoy"), mode("etc/canvoy/plant.toml")), (0o700, 0o644));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn where_one_file_can_t_be_written_nothing_is_replaced() {
+        let root = folder("nothing");
+        fs::create_dir_all(root.join("etc/canvoy")).unwrap();
+        fs::write(root.join("etc/canvoy/plant.toml"), "old").unwrap();
+        // a file where a folder should be
+        fs::write(root.join("var"), "").unwrap();
+        let new = backup(&[("etc/canvoy/plant.toml", "new", 0o644), ("var/lib/canvoy/retained/a", "value", 0o600)]);
+        assert!(put(&new, &root).is_err());
+        assert_eq!(fs::read_to_string(root.join("etc/canvoy/plant.toml")).unwrap(), "old");
+        assert_eq!(fs::read_dir(root.join("etc/canvoy")).unwrap().count(), 1, "nothing is left beside");
+        fs::remove_dir_all(root).unwrap();
+    }
+}

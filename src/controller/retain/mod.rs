@@ -198,3 +198,95 @@ fn patch(plan: &Plan, tag: TagIndex, kept: &Kept) -> Result<Patch, String> {
     codec.insert(raw, &mut bits.bits).map_err(|error| error.to_string())?;
     Ok(Patch { message: plan.tags[tag].message, bits, immediate: Immediate::No, repeated: false })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LoadOptions, Sources, load};
+    use crate::store::clock;
+
+    const DBC: &str =
+        "BU_: Us\nBO_ 1 M: 8 Us\n SG_ A : 0|16@1+ (0.5,0) [0|100] \"\" Us\n SG_ B : 16|16@1+ (0.5,0) [0|100] \"\" Us\n";
+
+    fn plan(dbc: &str) -> Plan {
+        let toml = "[bus.b]\nvirtual = true\ndbc = [\"b.dbc\"]\nnode = \"Us\"\ntransmit = \"all\"\nwritable = \"all\"\n\
+                    retain = [\"M.*\"]\nmessage.M.cycle_ms = 10\n";
+        let sources = Sources::embedded("b.toml", toml, &[("b.dbc", dbc.as_bytes())]);
+        load(&sources, LoadOptions::default()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan
+    }
+
+    /// A folder of this test's own.
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("canvoy-retained-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        folder
+    }
+
+    fn write(retained: &mut Retained, plan: &Plan, value: f64) {
+        let writes = (0..2).map(|tag| command::Write { tag, value: Value::Engineering(value) }).collect();
+        let kept = retained.of(plan, &Action::Set(writes));
+        assert_eq!(kept.len(), 2);
+        retained.accept(kept);
+        retained.flush();
+    }
+
+    #[test]
+    fn another_plan_is_no_trouble() {
+        let state = folder("plans");
+        let original = plan(DBC);
+        write(&mut Retained::open(Some(&state), &original), &original, 50.0);
+        let check = |dbc: &str, used: usize| {
+            let plan = plan(dbc);
+            let mut retained = Retained::open(Some(&state), &plan);
+            assert_eq!(retained.restore(&plan).len(), used, "{dbc}");
+            retained.flush();
+        };
+        check(DBC, 2);
+        // another scale, another range, another type, another name: only the signal that has it is left out
+        check(&DBC.replacen("(0.5,0)", "(0.1,0)", 1), 1);
+        check(&DBC.replacen("[0|100]", "[0|10]", 1), 1);
+        check(&DBC.replacen("0|16@1+", "0|16@1-", 1), 1);
+        check(&DBC.replace("SG_ A", "SG_ C"), 1);
+        // and it comes back with the right file
+        check(DBC, 2);
+        for _ in 0..MOST_MISSED {
+            check(&DBC.replace("SG_ A", "SG_ C"), 1);
+        }
+        check(DBC, 2);
+        for _ in 0..=MOST_MISSED {
+            check(&DBC.replace("SG_ A", "SG_ C"), 1);
+        }
+        check(DBC, 1);
+        std::fs::remove_dir_all(state).unwrap();
+    }
+
+    #[test]
+    fn what_does_not_change_is_not_written_and_what_changes_often_not_often() {
+        let state = folder("wear");
+        let plan = plan(DBC);
+        let mut retained = Retained::open(Some(&state), &plan);
+        write(&mut retained, &plan, 1.0);
+        let copies = || ["a", "b"].map(|name| std::fs::read(folder_of(&state).join(name)).ok());
+        let first = copies();
+        write(&mut retained, &plan, 1.0);
+        assert_eq!(copies(), first);
+        // a thousand writes within a second of the table's time
+        let now = clock::monotonic();
+        let mut handed = 0;
+        for step in 0..1000 {
+            let writes = vec![command::Write { tag: 0, value: Value::Engineering(f64::from(step % 100)) }];
+            let kept = retained.of(&plan, &Action::Set(writes));
+            retained.accept(kept);
+            let before = retained.rest_until;
+            let _ = retained.tick(now + step as u64 * 1_000_000);
+            handed += usize::from(retained.rest_until != before);
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        assert_eq!(handed, 1);
+        std::fs::remove_dir_all(state).unwrap();
+    }
+
+    fn folder_of(state: &Path) -> PathBuf {
+        super::folder(state, false)
+    }
+}

@@ -167,6 +167,7 @@ mod tests {
     use super::super::tests::Example;
     use super::*;
     use crate::plan::{Alarm, Timed};
+    use crate::store::layout::MainWord;
 
     #[test]
     fn alarms_and_times_are_series() {
@@ -189,8 +190,18 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }
+        assert!(!text.contains("canvoy_clock"), "nobody has asked the kernel");
+        example.main.set(MainWord::ClockMaxError, 250_000_000);
+        for (word, line) in [(1, "canvoy_clock_synchronized 0"), (2, "canvoy_clock_synchronized 1")] {
+            example.main.set(MainWord::ClockSynchronized, word);
+            let mut text = String::new();
+            write(&mut text, &plan, &example.plant.reader(), true);
+            for line in [line, "canvoy_clock_max_error_seconds 0.25"] {
+                assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+            }
+        }
         let mut gone = String::new();
         write(&mut gone, &plan, &example.plant.reader(), false);
-        assert!(!gone.contains("canvoy_alarm{") && gone.contains("canvoy_armed 0"));
+        assert!(!gone.contains("canvoy_alarm{") && !gone.contains("canvoy_clock") && gone.contains("canvoy_armed 0"));
     }
 }

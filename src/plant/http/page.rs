@@ -319,7 +319,7 @@ mod tests {
     use crate::plan::{Alarm, Timed};
     use crate::plant::status::Status;
     use crate::quality::{Cause, Causes};
-    use crate::store::layout::Latch;
+    use crate::store::layout::{BusState, Latch, MainWord};
 
     fn page(example: &Example, query: &str) -> String {
         let status = Status::new(&example.plant, &[]).unwrap();
@@ -348,6 +348,17 @@ mod tests {
             &["Running &lt;fast&gt; (2)", "Says &lt;script&gt;alert(1)&lt;/script&gt;", "&quot;&lt;b&gt;\\"],
             &["<fast>", "<script>", "<b>\\"],
         );
+    }
+
+    #[test]
+    fn what_happened_before_the_clock_was_set_has_no_time() {
+        let mut example = Example::new();
+        let alarm = example.plan.alarm(Alarm::NotArmed).unwrap();
+        example.writer.alarm(alarm, true, 0, 5_000_000_000);
+        example.writer.set_bus_state(0, BusState::Active, 5_000_000_000);
+        example.main.set(MainWord::ClockSynchronized, 1);
+        let page = page(&example, "");
+        check(&page, &["<td>time unknown</td>", "clock not synchronised"], &["1970"]);
     }
 
     #[test]
