@@ -110,7 +110,8 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
             let names: Vec<String> = writable.iter().map(|tag| plan.tag_name(*tag, None)).collect();
             let name_width = width(&names);
             for (tag, name) in writable.into_iter().zip(names) {
-                let line = format!("{name:name_width$}  {}", range(plan, tag));
+                let kept = if plan.tags[tag].retained { "  retained" } else { "" };
+                let line = format!("{name:name_width$}  {}{kept}", range(plan, tag));
                 writeln!(text, "    {}", line.trim_end())?;
             }
         }

@@ -12,7 +12,7 @@ use crate::service::source::Source;
 /// and runs all the same. Log level: CANVOY_LOG=debug.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  canvoy controller /etc/canvoy/canvoy.toml --socket /run/canvoy/command --group canvoy
+  canvoy controller /etc/canvoy/plant.toml --socket /run/canvoy/command --group canvoy --state /var/lib/canvoy
   canvoy controller plant.toml --socket /tmp/command --simulate")]
 pub struct Args {
     /// The configuration file
@@ -24,6 +24,9 @@ pub struct Args {
     /// Members of this group may connect, besides our own user and root
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
+    /// Folder that keeps retained values [default: $STATE_DIRECTORY; without either nothing is retained]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
     /// Path of the socket of `canvoy link`, which looks after buses with managed = true
     #[arg(long, value_name = "PATH", default_value = crate::link::SOCKET)]
     pub link: PathBuf,
@@ -40,7 +43,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { file, socket, group, link, simulate, demo: _, supervisor } = args;
+    let Args { file, socket, group, state, link, simulate, demo: _, supervisor } = args;
     let source = file.map_or(Source::Demo, Source::File);
-    controller::run(Options { source, simulate, socket, group, link, supervisor })
+    controller::run(Options { source, simulate, socket, group, link, state, supervisor })
 }

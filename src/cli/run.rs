@@ -22,7 +22,7 @@ pub struct Args {
     /// Every bus virtual, the messages of all other nodes played at their cycle times with moving values
     #[arg(long)]
     pub simulate: bool,
-    /// Folder that keeps the OPC UA certificates [default: $XDG_STATE_HOME/canvoy or ~/.local/state/canvoy]
+    /// Folder that keeps the OPC UA certificates and retained values [default: $XDG_STATE_HOME/canvoy or ~/.local/state/canvoy]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Port of the OPC UA server, instead of the one in [opcua]

@@ -200,7 +200,7 @@ fn forcible(plan: &mut Plan, sections: &[Section<'_>], report: &mut Report<'_>) 
 }
 
 /// The tags of `Message.Signal` or `Message.*`; the mistake in words, or none where it can't be told.
-fn signals(
+pub(super) fn signals(
     plan: &Plan,
     messages: std::ops::Range<MessageIndex>,
     name: &str,

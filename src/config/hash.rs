@@ -82,6 +82,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
             for tag in &plan.tags[message.tags.clone()] {
                 hash.number(tag.writable.into());
                 hash.number(tag.forcible.into());
+                hash.number(tag.retained.into());
                 hash.number(match tag.immediate {
                     Immediate::No => 0,
                     Immediate::OnChange => 1,

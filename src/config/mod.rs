@@ -16,6 +16,7 @@ mod link;
 mod protection;
 mod reception;
 mod report;
+mod retain;
 mod rights;
 mod route;
 mod sources;
@@ -111,6 +112,7 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
     link::connect(&mut plan, &file, &sections, &mut report);
     plan.routes = route::routes(&file, &plan, &sections, &mut report);
     arming::connect(&mut plan, &file, &sections, &mut report);
+    retain::connect(&mut plan, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
     let settings = settings(&file, sources, &mut report);
     let mut diagnostics = report.found;

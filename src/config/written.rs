@@ -46,6 +46,7 @@ pub struct Bus {
     pub quarantine_ms: Option<i64>,
     pub listen_ms: Option<i64>,
     pub forcible: Names,
+    pub retain: Names,
     pub message: BTreeMap<String, Override>,
     pub protection: BTreeMap<String, protection::Written>,
 }
@@ -239,6 +240,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("fallback_on_overrun", "true or false"),
     ("listen_ms", "a whole number of milliseconds"),
     ("forcible", "a list, like [\"DriveStatus.Speed\", \"OvenCommand.*\"], or \"all\""),
+    ("retain", "a list, like [\"DriveCommand.SpeedSetpoint\", \"OvenCommand.*\"]"),
     ("fallback", "a section of signals and values, like { Enable = 0, Mode = \"Stop\" }"),
     ("when_disarmed", "\"fallback\" or \"silent\""),
     ("vital", "the name in quotes of what must be good, like \"line.DriveStatus\", or a list of names"),

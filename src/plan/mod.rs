@@ -267,6 +267,8 @@ pub struct Tag {
     pub link: Option<LinkIndex>,
     /// An operator may force it.
     pub forcible: bool,
+    /// What the plant wrote last outlives disarming and restarts. Only together with `writable`, never multiplexed.
+    pub retained: bool,
     /// What a write to it does beyond changing the next frame.
     pub immediate: Immediate,
     /// The write starts the message's repetitions too.

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use super::snapshot::{Bus, Filter, Message, Snapshot, Tag};
 use crate::plan::Direction;
 use crate::plant::machine::Machine;
+use crate::plant::text;
 
 const STYLE: &str = include_str!("assets/page.css");
 const SCRIPT: &str = include_str!("assets/page.js");
@@ -54,7 +55,7 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
 "#,
         outputs = outputs(&snapshot.machine),
         hash = controller.configuration,
-        time = snapshot.time,
+        time = snapshot.time.as_deref().unwrap_or(text::UNKNOWN_TIME),
         not_simulated = hidden(!controller.simulated),
         what = simulated(snapshot),
         not_gone = hidden(controller.up),
@@ -123,9 +124,10 @@ fn simulated(snapshot: &Snapshot<'_>) -> String {
 fn outputs(machine: &Machine) -> String {
     let armed = if machine.armed { "outputs armed" } else { "outputs not armed" };
     let mode = if machine.remote { "Remote" } else { "Local" };
+    let clock = if machine.clock_synchronized == Some(false) { " · clock not synchronised" } else { "" };
     match machine.forces.len() {
-        0 => format!("{armed} · {mode}"),
-        forces => format!("{armed} · {mode} · {forces} forced"),
+        0 => format!("{armed} · {mode}{clock}"),
+        forces => format!("{armed} · {mode} · {forces} forced{clock}"),
     }
 }
 
@@ -142,7 +144,7 @@ fn write_alarms(page: &mut String, machine: &Machine) -> fmt::Result {
         writeln!(
             page,
             r#"<tr class="alarm"><td>{}</td><td><b>{}</b></td><td>{}{}</td><td class="number">{}</td></tr>"#,
-            alarm.since,
+            alarm.since.as_deref().unwrap_or(text::UNKNOWN_TIME),
             Escaped(&alarm.subject),
             alarm.text,
             more(&alarm.detail),
@@ -317,7 +319,7 @@ mod tests {
     use crate::plan::{Alarm, Timed};
     use crate::plant::status::Status;
     use crate::quality::{Cause, Causes};
-    use crate::store::layout::Latch;
+    use crate::store::layout::{BusState, Latch, MainWord};
 
     fn page(example: &Example, query: &str) -> String {
         let status = Status::new(&example.plant, &[]).unwrap();
@@ -346,6 +348,17 @@ mod tests {
             &["Running &lt;fast&gt; (2)", "Says &lt;script&gt;alert(1)&lt;/script&gt;", "&quot;&lt;b&gt;\\"],
             &["<fast>", "<script>", "<b>\\"],
         );
+    }
+
+    #[test]
+    fn what_happened_before_the_clock_was_set_has_no_time() {
+        let mut example = Example::new();
+        let alarm = example.plan.alarm(Alarm::NotArmed).unwrap();
+        example.writer.alarm(alarm, true, 0, 5_000_000_000);
+        example.writer.set_bus_state(0, BusState::Active, 5_000_000_000);
+        example.main.set(MainWord::ClockSynchronized, 1);
+        let page = page(&example, "");
+        check(&page, &["<td>time unknown</td>", "clock not synchronised"], &["1970"]);
     }
 
     #[test]

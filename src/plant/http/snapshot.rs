@@ -19,8 +19,8 @@ pub const MAX_TAGS: usize = 2_000;
 
 #[derive(Debug, Serialize)]
 pub struct Snapshot<'a> {
-    /// RFC 3339.
-    pub time: String,
+    /// RFC 3339; `null`: the clock is not set.
+    pub time: Option<String>,
     pub controller: Controller,
     pub machine: Machine,
     pub buses: Vec<Bus<'a>>,
@@ -97,7 +97,7 @@ pub struct Tag<'a> {
     pub trust: &'static str,
     /// Since when it is held: the time of the last good frame; `null` where it is not held.
     pub since: Option<String>,
-    /// When the frame came; `null`: never.
+    /// When the frame came; `null`: never, or the clock was not set then.
     pub time: Option<String>,
     /// Seconds since then.
     pub age: Option<f64>,
@@ -169,12 +169,12 @@ pub fn take<'a>(plant: &'a Plant, status: &Status, filter: &Filter, now: u64) ->
     let buses =
         plan.buses.iter().enumerate().map(|(index, bus)| of_bus(&reader, index, bus, status, simulated(bus), alive));
     let mut snapshot = Snapshot {
-        time: text::time(clock::realtime()),
+        time: text::known_time(clock::realtime()),
         controller: Controller {
             up: alive,
             simulated: plan.buses.iter().any(simulated),
             configuration: plan.short_hash(),
-            started: (started > 0).then(|| text::time(started)),
+            started: text::known_time(started),
         },
         machine: Machine::take(plan, &reader, now),
         buses: buses.collect(),
@@ -221,7 +221,7 @@ fn of_bus<'a>(
             Some(BusState::Warning | BusState::Passive) => Trust::Uncertain,
             Some(BusState::Gone | BusState::Down | BusState::BusOff) | None => Trust::Bad,
         }),
-        since: (since > 0).then(|| text::time(since)),
+        since: text::known_time(since),
         frames_per_second: status.rate(index),
         received: count(BusWord::ReceivedFrames),
         transmitted: count(BusWord::TransmittedFrames),
@@ -278,9 +278,8 @@ impl<'a> Snapshot<'a> {
                 quality: meaning.label,
                 quality_text: meaning.text,
                 trust: word(meaning.trust),
-                since: (sample.source_time > 0 && sample.causes.worst().is_some_and(is_held))
-                    .then(|| text::time(sample.source_time)),
-                time: (sample.source_time > 0).then(|| text::time(sample.source_time)),
+                since: text::known_time(sample.source_time).filter(|_| sample.causes.worst().is_some_and(is_held)),
+                time: text::known_time(sample.source_time),
                 age: age.map(|age| age as f64 / 1e9),
                 age_text: age.map_or_else(|| "–".into(), text::age),
                 signal,

@@ -13,7 +13,7 @@ use crate::plan::{Bus, Direction, Interface, Message, Plan, Reception, Tag, Tran
 use crate::plant::Plant;
 use crate::quality::Causes;
 use crate::store::layout::{BusState, Word};
-use crate::store::{Layout, Memory, Reader, Record, Writer};
+use crate::store::{Layout, MainWriter, Memory, Reader, Record, Writer};
 
 /// CLOCK_MONOTONIC of every test.
 pub const NOW: u64 = 1_000_000_000_000;
@@ -24,6 +24,7 @@ pub struct Example {
     pub plan: Arc<Plan>,
     pub plant: Arc<Plant>,
     pub writer: Writer,
+    pub main: MainWriter,
 }
 
 impl Example {
@@ -58,6 +59,7 @@ impl Example {
         plan.number();
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
+        let main = MainWriter::new(memory.clone());
         let mut writer = Writer::new(memory.clone(), layout, 7);
         writer.set(Word::Heartbeat, NOW);
         writer.set(Word::StartedRealtime, STAMP);
@@ -67,7 +69,7 @@ impl Example {
         let plan = Arc::new(plan);
         let (sender, _) = mpsc::channel(4);
         let plant = Plant::new(plan.clone(), Reader::open(memory, layout, 7).unwrap(), 1, sender);
-        Example { plan, plant: Arc::new(plant), writer }
+        Example { plan, plant: Arc::new(plant), writer, main }
     }
 
     fn record_of(&self, name: &str, source: usize, group: usize) -> usize {
