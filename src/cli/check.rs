@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{EXIT_CONFIG, arming, milliseconds, print, print_diagnostics};
-use crate::config::{self, LoadOptions, Loaded};
+use crate::config::{self, Files, LoadOptions, Loaded};
 use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, RestartPolicy, Transmission};
 
 /// Check a configuration and its DBC files, and show what it will do
@@ -18,11 +18,15 @@ pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// The variables of this machine, in place of the file that FILE names as machine_file
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match config::read(&args.file).and_then(|sources| config::load(&sources, LoadOptions::default())) {
+    let files = Files { config: args.file, machine: args.machine };
+    match files.read().and_then(|sources| config::load(&sources, LoadOptions::default())) {
         Ok(loaded) => {
             print_diagnostics(&loaded.diagnostics);
             print(&summary(&loaded))?;

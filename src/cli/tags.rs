@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::check::decimal;
 use super::milliseconds;
 use super::{EXIT_CONFIG, print, print_diagnostics};
-use crate::config::{self, LoadOptions};
+use crate::config::{self, Files, LoadOptions};
 use crate::dbc::codec::Kind;
 use crate::diagnostic::Severity;
 use crate::plan::{Direction, Plan};
@@ -26,6 +26,9 @@ pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// The variables of this machine, in place of the file that FILE names as machine_file
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
     /// A JSON array, one object for each tag, with value tables
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
@@ -36,7 +39,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let loaded = match config::read(&args.file).and_then(|sources| config::load(&sources, LoadOptions::default())) {
+    let files = Files { config: args.file, machine: args.machine };
+    let loaded = match files.read().and_then(|sources| config::load(&sources, LoadOptions::default())) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             // warnings are the business of `check`

@@ -4,6 +4,7 @@ use super::document::{Document, Dropped};
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::assemble::Missing;
 use super::bus::Parsed;
 use super::sources::Sources;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -14,6 +15,8 @@ const MOST: usize = 300;
 /// The mistakes found so far.
 pub struct Report<'a> {
     pub document: &'a Document<'a>,
+    /// Files that are named and could not be read, with the reason.
+    pub missing: &'a Missing,
     pub found: Vec<Diagnostic>,
     /// Keys that were written but can't be read; nothing more is said about them.
     pub dropped: Vec<Dropped>,
@@ -36,6 +39,19 @@ impl Report<'_> {
             Some(index) => document.element(severity, path, index, message),
             None => document.value(severity, path, message),
         });
+    }
+
+    /// About a file that a list names, and that is not there.
+    pub fn unread(&mut self, path: &[&str], index: usize, written: &str, name: &str) {
+        let message = match self.missing.get(name) {
+            Some(reason) => format!("can't read \"{written}\": {reason}"),
+            None => format!("\"{written}\" is not among the files handed over"),
+        };
+        let once = |found: &Diagnostic| found.message == message;
+        if self.missing.contains_key(name) && self.found.iter().any(once) {
+            return;
+        }
+        self.element(Severity::Error, path, Some(index), message);
     }
 
     /// About a message in a DBC file.
@@ -65,7 +81,7 @@ impl Report<'_> {
         if self.found.len() < MOST {
             self.found.push(make(self.document));
         } else if self.found.len() == MOST {
-            let file = self.document.file;
+            let file = self.document.main_file();
             self.found.push(Diagnostic::new(
                 Severity::Error,
                 file,
@@ -86,6 +102,7 @@ impl Report<'_> {
 pub struct Places(HashMap<(u32, String), Place>);
 
 /// One line of a file.
+#[derive(Clone)]
 pub struct Place {
     /// From 1.
     pub line: u32,
@@ -112,15 +129,26 @@ impl Places {
         Places(places)
     }
 
+    /// For messages under other names.
+    pub fn empty(&self) -> Places {
+        Places(HashMap::with_capacity(self.0.len()))
+    }
+
+    pub fn put(&mut self, message: &crate::dbc::Message, place: Option<&Place>) {
+        if let Some(place) = place {
+            self.0.insert((message.id.bits(), message.dbc_name.clone()), place.clone());
+        }
+    }
+
     pub fn get(&self, message: &crate::dbc::Message) -> Option<&Place> {
         self.0.get(&(message.id.bits(), message.dbc_name.clone()))
     }
 }
 
-/// By file (the configuration, then the DBC files), line and column.
+/// By file (the configuration's, then the DBC files, then others), line and column.
 pub fn sort(found: &mut [Diagnostic], sources: &Sources) {
     let rank = |file: &str| {
-        let place = std::iter::once(&sources.config).chain(&sources.dbc).position(|source| source.name == file);
+        let place = sources.files().position(|source| source.name == file);
         place.unwrap_or(usize::MAX)
     };
     found.sort_by_cached_key(|found| (rank(&found.file), found.line, found.column, found.severity));

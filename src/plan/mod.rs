@@ -21,6 +21,8 @@ pub type MessageIndex = usize;
 /// Index into [`Plan::tags`].
 pub type TagIndex = usize;
 
+/// Index into [`Plan::instances`].
+pub type InstanceIndex = usize;
 /// Index into [`Plan::routes`].
 pub type RouteIndex = usize;
 /// Index into [`Plan::links`].
@@ -47,6 +49,8 @@ pub struct Plan {
     pub messages: Vec<Message>,
     /// By message; within a message in the order of the DBC.
     pub tags: Vec<Tag>,
+    /// By bus; within a bus sorted by name.
+    pub instances: Vec<Instance>,
     /// Sorted by name; one that goes both ways is two.
     pub routes: Vec<Route>,
     /// Sorted by name.
@@ -189,6 +193,15 @@ pub enum Interface {
     Virtual,
 }
 
+/// One of several alike devices of a bus: its messages are those of its type, with its name before theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    pub bus: BusIndex,
+    pub name: String,
+    /// The name in `[bus.NAME.device.TYPE]`.
+    pub device: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct Message {
     pub bus: BusIndex,
@@ -201,6 +214,8 @@ pub struct Message {
     pub tags: Range<TagIndex>,
     /// Counter and checksum: written where we send the message, checked where we receive it. What it writes nobody else does.
     pub protection: Option<Protection>,
+    /// The device it belongs to, where one DBC file describes several alike.
+    pub instance: Option<InstanceIndex>,
 }
 
 impl Message {

@@ -55,7 +55,10 @@ impl Client {
         let unanswered =
             || Failure::new(UNAVAILABLE, "the controller did not answer; whether it was done is not known");
         self.runtime.block_on(async {
-            sender.send(Request { generation: self.generation, origin, action, answer }).await.map_err(|_| unanswered())?;
+            sender
+                .send(Request { generation: self.generation, origin, action, answer })
+                .await
+                .map_err(|_| unanswered())?;
             tokio::select! {
                 answered = done => Ok(answered.map_err(|_| unanswered())?),
                 _ = self.link.serve(&mut requests) => Err(unanswered().into()),

@@ -1,9 +1,8 @@
 //! Which plant is to be run: a user's file or the demo that is built in.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use crate::config::{self, LoadOptions, Loaded, Sources};
+use crate::config::{self, Files, LoadOptions, Loaded, Sources};
 use crate::diagnostic::Diagnostic;
 use crate::plan::Interface;
 use crate::service::exit::Failure;
@@ -12,7 +11,7 @@ use crate::sim::{Simulator, demo, playback};
 /// What to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    File(PathBuf),
+    File(Files),
     /// The packaging line, from constants in the program.
     Demo,
 }
@@ -28,7 +27,7 @@ impl Source {
     /// Reads and checks everything. Mistakes and warnings are printed, all of them.
     pub fn load(&self, options: LoadOptions) -> Result<Plant, Failure> {
         let sources = match self {
-            Source::File(path) => config::read(path),
+            Source::File(files) => files.read(),
             Source::Demo => Ok(Sources::embedded("demo/plant.toml", demo::CONFIG, demo::DBC)),
         };
         let loaded = sources.and_then(|sources| config::load(&sources, options).map(|loaded| (sources, loaded)));

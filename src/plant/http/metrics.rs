@@ -100,7 +100,7 @@ impl Metrics {
                 if source > 0 && first.count == 0 {
                     continue;
                 }
-                let address = first.source_address().filter(|_| message.message.pgn.is_some() && first.count > 0);
+                let address = first.source_address().filter(|_| message.message.has_sources() && first.count > 0);
                 let head = Head { open: &self.messages[index], address };
                 if first.count > 0 {
                     let seconds = now.saturating_sub(first.received) as f64 / 1e9;

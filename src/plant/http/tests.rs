@@ -120,6 +120,7 @@ fn add_bus(plan: &mut Plan, name: &str, interface: Interface, messages: Vec<(dbc
             first_record: plan.records,
             tags,
             protection: None,
+            instance: None,
         });
         plan.records += plan.messages[index].records();
     }
@@ -136,6 +137,7 @@ fn message(name: &str, id: FrameId, signals: Vec<dbc::Signal>) -> dbc::Message {
     dbc::Message {
         id,
         pgn: None,
+        source_address: None,
         name: name.into(),
         dbc_name: name.into(),
         length: 8,

@@ -175,7 +175,7 @@ impl Space {
     }
 
     fn is_j1939(&self, message: MessageIndex) -> bool {
-        self.plan.messages[message].message.pgn.is_some()
+        self.plan.messages[message].message.has_sources()
     }
 
     /// What is known about a message. A signal of the same name keeps the name to itself.
