@@ -252,6 +252,10 @@ fn check_parameter_groups(messages: &[BusMessage<'_>], report: &mut Report<'_>) 
     let mut groups: BTreeMap<u32, &BusMessage<'_>> = BTreeMap::new();
     for message in messages {
         let Some(pgn) = message.message.pgn.filter(|_| message.message.has_sources()) else { continue };
+        // to devices, each with its address
+        if message.parsed.instance.is_some() {
+            continue;
+        }
         let first = groups.entry(pgn).or_insert(message);
         if first.message.id != message.message.id {
             let text = format!(

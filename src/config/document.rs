@@ -28,6 +28,8 @@ pub struct Document<'a> {
     pub root: DeTable<'a>,
     /// Where values came from elsewhere.
     pub notes: Vec<Note>,
+    /// Values that have been reported already: they are not read.
+    pub wrong: Vec<Range<usize>>,
 }
 
 /// One file.
@@ -116,7 +118,7 @@ impl<'a> Document<'a> {
         let (line, column) = position(text.text, span.start - text.start);
         let excerpt = text.text.lines().nth(line as usize - 1).unwrap_or_default();
         let mut message = message.into();
-        let inside = |note: &&Note| span.start <= note.place.start && note.place.end <= span.end;
+        let inside = |note: &&Note| contains(&span, &note.place);
         for note in self.notes.iter().filter(inside).take(MOST_NOTES) {
             message.push_str("; ");
             message.push_str(&note.words);
@@ -179,7 +181,10 @@ impl<'a> Document<'a> {
         mistakes: &mut Vec<Diagnostic>,
     ) -> (T, Vec<Dropped>) {
         let mut tree = self.root.clone();
-        let mut dropped = Vec::new();
+        let mut dropped: Vec<Dropped> = Vec::new();
+        for span in &self.wrong {
+            dropped.extend(take_out_all(&mut tree, span).into_iter().map(Dropped));
+        }
         for _ in 0..MOST_MISTAKES {
             let root = Spanned::new(0..0, tree.clone());
             let error = match T::deserialize(toml::Deserializer::from(root)) {
@@ -188,8 +193,7 @@ impl<'a> Document<'a> {
             };
             let span = error.span();
             // what stands for several devices is there several times, and is reported once
-            let paths: Vec<Vec<String>> =
-                std::iter::from_fn(|| take_out(&mut tree, span.as_ref()?)).take(MOST_COPIES).collect();
+            let paths = span.map(|span| take_out_all(&mut tree, &span)).unwrap_or_default();
             let Some(path) = paths.first() else {
                 mistakes.push(self.at(Severity::Error, error.span(), error.message()));
                 break;
@@ -215,6 +219,11 @@ impl Dropped {
     }
 }
 
+/// Removes all keys of that place, and says which they were.
+fn take_out_all(table: &mut DeTable<'_>, span: &Range<usize>) -> Vec<Vec<String>> {
+    std::iter::from_fn(|| take_out(table, span)).take(MOST_COPIES).collect()
+}
+
 /// Removes the key whose name or value (or an element of it) is at the span, and says which it was.
 fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
     let mut path = Vec::new();
@@ -238,7 +247,13 @@ fn find_span(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -
             || value.span() == *span
             || match value.get_ref() {
                 DeValue::Table(inner) => find_span(inner, span, path),
-                _ => value.span().start <= span.start && span.end <= value.span().end,
+                // elements may come from elsewhere
+                DeValue::Array(list) => list.iter().any(|element| contains(&element.span(), span)),
+                _ => false,
+            }
+            || match value.get_ref() {
+                DeValue::Table(_) => false,
+                _ => contains(&value.span(), span),
             };
         if found {
             return true;
@@ -246,6 +261,10 @@ fn find_span(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -
         path.pop();
     }
     false
+}
+
+fn contains(outer: &Range<usize>, inner: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
 }
 
 /// Keys of a section that are used before it is read into a struct.

@@ -60,13 +60,13 @@ pub fn names<'a>(from: &str, pattern: &str, known: impl Iterator<Item = &'a str>
     if !is_pattern(pattern) {
         return Ok(vec![whole]);
     }
-    let (folder, pattern) = split(&whole);
-    if is_pattern(folder) || pattern.is_empty() {
+    let (folder, last) = split(&whole);
+    if is_pattern(folder) || last.is_empty() {
         return Err(format!("\"{pattern}\": * and ? are possible in the last part only, the file's name"));
     }
     let matching = known.filter(|name| *name != from).filter(|name| {
         let (its_folder, file) = split(name);
-        its_folder == folder && matches(pattern, file)
+        its_folder == folder && matches(last, file)
     });
     let mut names: Vec<String> = matching.map(str::to_owned).collect();
     names.sort();

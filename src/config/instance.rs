@@ -53,6 +53,7 @@ pub fn devices<'a>(
             let remedy = "add instances = [{ name = \"pump1\", id_offset = 0x10 }, …]";
             report.error(&path, format!("there is no device \"{device}\"; {remedy}"));
         }
+        devices.complete &= !report.is_dropped(&[a, b, c, d, "instances"]);
         let (files, complete) = dbc_files(&[a, b, c, d, "dbc"], &section.dbc, parsed, report);
         devices.complete &= complete;
         for (index, instance) in section.instances.iter().enumerate() {

@@ -18,6 +18,7 @@ mod instance;
 mod interlock;
 mod life;
 mod link;
+mod overlay;
 mod protection;
 mod reception;
 mod report;
@@ -48,6 +49,7 @@ use assemble::{Assembled, Missing, assemble};
 use bus::{Content, Parsed, Section};
 use document::Document;
 use instance::Devices;
+use overlay::Overlays;
 use report::{Places, Report, sort};
 use rights::Decided;
 
@@ -97,22 +99,30 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     let mut assembled = assemble(sources, missing)?;
     let (file, dropped) = assemble::read(&mut assembled);
     let Assembled { document, variables, found } = assembled;
-    let mut report = Report { document: &document, missing, found, dropped };
+    let mut report = Report { document: &document, missing, found, dropped, alike: Vec::new() };
 
     let named = named(&file, &document);
     let used = sources.dbc.iter().filter(|file| named.contains(&file.name));
     let parsed: Vec<Parsed<'_>> = used.map(|file| parse(file, &mut report)).collect();
     let devices: Vec<Devices<'_>> =
         file.bus.iter().map(|(name, written)| instance::devices(name, written, &parsed, &mut report)).collect();
+    report.alike = devices
+        .iter()
+        .flat_map(|devices| &devices.files)
+        .filter_map(|file| file.instance)
+        .map(|instance| device::message_name(instance.name, ""))
+        .collect();
+    report.alike.dedup();
     let mut sections = sections(&file, &parsed, &devices, &mut report);
     check_buses(&sections, &mut report);
     sections.truncate(MAX_BUSES);
     let mut plan = Plan { simulated: options.simulate, ..Plan::default() };
     for section in &sections {
-        let bus = bus::check(section, options.simulate, &mut report);
+        let mut bus = bus::check(section, options.simulate, &mut report);
+        let overlays = overlay::apply(section, &mut bus, &sources.overlay, &mut report);
         let protections = protection::decide(section, &bus, &mut report);
         let decided = rights::decide(section, &bus, &protections, &mut report);
-        if !add(&mut plan, section, bus, decided, protections) {
+        if !add(&mut plan, section, bus, decided, protections, overlays) {
             let limits =
                 format!("{MAX_TAGS} signals and {MAX_RECORDS} records (message, J1939 source, multiplexed branch)");
             let message = format!("with bus \"{}\" the plant has more than {limits}", section.name);
@@ -131,14 +141,14 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     if has_errors(&diagnostics) {
         return Err(diagnostics);
     }
-    let dbc: Vec<Vec<(&str, &[u8])>> = sections.iter().map(dbc_bytes).collect();
+    let dbc: Vec<Vec<(&str, &[u8])>> = sections.iter().map(|section| dbc_bytes(section, sources, &document)).collect();
     plan.number();
     plan.hash = hash::hash(&plan, &dbc);
     Ok(Loaded { plan, settings, variables, diagnostics })
 }
 
-/// The DBC files of a bus as the configuration names them, those of device types once.
-fn dbc_bytes<'a>(section: &Section<'a>) -> Vec<(&'a str, &'a [u8])> {
+/// The DBC files and overlay tables of a bus by their names, those of device types once.
+fn dbc_bytes<'a>(section: &Section<'a>, sources: &'a Sources, document: &Document<'_>) -> Vec<(&'a str, &'a [u8])> {
     let own = section.files.iter().filter(|parsed| parsed.instance.is_none());
     let own = section.written.dbc.iter().map(String::as_str).zip(own.map(|parsed| parsed.file.bytes.as_slice()));
     let mut all: Vec<_> = own.collect();
@@ -148,6 +158,12 @@ fn dbc_bytes<'a>(section: &Section<'a>) -> Vec<(&'a str, &'a [u8])> {
             let name = Path::new(&parsed.file.name).file_name().and_then(|name| name.to_str());
             all.push((name.unwrap_or_default(), bytes));
         }
+    }
+    let path = ["bus", section.name, "overlay"];
+    for (index, written) in section.written.overlay.iter().enumerate() {
+        let name = sources::dbc_name(document.file(&path, Some(index)), written);
+        let file = sources.overlay.iter().find(|file| file.name == name);
+        all.extend(file.map(|file| (written.as_str(), file.bytes.as_slice())));
     }
     all
 }
@@ -253,6 +269,7 @@ fn add(
     bus: bus::Bus<'_>,
     decided: Vec<Decided>,
     mut protections: BTreeMap<usize, Protection>,
+    overlays: Overlays,
 ) -> bool {
     let first_message = plan.messages.len();
     let first_instance = plan.instances.len();
@@ -290,6 +307,13 @@ fn add(
         };
         plan.records += message.records();
         plan.messages.push(message);
+    }
+    for ((message, signal), overlay) in overlays {
+        let message = first_message + message;
+        match signal {
+            Some(signal) => plan.tag_overlays.insert(plan.messages[message].tags.start + signal, overlay),
+            None => plan.message_overlays.insert(message, overlay),
+        };
     }
     plan.buses.push(Bus {
         name: section.name.to_owned(),

@@ -20,6 +20,8 @@ pub struct Report<'a> {
     pub found: Vec<Diagnostic>,
     /// Keys that were written but can't be read; nothing more is said about them.
     pub dropped: Vec<Dropped>,
+    /// Names of alike devices, each with what stands between it and the name of a message.
+    pub alike: Vec<String>,
 }
 
 impl Report<'_> {
@@ -72,6 +74,11 @@ impl Report<'_> {
         });
     }
 
+    /// About another file.
+    pub fn elsewhere(&mut self, found: Diagnostic) {
+        self.add(|_| found);
+    }
+
     /// Whether so much is wrong that more would not help.
     pub fn is_full(&self) -> bool {
         self.found.len() > MOST
@@ -79,7 +86,10 @@ impl Report<'_> {
 
     fn add(&mut self, make: impl FnOnce(&Document<'_>) -> Diagnostic) {
         if self.found.len() < MOST {
-            self.found.push(make(self.document));
+            let new = make(self.document);
+            if self.alike.is_empty() || !self.found.iter().any(|other| self.is_alike(other, &new)) {
+                self.found.push(new);
+            }
         } else if self.found.len() == MOST {
             let file = self.document.main_file();
             self.found.push(Diagnostic::new(
@@ -90,6 +100,16 @@ impl Report<'_> {
                 "there are more mistakes; correct these first",
             ));
         }
+    }
+
+    /// Whether the same is said at one place about two alike devices: once is enough.
+    fn is_alike(&self, one: &Diagnostic, other: &Diagnostic) -> bool {
+        let place = |found: &Diagnostic| (found.line, found.column, found.severity);
+        let plain = |text: &str| self.alike.iter().fold(text.to_owned(), |text, name| text.replace(name, ""));
+        one.line > 0
+            && place(one) == place(other)
+            && one.file == other.file
+            && plain(&one.message) == plain(&other.message)
     }
 
     /// Whether the key was written but can't be read.

@@ -131,8 +131,9 @@ impl<'a, 'd> Values<'a, 'd> {
             let lower = name.to_lowercase();
             let exact = is_name(&lower) && lower.to_uppercase() == name;
             let Some(before) = self.values.get_mut(&lower).filter(|_| exact) else {
-                let names: Vec<String> = self.values.keys().map(|name| name.to_uppercase()).collect();
-                let known = did_you_mean(&name.to_uppercase(), names.iter().map(String::as_str));
+                let variable = |name: &str| format!("{ENVIRONMENT}{}", name.to_uppercase());
+                let names: Vec<String> = self.values.keys().map(|name| variable(name)).collect();
+                let known = did_you_mean(&variable(name), names.iter().map(String::as_str));
                 let message =
                     format!("this variable of the environment does nothing: no [variables] has \"{lower}\"{known}");
                 self.found.push(about(Severity::Warning, message));
@@ -172,7 +173,10 @@ impl<'a> Found<'a> {
         places.table(&mut root);
         let Places { used, notes, wrong, .. } = places;
         document.root = root;
-        self.found.extend(wrong.into_iter().map(|(place, message)| document.at(Severity::Error, Some(place), message)));
+        for (place, message) in wrong {
+            self.found.push(document.at(Severity::Error, Some(place.clone()), message));
+            document.wrong.push(place);
+        }
         for (name, value) in self.values.iter().filter(|(name, _)| !used.contains(name.as_str())) {
             let message = format!("variable \"{name}\" is used nowhere; a reference is \"${{{name}}}\"");
             self.found.push(document.at(Severity::Warning, value.key.clone(), message));

@@ -191,6 +191,8 @@ mod tests {
             message(extended(0x100), None),
             message(eec1, Some(0xF004)),
             message(tsc1, Some(0)),
+            Message { source_address: Some(0x33), ..message(extended(0x0CF0_0433), Some(0xF004)) },
+            Message { source_address: Some(0x34), ..message(extended(0x0C00_0034), Some(0)) },
         ];
         let lookup = Lookup::new(&messages);
         for (id, want) in [
@@ -201,6 +203,12 @@ mod tests {
             (extended(0x18F0_0421), Some(2)),
             (extended(0x0C00_1103), Some(3)), // PDU1: any destination
             (extended(0x0CF0_0500), None),
+            // one source of a group: any priority, and of PDU1 any destination
+            (extended(0x0CF0_0433), Some(4)),
+            (extended(0x18F0_0433), Some(4)),
+            (extended(0x0CF0_0434), Some(2)),
+            (extended(0x1800_FF34), Some(5)),
+            (extended(0x1801_FF34), None),
         ] {
             assert_eq!(lookup.get(id), want, "{id:?}");
         }

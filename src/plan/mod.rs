@@ -4,6 +4,7 @@ mod traffic;
 mod transmission;
 mod watched;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -51,6 +52,10 @@ pub struct Plan {
     pub tags: Vec<Tag>,
     /// By bus; within a bus sorted by name.
     pub instances: Vec<Instance>,
+    /// What overlay tables say about tags beside unit, limits and comment, which are the signal's own.
+    pub tag_overlays: BTreeMap<TagIndex, Overlay>,
+    /// The same about messages.
+    pub message_overlays: BTreeMap<MessageIndex, Overlay>,
     /// Sorted by name; one that goes both ways is two.
     pub routes: Vec<Route>,
     /// Sorted by name.
@@ -200,6 +205,28 @@ pub struct Instance {
     pub name: String,
     /// The name in `[bus.NAME.device.TYPE]`.
     pub device: String,
+}
+
+/// Words for people about a tag or a message, from an overlay table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overlay {
+    pub alias: Option<String>,
+    /// Where in the plant.
+    pub area: Option<String>,
+    /// By locale (BCP 47); sorted. The one without a locale is the comment.
+    pub descriptions: Vec<(String, String)>,
+}
+
+impl Overlay {
+    /// The description for the first of the locales that there is one for, as a whole or by its language.
+    pub fn description<'a>(&self, mut locales: impl Iterator<Item = &'a str>) -> Option<(&str, &str)> {
+        let language = |locale: &str| locale.split(['-', '_']).next().map(str::to_lowercase);
+        locales.find_map(|wanted| {
+            let same = self.descriptions.iter().find(|(locale, _)| locale.eq_ignore_ascii_case(wanted));
+            let near = || self.descriptions.iter().find(|(locale, _)| language(locale) == language(wanted));
+            same.or_else(near).map(|(locale, text)| (locale.as_str(), text.as_str()))
+        })
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 mod allocations;
 mod bench;
 mod config;
+mod config_files;
 mod config_reception;
 mod control;
 mod control_authority;
