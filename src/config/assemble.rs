@@ -10,7 +10,7 @@ use super::document::Document;
 use super::include;
 use super::sources::{SourceFile, Sources};
 use super::variable::{self, Variable};
-use super::{device, written};
+use super::{device, disk, written};
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// Includes inside of includes.
@@ -108,7 +108,9 @@ impl<'a> Parts<'a, '_> {
             };
             let sources = self.sources;
             let known = std::iter::once(&sources.config).chain(&sources.included).map(|file| file.name.as_str());
-            let known = known.chain(self.missing.keys().map(String::as_str));
+            // a pattern stands for what is there, readable or not
+            let unreadable = self.missing.iter().filter(|(_, reason)| *reason != disk::GONE);
+            let known = known.chain(unreadable.map(|(name, _)| name.as_str()));
             let names = match include::names(&file.name, pattern, known) {
                 Ok(names) => names,
                 Err(mistake) => {

@@ -213,7 +213,7 @@ fn mentioned(sources: &Sources, missing: &Missing) -> Result<Vec<(String, Kind)>
 }
 
 /// A file that is not there.
-const GONE: &str = "no such file";
+pub const GONE: &str = "no such file";
 
 /// A whole regular file; the reason in words where that can't be had.
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {

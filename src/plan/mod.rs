@@ -217,18 +217,6 @@ pub struct Overlay {
     pub descriptions: Vec<(String, String)>,
 }
 
-impl Overlay {
-    /// The description for the first of the locales that there is one for, as a whole or by its language.
-    pub fn description<'a>(&self, mut locales: impl Iterator<Item = &'a str>) -> Option<(&str, &str)> {
-        let language = |locale: &str| locale.split(['-', '_']).next().map(str::to_lowercase);
-        locales.find_map(|wanted| {
-            let same = self.descriptions.iter().find(|(locale, _)| locale.eq_ignore_ascii_case(wanted));
-            let near = || self.descriptions.iter().find(|(locale, _)| language(locale) == language(wanted));
-            same.or_else(near).map(|(locale, text)| (locale.as_str(), text.as_str()))
-        })
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct Message {
     pub bus: BusIndex,
@@ -314,6 +302,17 @@ impl Plan {
     pub fn signal(&self, tag: TagIndex) -> &dbc::Signal {
         let tag = &self.tags[tag];
         &self.messages[tag.message].message.signals[tag.signal]
+    }
+
+    /// The tag's name for people, where an overlay table has one.
+    pub fn alias(&self, tag: TagIndex) -> Option<&str> {
+        self.tag_overlays.get(&tag)?.alias.as_deref()
+    }
+
+    /// Where in the plant the tag belongs: its own area, else its message's.
+    pub fn area(&self, tag: TagIndex) -> Option<&str> {
+        let own = self.tag_overlays.get(&tag).and_then(|overlay| overlay.area.as_deref());
+        own.or_else(|| self.message_overlays.get(&self.tags[tag].message)?.area.as_deref())
     }
 
     /// Whether the signal is a counter or checksum that we write with each frame: nobody else has a say in it.

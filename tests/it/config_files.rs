@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use canvoy::config::{Files, LoadOptions, Loaded, SourceFile, Sources, load};
+use canvoy::config::{LoadOptions, Loaded, SourceFile, Sources, load};
 use canvoy::diagnostic::Diagnostic;
 use canvoy::plan::{Direction, Plan};
-use proptest::prelude::*;
 
 /// The parts of a case, by the name behind `>>> `.
 fn parts(case: &str) -> BTreeMap<&str, String> {

@@ -26,6 +26,8 @@ pub struct Metrics {
     signals: Vec<String>,
     /// By tag: `,unit="…"} `.
     units: Vec<String>,
+    /// All of can_signal_info: it never changes.
+    info: String,
 }
 
 /// One family while it grows: its samples are written in one go, several families side by side.
@@ -45,7 +47,7 @@ impl Metrics {
     pub fn new(plan: &Plan) -> Metrics {
         let bus = |index: usize| format!("{{bus=\"{}\"", Escaped(&plan.buses[index].name));
         let signals = plan.tags.iter().enumerate();
-        Metrics {
+        let metrics = Metrics {
             buses: (0..plan.buses.len()).map(bus).collect(),
             messages: plan
                 .messages
@@ -57,7 +59,33 @@ impl Metrics {
                 .map(|(tag, _)| format!("\",signal=\"{}\"", Escaped(&plan.signal(tag).name)))
                 .collect(),
             units: signals.map(|(tag, _)| format!(",unit=\"{}\"}} ", Escaped(&plan.signal(tag).unit))).collect(),
+            info: String::new(),
+        };
+        Metrics { info: metrics.info(plan), ..metrics }
+    }
+
+    /// What overlay tables say, to be joined by bus, message and signal: `can_signal_value * on (bus, message, signal)
+    /// group_left (alias, area) can_signal_info`. Labels of the value itself would start new series with each new text.
+    fn info(&self, plan: &Plan) -> String {
+        let mut out = String::new();
+        for tag in 0..plan.tags.len() {
+            let (alias, area) = (plan.alias(tag), plan.area(tag));
+            if alias.is_none() && area.is_none() {
+                continue;
+            }
+            if out.is_empty() {
+                header(&mut out, "can_signal_info", "gauge", "1; name for people and area of a signal that has them.");
+            }
+            let _ = writeln!(
+                out,
+                "can_signal_info{}{},alias=\"{}\",area=\"{}\"}} 1",
+                self.messages[plan.tags[tag].message],
+                self.signals[tag],
+                Escaped(alias.unwrap_or_default()),
+                Escaped(area.unwrap_or_default()),
+            );
         }
+        out
     }
 
     /// Everything. `now`: CLOCK_MONOTONIC nanoseconds.
@@ -146,6 +174,7 @@ impl Metrics {
         for family in [value, quality, age, received, sent] {
             out.push_str(&family.text);
         }
+        out.push_str(&self.info);
         header(out, "can_bus_signals", "gauge", "Signals of a bus by quality; each counts once, with its worst cause.");
         for (bus, counts) in self.buses.iter().zip(&counts) {
             let labels = Cause::ALL.iter().map(|cause| cause.meaning().label).chain([GOOD.label]);

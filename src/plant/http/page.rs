@@ -263,7 +263,12 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
     }
     page.push_str("</span></th></tr>\n");
     for tag in tags {
-        write!(page, r#"<tr data-tag="{}" class="{}"><td class="name""#, Escaped(&tag.name), class(tag))?;
+        write!(page, r#"<tr data-tag="{}" class="{}""#, Escaped(&tag.name), class(tag))?;
+        if tag.alias.is_some() || tag.area.is_some() {
+            let words = [tag.alias, tag.area].map(Option::unwrap_or_default).join(" ");
+            write!(page, r#" data-words="{}""#, Escaped(&words))?;
+        }
+        page.push_str(r#"><td class="name""#);
         if let Some(comment) = &tag.signal.comment {
             write!(page, r#" title="{}""#, Escaped(comment))?;
         }
@@ -271,10 +276,17 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
             Some(time) => format!(", since {time}"),
             None => String::new(),
         };
+        page.push('>');
+        if let Some(alias) = tag.alias {
+            write!(page, "{} · ", Escaped(alias))?;
+        }
+        page.push_str(&Escaped(&tag.signal.name).to_string());
+        if let Some(area) = tag.area {
+            write!(page, r#"<span class="area">{}</span>"#, Escaped(area))?;
+        }
         writeln!(
             page,
-            r#">{}</td><td class="value">{}</td><td class="unit">{}</td><td class="quality">{}{since}</td><td class="number age">{}</td></tr>"#,
-            Escaped(&tag.signal.name),
+            r#"</td><td class="value">{}</td><td class="unit">{}</td><td class="quality">{}{since}</td><td class="number age">{}</td></tr>"#,
             Escaped(&tag.text),
             Escaped(tag.unit),
             tag.quality_text,

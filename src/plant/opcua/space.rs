@@ -234,8 +234,15 @@ impl Space {
         QualifiedName::new(namespace, self.name(node))
     }
 
+    /// The alias of an overlay table, else the name inside its parent.
     pub fn display_name(&self, node: Node) -> LocalizedText {
-        LocalizedText::new("", &self.name(node))
+        let alias = match node {
+            Node::Signal(tag, _) => self.plan.alias(tag),
+            // the folder of a J1939 message's sources and each of them would have one name
+            Node::Message(message, None) => self.plan.message_overlays.get(&message).and_then(|o| o.alias.as_deref()),
+            _ => None,
+        };
+        LocalizedText::new("", alias.unwrap_or(&self.name(node)))
     }
 
     pub fn class(&self, node: Node) -> NodeClass {
@@ -357,7 +364,7 @@ impl Space {
             (_, AttributeId::BrowseName) => Ok(Variant::from(self.browse_name(node))),
             (_, AttributeId::DisplayName) => Ok(Variant::from(self.display_name(node))),
             (_, AttributeId::Description) => match self.description(node) {
-                Some(text) => Ok(Variant::from(LocalizedText::new("", text))),
+                Some((locale, text)) => Ok(Variant::from(LocalizedText::new(locale, text))),
                 None => Err(StatusCode::BadAttributeIdInvalid),
             },
             (_, AttributeId::WriteMask | AttributeId::UserWriteMask) => Ok(Variant::UInt32(0)),
@@ -377,14 +384,19 @@ impl Space {
         }
     }
 
-    /// The comment of the DBC.
-    fn description(&self, node: Node) -> Option<&str> {
-        match node {
-            Node::Message(message, _) => self.plan.messages[message].message.comment.as_deref(),
-            Node::Signal(tag, _) => self.plan.signal(tag).comment.as_deref(),
-            Node::State(state) => Some(state.description()),
-            Node::Root | Node::Machine | Node::Bus(_) | Node::Fact(..) | Node::Property(..) => None,
-        }
+    /// Locale and text: the comment of the DBC or what an overlay table has in its place, else the first that such a table
+    /// has for a locale. The session's own locales are not known here.
+    fn description(&self, node: Node) -> Option<(&str, &str)> {
+        let (comment, overlay) = match node {
+            Node::Message(message, _) => {
+                (self.plan.messages[message].message.comment.as_deref(), self.plan.message_overlays.get(&message))
+            }
+            Node::Signal(tag, _) => (self.plan.signal(tag).comment.as_deref(), self.plan.tag_overlays.get(&tag)),
+            Node::State(state) => (Some(state.description()), None),
+            Node::Root | Node::Machine | Node::Bus(_) | Node::Fact(..) | Node::Property(..) => (None, None),
+        };
+        let first = || overlay?.descriptions.first().map(|(locale, text)| (locale.as_str(), text.as_str()));
+        comment.map(|text| ("", text)).or_else(first)
     }
 
     fn data_type(&self, node: Node) -> DataTypeId {
