@@ -369,7 +369,7 @@ mod tests {
         check(
             &page,
             &[
-                r#"<tr data-tag="line.DriveStatus.ActualSpeed" class="uncertain">"#,
+                r#"<tr data-tag="line.DriveStatus.ActualSpeed" class="uncertain" data-words="#,
                 "late, last value held, since 2026-01-02T03:04:05.250Z",
                 r#"<td class="value">1500.0</td>"#,
                 "<span>1F4</span><span>from Drive every 100 ms</span>",
@@ -382,6 +382,16 @@ mod tests {
         example.plant.disconnect();
         let page = self::page(&example, "problems=1");
         check(&page, &[r#"<p id="gone" class="banner gone" role="alert"><b>"#, "controller gone"], &[]);
+    }
+
+    #[test]
+    fn names_and_areas_are_shown_and_found() {
+        let example = Example::new();
+        let shown = r#"Drive &lt;1&gt; · ActualSpeed<span class="area">Hall &quot;2&quot;</span></td>"#;
+        for (query, found) in [("", true), ("q=hall+drive", true), ("q=%3C1", true), ("q=cellar", false)] {
+            assert_eq!(page(&example, query).contains(shown), found, "{query}");
+        }
+        check(&page(&example, "q=cellar"), &[r#"data-tag="line.EEC1.Load""#, r#"data-words=" Cellar""#], &["Axis"]);
     }
 
     #[test]

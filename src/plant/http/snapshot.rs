@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(
             json["tags"][1],
             serde_json::json!({
-                "name": "line.DriveStatus.Mode", "value": 2.0, "raw": "2", "label": "Running <fast>", "unit": "",
+                "name": "line.DriveStatus.Mode", "alias": null, "area": null, "value": 2.0, "raw": "2", "label": "Running <fast>", "unit": "",
                 "text": "Running <fast> (2)", "quality": "good", "quality_text": "good", "trust": "good", "since": null,
                 "time": "2026-01-02T03:04:05.250Z", "age": 0.25, "age_text": "0.25 s",
             })

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::can::{FrameId, MAX_LEN};
 use crate::dbc::codec::{ByteOrder, Kind};
 use crate::dbc::{self, Codec};
-use crate::plan::{Bus, Direction, Interface, Message, Plan, Reception, Tag, Transmission};
+use crate::plan::{Bus, Direction, Interface, Message, Overlay, Plan, Reception, Tag, Transmission};
 use crate::plant::Plant;
 use crate::quality::Causes;
 use crate::store::layout::{BusState, Word};
@@ -55,6 +55,16 @@ impl Example {
             ],
         );
         add_bus(&mut plan, "cell", Interface::Virtual, vec![(message("Robot", standard(0x20), vec![axis]), input, 1)]);
+        let words = |alias: Option<&str>, area: &str| Overlay {
+            alias: alias.map(str::to_owned),
+            area: Some(area.into()),
+            descriptions: Vec::new(),
+        };
+        let index = |name: &str| plan.messages.iter().position(|m| m.message.name == name).unwrap();
+        let (drive, engine) = (index("DriveStatus"), index("EEC1"));
+        let speed = plan.messages[drive].tags.start;
+        plan.tag_overlays = [(speed, words(Some("Drive <1>"), "Hall \"2\""))].into();
+        plan.message_overlays = [(engine, words(None, "Cellar"))].into();
         plan.number();
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));

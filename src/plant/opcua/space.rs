@@ -453,7 +453,8 @@ pub fn is_live(node: Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plant::opcua::tests::plan;
+    use crate::plan::Overlay;
+    use crate::plant::opcua::tests::{plan, tag};
 
     /// Two sources of every J1939 message.
     fn seen(_: MessageIndex) -> Vec<(usize, u8)> {
@@ -545,6 +546,39 @@ mod tests {
             assert_eq!(space.find(&NodeId::new(1, text.to_owned()), sources), None);
         }
         assert_eq!(space.find(&NodeId::new(NAMESPACE, 5_u32), seen), None);
+    }
+
+    #[test]
+    fn overlay_tables_give_names_and_descriptions_never_ids() {
+        let mut plan = plan();
+        let overlay = |alias: &str, de: &str| Overlay {
+            alias: Some(alias.into()),
+            area: None,
+            descriptions: vec![("de".into(), de.into())],
+        };
+        let (temp, mode) = (tag(&plan, "Oven.Temp"), tag(&plan, "Oven.Mode"));
+        plan.tag_overlays = [(temp, overlay("Oven 3", "Temperatur")), (mode, overlay("Mode 3", "Betriebsart"))].into();
+        let eec1 = plan.tags[tag(&plan, "EEC1.EngineSpeed")].message;
+        plan.message_overlays = [(eec1, overlay("Engine", "Motor"))].into();
+        let space = Space::new(Arc::new(plan));
+        let read = |text: &str, attribute| {
+            let node = space.find(&NodeId::new(NAMESPACE, text.to_owned()), seen).unwrap();
+            match space.attribute(node, attribute, false) {
+                Ok(Variant::LocalizedText(text)) => format!("{}:{}", text.locale, text.text),
+                other => format!("{other:?}"),
+            }
+        };
+        for (id, name, description) in [
+            // what the DBC file says has no locale, and is stronger
+            ("line.Oven.Temp", "Oven 3", ":Temperature of the oven"),
+            ("line.Oven.Mode", "Mode 3", "de:Betriebsart"),
+            ("line.Oven", "Oven", ":The oven"),
+            ("line.EEC1", "Engine", "de:Motor"),
+            ("line.EEC1@33", "EEC1@33", "de:Motor"),
+        ] {
+            assert_eq!(read(id, AttributeId::DisplayName).trim_start_matches("[null]").trim_start_matches(':'), name);
+            assert_eq!(read(id, AttributeId::Description).trim_start_matches("[null]"), description, "{id}");
+        }
     }
 
     #[test]
