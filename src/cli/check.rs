@@ -14,7 +14,10 @@ use crate::plan::{Bus, Direction, Immediate, Instance, Interface, Message, Plan,
 /// Prints every mistake at once, each with file, line and column. Opens no bus and no port.
 /// Exit code: 0 when the configuration can be used (there may be warnings), 78 when it can't.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:\n  canvoy check /etc/canvoy/canvoy.toml && sudo systemctl reload canvoy")]
+#[command(after_help = "Examples:
+  canvoy check /etc/canvoy/canvoy.toml && sudo systemctl reload canvoy
+  canvoy check plant.toml --machine machine-07.toml
+  CANVOY_VAR_INTERFACE=can1 canvoy check plant.toml")]
 pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE")]

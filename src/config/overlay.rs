@@ -103,16 +103,21 @@ impl<'a> Table<'a> {
             .flexible(true)
             .from_reader(self.text.as_bytes());
         let mut rows = 0;
+        // up to where lines are counted, and how many there were
+        let (mut counted, mut line) = (0, 1);
         let mut record = csv::StringRecord::new();
         // the text is UTF-8, rows may have any length, and memory can't fail to be read
         while let Ok(true) = reader.read_record(&mut record) {
-            let start = record.position().map_or(0, |position| position.byte() as usize);
+            let start = self.row_start(record.position().map_or(0, |position| position.byte() as usize));
+            line +=
+                self.text.as_bytes().get(counted..start).unwrap_or_default().iter().filter(|b| **b == b'\n').count();
+            counted = start;
             if rows == 0 {
                 match self.header(&record, start) {
                     Ok(columns) => self.columns = columns,
                     Err(mistake) => return report.elsewhere(*mistake),
                 }
-            } else if let Err(Some(mistake)) = self.row(&record, start, section, bus, found, places) {
+            } else if let Err(Some(mistake)) = self.row(&record, (start, line), section, bus, found, places) {
                 report.elsewhere(*mistake);
             }
             rows += 1;
@@ -173,7 +178,7 @@ impl<'a> Table<'a> {
     fn row(
         &self,
         record: &csv::StringRecord,
-        start: usize,
+        (start, line): (usize, usize),
         section: &Section<'_>,
         bus: &mut Bus<'_>,
         found: &mut Overlays,
@@ -205,7 +210,6 @@ impl<'a> Table<'a> {
         if let Some(place) = places.get(&target) {
             return Err(mistake(*at, format!("{name} is already at {place}")));
         }
-        let (line, _) = self.position(Cell { start, index: *at });
         places.insert(target, format!("{}:{line}", self.file));
         let overlay = self.cells(&cells, bus, target).map_err(|(index, text)| mistake(index, text))?;
         if overlay != Overlay::default() {
@@ -262,12 +266,16 @@ impl<'a> Table<'a> {
         Box::new(Diagnostic::new(Severity::Error, self.file, line, column, message).excerpt(excerpt))
     }
 
+    /// The first byte of a row: the reader passes over empty lines before it.
+    fn row_start(&self, start: usize) -> usize {
+        let blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        start + self.text.as_bytes().get(start..).unwrap_or_default().iter().take_while(blank).count()
+    }
+
     /// Line and column of a cell.
     fn position(&self, cell: Cell) -> (u32, u32) {
         let bytes = self.text.as_bytes();
-        let blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
-        let start = cell.start + bytes.get(cell.start..).unwrap_or_default().iter().take_while(blank).count();
-        let (mut index, mut quoted, mut at) = (0, false, start);
+        let (mut index, mut quoted, mut at) = (0, false, cell.start);
         while index < cell.index {
             match bytes.get(at) {
                 None => break,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use canvoy::cli::{check, tags};
 use canvoy::config::{Files, LoadOptions, Loaded, SourceFile, Sources, load, read};
+use canvoy::diagnostic::Severity;
 use canvoy::plan::Interface;
 use proptest::prelude::*;
 
@@ -130,6 +131,64 @@ fn names_do_not_depend_on_the_order_of_devices() {
     let one = toml("{ name = \"pump1\" }, { name = \"pump2\", id_offset = 0x10 }");
     let other = toml("{ name = \"pump2\", id_offset = 0x10 }, { name = \"pump1\" }");
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
+}
+
+/// What readers see is in the hash; how the files are arranged is not.
+#[test]
+fn the_hash_follows_what_the_files_mean() {
+    let sources = |edit: &dyn Fn(&mut Sources)| {
+        let files = Files { config: example("plant.toml"), machine: Some(example("machine-08.toml")) };
+        let mut sources = files.read_with(Vec::new()).unwrap();
+        edit(&mut sources);
+        load(&sources, LoadOptions::default()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan.short_hash()
+    };
+    let replace = |file: &mut SourceFile, from: &str, to: &str| {
+        let text = String::from_utf8(file.bytes.clone()).unwrap();
+        assert!(text.contains(from), "{from}");
+        file.bytes = text.replace(from, to).into_bytes();
+    };
+    let whole = sources(&|_| {});
+    let same: [&dyn Fn(&mut Sources); 3] = [
+        &|s| replace(s.machine.as_mut().unwrap(), "[variables]", "[variables] # of this machine"),
+        &|s| s.environment = vec![("CANVOY_VAR_INTERFACE".into(), "can2".into())],
+        &|s| {
+            let common = std::mem::take(&mut s.included).remove(0);
+            replace(&mut s.config, "include = [\"common.toml\"]", "");
+            s.config.bytes.extend(common.bytes);
+        },
+    ];
+    for edit in same {
+        assert_eq!(sources(edit), whole);
+    }
+    let different: [&dyn Fn(&mut Sources); 6] = [
+        &|s| replace(s.machine.as_mut().unwrap(), "1500", "1501"),
+        &|s| s.environment = vec![("CANVOY_VAR_INTERFACE".into(), "can3".into())],
+        &|s| replace(&mut s.overlay[0], "Basement", "Cellar"),
+        &|s| replace(&mut s.overlay[0], ",0,6", ",0,5"),
+        &|s| replace(&mut s.config, "device.Pump", "device.Pomp"),
+        &|s| replace(&mut s.dbc[0], "VERSION", "VERSION "),
+    ];
+    let mut seen = vec![whole];
+    for edit in different {
+        let hash = sources(edit);
+        assert!(!seen.contains(&hash), "{seen:?}");
+        seen.push(hash);
+    }
+}
+
+#[test]
+fn the_number_of_files_is_bounded() {
+    let folder = std::env::temp_dir().join(format!("canvoy-many-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for number in 0..258 {
+        std::fs::write(folder.join(format!("{number:03}.toml")), "# nothing\n").unwrap();
+    }
+    std::fs::write(folder.join("plant"), "include = [\"*.toml\"]\n[bus.a]\nvirtual = true\ndbc = []\n").unwrap();
+    let mistakes = read(&folder.join("plant")).unwrap_err();
+    let said: Vec<&str> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+    assert!(said[0].ends_with("256.toml\": more than 256 files are included"), "{said:?}");
+    assert_eq!(mistakes.iter().filter(|mistake| mistake.severity == Severity::Error).count(), 2, "{said:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Files on disk: globs, machine files, and what can't be read, each with its place.
