@@ -8,6 +8,7 @@ mod allocations;
 mod buses;
 mod canvoy;
 mod demo;
+mod fleet;
 mod garbage;
 mod gateway;
 mod harness;
@@ -56,6 +57,7 @@ fn main() {
     let all: Vec<Test> = [
         buses::TESTS,
         demo::TESTS,
+        fleet::TESTS,
         garbage::TESTS,
         gateway::TESTS,
         hostile::TESTS,
