@@ -2,12 +2,14 @@
 //! their references, keys of device types in place of those of each device.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
 use super::include;
+use super::report::MOST;
 use super::sources::{SourceFile, Sources};
 use super::variable::{self, Variable};
 use super::{device, disk, written};
@@ -55,7 +57,10 @@ pub fn assemble<'a>(sources: &'a Sources, missing: &Missing) -> Result<Assembled
     values.environment(&sources.environment);
     let (variables, more) = values.done().replace(&mut document);
     found.extend(more);
-    device::expand(&mut document);
+    for place in device::expand(&mut document) {
+        let message = format!("this is too much for so many devices: more than {} values", device::MAX_VALUES);
+        found.push(document.at(Severity::Error, Some(place), message));
+    }
     Ok(Assembled { document, variables, found })
 }
 
@@ -92,7 +97,13 @@ impl<'a> Parts<'a, '_> {
     }
 
     fn error(&mut self, severity: Severity, place: &Spanned<DeValue<'_>>, message: impl Into<String>) {
-        self.found.push(self.document.at(severity, Some(place.span()), message));
+        self.add_mistake(severity, place.span(), message);
+    }
+
+    fn add_mistake(&mut self, severity: Severity, place: Range<usize>, message: impl Into<String>) {
+        if self.found.len() < MOST {
+            self.found.push(self.document.at(severity, Some(place), message));
+        }
     }
 
     fn include(&mut self, file: &'a SourceFile, written: Option<Spanned<DeValue<'a>>>) {
@@ -169,7 +180,7 @@ impl<'a> Parts<'a, '_> {
                 self.merge(inner, more);
             } else {
                 let message = format!("\"{}\" is already given at {}", key.get_ref(), self.document.place(&there));
-                self.found.push(self.document.at(Severity::Error, Some(key.span()), message));
+                self.add_mistake(Severity::Error, key.span(), message);
             }
         }
     }
@@ -194,7 +205,7 @@ impl<'a> Parts<'a, '_> {
                 "\"{}\" in a machine file, which has only [variables]: give the value a name there, and write \"${{NAME}}\" in the configuration",
                 key.get_ref()
             );
-            self.found.push(self.document.at(Severity::Error, Some(key.span()), message));
+            self.add_mistake(Severity::Error, key.span(), message);
         }
         variables
     }

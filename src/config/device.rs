@@ -2,6 +2,7 @@
 //! device, at the same place in the text.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
@@ -13,6 +14,9 @@ use super::variable::INSTANCE;
 pub const KEYS: [&str; 5] = ["message", "protection", "transmit", "writable", "forcible"];
 /// Most devices of one type.
 pub const MAX_INSTANCES: usize = 256;
+
+/// Values that all device types together may become.
+pub const MAX_VALUES: usize = 200_000;
 
 /// A key with its place.
 type Key<'a> = Spanned<DeString<'a>>;
@@ -28,16 +32,33 @@ pub fn message_name(instance: &str, message: &str) -> String {
     format!("{instance}_{message}")
 }
 
-/// Moves these keys of all device types to their buses.
-pub fn expand(document: &mut Document<'_>) {
-    let Some(DeValue::Table(buses)) = document.root.get_mut("bus").map(Spanned::get_mut) else { return };
+/// Moves these keys of all device types to their buses; gives the places of those that would be too much.
+pub fn expand(document: &mut Document<'_>) -> Vec<Range<usize>> {
+    let mut too_much = Vec::new();
+    let mut values = 0usize;
+    let Some(DeValue::Table(buses)) = document.root.get_mut("bus").map(Spanned::get_mut) else { return too_much };
     for (_, bus) in buses.iter_mut() {
         let DeValue::Table(bus) = bus.get_mut() else { continue };
         for Said { instances, keys } in said(bus) {
             for (key, value) in keys {
+                values = values.saturating_add(count(value.get_ref()).saturating_mul(instances.len()));
+                if values > MAX_VALUES {
+                    too_much.push(key.span());
+                    continue;
+                }
                 instances.iter().for_each(|instance| add(bus, &key, value.get_ref(), &value, instance));
             }
         }
+    }
+    too_much
+}
+
+/// The values in a value, itself among them.
+fn count(value: &DeValue<'_>) -> usize {
+    match value {
+        DeValue::Array(list) => 1 + list.iter().map(|element| count(element.get_ref())).sum::<usize>(),
+        DeValue::Table(table) => 1 + table.values().map(|value| count(value.get_ref())).sum::<usize>(),
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => 1,
     }
 }
 

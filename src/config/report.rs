@@ -10,7 +10,7 @@ use super::sources::Sources;
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// So many are collected; who has more has another problem.
-const MOST: usize = 300;
+pub const MOST: usize = 300;
 
 /// The mistakes found so far.
 pub struct Report<'a> {

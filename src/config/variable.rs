@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Document, Note};
+use super::report::MOST;
 use super::suggest::did_you_mean;
 use crate::diagnostic::{Diagnostic, Severity};
 
@@ -20,6 +21,8 @@ pub const ENVIRONMENT: &str = "CANVOY_VAR_";
 pub const INSTANCE: &str = "instance";
 /// Most variables.
 const MAX_VARIABLES: usize = 1000;
+/// Bytes that all references together may become: what is written in one place must not fill the memory.
+const MAX_REPLACED: usize = 16 << 20;
 /// Letters of a value that are shown.
 const SHOWN: usize = 60;
 
@@ -84,6 +87,9 @@ impl<'a, 'd> Values<'a, 'd> {
     }
 
     fn error(&mut self, place: Range<usize>, message: impl Into<String>) {
+        if self.found.len() >= MOST {
+            return;
+        }
         self.found.push(self.document.at(Severity::Error, Some(place), message));
     }
 
@@ -168,8 +174,14 @@ impl<'a> Found<'a> {
     /// Puts them in place of all references in the document.
     pub fn replace(mut self, document: &mut Document<'a>) -> (Vec<Variable>, Vec<Diagnostic>) {
         let mut root = std::mem::take(&mut document.root);
-        let mut places =
-            Places { values: &self.values, used: BTreeSet::new(), notes: Vec::new(), wrong: Vec::new(), device: false };
+        let mut places = Places {
+            values: &self.values,
+            used: BTreeSet::new(),
+            notes: Vec::new(),
+            wrong: Vec::new(),
+            device: false,
+            size: 0,
+        };
         places.table(&mut root);
         let Places { used, notes, wrong, .. } = places;
         document.root = root;
@@ -177,7 +189,7 @@ impl<'a> Found<'a> {
             self.found.push(document.at(Severity::Error, Some(place.clone()), message));
             document.wrong.push(place);
         }
-        for (name, value) in self.values.iter().filter(|(name, _)| !used.contains(name.as_str())) {
+        for (name, value) in self.values.iter().filter(|(name, _)| !used.contains(name.as_str())).take(MOST) {
             let message = format!("variable \"{name}\" is used nowhere; a reference is \"${{{name}}}\"");
             self.found.push(document.at(Severity::Warning, value.key.clone(), message));
         }
@@ -201,6 +213,8 @@ struct Places<'v, 'a> {
     wrong: Vec<(Range<usize>, String)>,
     /// Inside of `device`: the device's name is put in later.
     device: bool,
+    /// Bytes put in so far.
+    size: usize,
 }
 
 impl<'a> Places<'_, 'a> {
@@ -221,7 +235,8 @@ impl<'a> Places<'_, 'a> {
             DeValue::Array(list) => list.iter_mut().for_each(|element| self.value(element)),
             DeValue::String(text) if text.contains("${") => match self.text(text, &span) {
                 Ok(new) => *value.get_mut() = new,
-                Err(mistake) => self.wrong.push((span, mistake)),
+                Err(mistake) if self.wrong.len() < MOST => self.wrong.push((span, mistake)),
+                Err(_) => {}
             },
             DeValue::String(_)
             | DeValue::Integer(_)
@@ -267,6 +282,13 @@ impl<'a> Places<'_, 'a> {
             ));
         };
         self.used.insert(name);
+        self.size = self.size.saturating_add(size(&value.value));
+        if self.size > MAX_REPLACED {
+            return Err(format!(
+                "with this one the values of variables are put in for more than {} MiB",
+                MAX_REPLACED >> 20
+            ));
+        }
         let words = format!("${{{name}}} is {}, from {}", shown(&value.value), value.origin);
         let note = Note { place: place.clone(), words };
         if self.notes.last() != Some(&note) {
@@ -356,6 +378,18 @@ fn placed<'a>(value: &DeValue<'a>, place: &Range<usize>) -> DeValue<'a> {
             list.iter().map(|element| Spanned::new(place.clone(), placed(element.get_ref(), place))).collect(),
         ),
         other => other.clone(),
+    }
+}
+
+/// About how many bytes a copy takes.
+fn size(value: &DeValue<'_>) -> usize {
+    const VALUE: usize = 64;
+    match value {
+        DeValue::String(text) => VALUE + text.len(),
+        DeValue::Array(list) => list.iter().map(|element| size(element.get_ref())).sum(),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
+            VALUE
+        }
     }
 }
 

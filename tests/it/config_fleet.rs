@@ -191,6 +191,27 @@ fn the_number_of_files_is_bounded() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// A short file must not become a plan that fills the memory.
+#[test]
+fn what_files_grow_to_is_bounded() {
+    let said = |toml: String| -> Vec<String> {
+        let pump = include_bytes!("../fixtures/config/pump.dbc");
+        let mistakes = load(&Sources::embedded("p.toml", &toml, &[("pump.dbc", pump)]), LoadOptions::default());
+        mistakes.unwrap_err().iter().filter_map(|found| found.to_string().lines().next().map(str::to_owned)).collect()
+    };
+    let references = "${long}".repeat(400);
+    let toml = format!("x = \"{references}\"\n[variables]\nlong = \"{}\"\n", "x".repeat(50_000));
+    let bound = "p.toml:1:5: error: with this one the values of variables are put in for more than 16 MiB";
+    assert!(said(toml).iter().any(|said| said == bound));
+    let instances: String = (0..256).map(|n| format!("{{ name = \"p{n}\", id_offset = {n} }}, ")).collect();
+    let messages: String = (0..400).map(|n| format!("M{n}.timeout_ms = 1\n")).collect();
+    let toml = format!(
+        "[bus.a]\nvirtual = true\n[bus.a.device.P]\ndbc = [\"pump.dbc\"]\ninstances = [{instances}]\n[bus.a.device.P.message]\n{messages}"
+    );
+    let bound = "p.toml:6:17: error: this is too much for so many devices: more than 200000 values";
+    assert!(said(toml).iter().any(|said| said == bound));
+}
+
 /// Files on disk: globs, machine files, and what can't be read, each with its place.
 #[test]
 fn files_are_found_on_disk() {
