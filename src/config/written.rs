@@ -49,6 +49,25 @@ pub struct Bus {
     pub retain: Names,
     pub message: BTreeMap<String, Override>,
     pub protection: BTreeMap<String, protection::Written>,
+    pub device: BTreeMap<String, Device>,
+    pub overlay: Vec<String>,
+}
+
+/// `[bus.NAME.device.TYPE]`, without what is the bus's by now (`device`).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Device {
+    pub dbc: Vec<String>,
+    pub instances: Vec<Instance>,
+}
+
+/// One device of a type.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Instance {
+    pub name: Option<String>,
+    pub id_offset: Option<i64>,
+    pub source_address: Option<i64>,
 }
 
 /// `[bus.NAME.message.NAME]`.
@@ -268,6 +287,12 @@ pub const TAKES: &[(&str, &str)] = &[
     ("restarts_per_hour", "a whole number from 1 to 3600"),
     ("quarantine_ms", "a whole number of milliseconds from 0 to 60000"),
     ("message", "sections [bus.BUS.message.NAME]"),
+    ("device", "sections [bus.BUS.device.TYPE]"),
+    (
+        "instances",
+        "a list of devices, like [{ name = \"pump1\", id_offset = 0x10 }] or [{ name = \"pump1\", source_address = 0x21 }]",
+    ),
+    ("overlay", "a list of file names, like [\"names.csv\"]"),
     ("cycle_ms", "a whole number of milliseconds"),
     ("timeout_ms", "a whole number of milliseconds"),
     ("branch_timeout_ms", "a whole number of milliseconds"),

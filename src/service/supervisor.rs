@@ -88,11 +88,14 @@ fn controller_arguments(options: &Options, socket: &Path, state: &Path) -> Vec<O
     let mut arguments: Vec<OsString> = vec!["controller".into()];
     match &options.source {
         Source::Demo => arguments.push("--demo".into()),
-        Source::File(path) => {
+        Source::File(files) => {
             if options.simulate {
                 arguments.push("--simulate".into());
             }
-            arguments.extend(["--".into(), path.clone().into()]);
+            if let Some(machine) = &files.machine {
+                arguments.extend(["--machine".into(), machine.clone().into()]);
+            }
+            arguments.extend(["--".into(), files.config.clone().into()]);
         }
     }
     // before a `--`
@@ -292,6 +295,7 @@ fn ignores_hang_up() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Files;
 
     fn check(options: &Options, controller: &str, plant: &str) {
         let join = |arguments: Vec<OsString>| arguments.join(" ".as_ref()).into_string().unwrap();
@@ -302,7 +306,7 @@ mod tests {
     #[test]
     fn what_the_processes_are_started_with() {
         let mut options = Options {
-            source: Source::File("-odd.toml".into()),
+            source: Source::File(Files { config: "-odd.toml".into(), machine: Some("/m.toml".into()) }),
             simulate: true,
             overrides: Overrides::default(),
             state: None,
@@ -310,7 +314,7 @@ mod tests {
         };
         check(
             &options,
-            "controller --socket /r/command --state /s --simulate -- -odd.toml",
+            "controller --socket /r/command --state /s --simulate --machine /m.toml -- -odd.toml",
             "plant --socket /r/command --state /s --watch=a.B.C",
         );
         options.source = Source::Demo;

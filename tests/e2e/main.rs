@@ -9,6 +9,7 @@ mod buses;
 mod canvoy;
 mod clock;
 mod demo;
+mod fleet;
 mod garbage;
 mod gateway;
 mod harness;
@@ -63,6 +64,7 @@ fn main() {
         buses::TESTS,
         clock::TESTS,
         demo::TESTS,
+        fleet::TESTS,
         garbage::TESTS,
         gateway::TESTS,
         hostile::TESTS,

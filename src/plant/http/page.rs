@@ -265,7 +265,12 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
     }
     page.push_str("</span></th></tr>\n");
     for tag in tags {
-        write!(page, r#"<tr data-tag="{}" class="{}"><td class="name""#, Escaped(&tag.name), class(tag))?;
+        write!(page, r#"<tr data-tag="{}" class="{}""#, Escaped(&tag.name), class(tag))?;
+        if tag.alias.is_some() || tag.area.is_some() {
+            let words = [tag.alias, tag.area].map(Option::unwrap_or_default).join(" ");
+            write!(page, r#" data-words="{}""#, Escaped(&words))?;
+        }
+        page.push_str(r#"><td class="name""#);
         if let Some(comment) = &tag.signal.comment {
             write!(page, r#" title="{}""#, Escaped(comment))?;
         }
@@ -273,10 +278,17 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
             Some(time) => format!(", since {time}"),
             None => String::new(),
         };
+        page.push('>');
+        if let Some(alias) = tag.alias {
+            write!(page, "{} · ", Escaped(alias))?;
+        }
+        page.push_str(&Escaped(&tag.signal.name).to_string());
+        if let Some(area) = tag.area {
+            write!(page, r#"<span class="area">{}</span>"#, Escaped(area))?;
+        }
         writeln!(
             page,
-            r#">{}</td><td class="value">{}</td><td class="unit">{}</td><td class="quality">{}{since}</td><td class="number age">{}</td></tr>"#,
-            Escaped(&tag.signal.name),
+            r#"</td><td class="value">{}</td><td class="unit">{}</td><td class="quality">{}{since}</td><td class="number age">{}</td></tr>"#,
             Escaped(&tag.text),
             Escaped(tag.unit),
             tag.quality_text,
@@ -370,7 +382,7 @@ mod tests {
         check(
             &page,
             &[
-                r#"<tr data-tag="line.DriveStatus.ActualSpeed" class="uncertain">"#,
+                r#"<tr data-tag="line.DriveStatus.ActualSpeed" class="uncertain" data-words="#,
                 "late, last value held, since 2026-01-02T03:04:05.250Z",
                 r#"<td class="value">1500.0</td>"#,
                 "<span>1F4</span><span>from Drive every 100 ms</span>",
@@ -383,6 +395,16 @@ mod tests {
         example.plant.disconnect();
         let page = self::page(&example, "problems=1");
         check(&page, &[r#"<p id="gone" class="banner gone" role="alert"><b>"#, "controller gone"], &[]);
+    }
+
+    #[test]
+    fn names_and_areas_are_shown_and_found() {
+        let example = Example::new();
+        let shown = r#"Drive &lt;1&gt; · ActualSpeed<span class="area">Hall &quot;2&quot;</span></td>"#;
+        for (query, found) in [("", true), ("q=hall+drive", true), ("q=%3C1", true), ("q=cellar", false)] {
+            assert_eq!(page(&example, query).contains(shown), found, "{query}");
+        }
+        check(&page(&example, "q=cellar"), &[r#"data-tag="line.EEC1.Load""#, r#"data-words=" Cellar""#], &["Axis"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::can::{FrameId, MAX_LEN};
 use crate::dbc::codec::{ByteOrder, Kind};
 use crate::dbc::{self, Codec};
-use crate::plan::{Bus, Direction, Interface, Message, Plan, Reception, Tag, Transmission};
+use crate::plan::{Bus, Direction, Interface, Message, Overlay, Plan, Reception, Tag, Transmission};
 use crate::plant::Plant;
 use crate::quality::Causes;
 use crate::store::layout::{BusState, Word};
@@ -56,6 +56,16 @@ impl Example {
             ],
         );
         add_bus(&mut plan, "cell", Interface::Virtual, vec![(message("Robot", standard(0x20), vec![axis]), input, 1)]);
+        let words = |alias: Option<&str>, area: &str| Overlay {
+            alias: alias.map(str::to_owned),
+            area: Some(area.into()),
+            descriptions: Vec::new(),
+        };
+        let index = |name: &str| plan.messages.iter().position(|m| m.message.name == name).unwrap();
+        let (drive, engine) = (index("DriveStatus"), index("EEC1"));
+        let speed = plan.messages[drive].tags.start;
+        plan.tag_overlays = [(speed, words(Some("Drive <1>"), "Hall \"2\""))].into();
+        plan.message_overlays = [(engine, words(None, "Cellar"))].into();
         plan.number();
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
@@ -122,6 +132,7 @@ fn add_bus(plan: &mut Plan, name: &str, interface: Interface, messages: Vec<(dbc
             first_record: plan.records,
             tags,
             protection: None,
+            instance: None,
         });
         plan.records += plan.messages[index].records();
     }
@@ -138,6 +149,7 @@ fn message(name: &str, id: FrameId, signals: Vec<dbc::Signal>) -> dbc::Message {
     dbc::Message {
         id,
         pgn: None,
+        source_address: None,
         name: name.into(),
         dbc_name: name.into(),
         length: 8,

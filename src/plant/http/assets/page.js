@@ -25,7 +25,7 @@
     for (const body of messages) {
       let any = false;
       for (const row of body.querySelectorAll("tr[data-tag]")) {
-        const name = row.dataset.tag.toLowerCase();
+        const name = `${row.dataset.tag} ${row.dataset.words ?? ""}`.toLowerCase();
         const hit = words.every((word) => name.includes(word)) && (!problems.checked || !row.classList.contains("good"));
         row.hidden = !hit;
         any ||= hit;
