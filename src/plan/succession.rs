@@ -211,7 +211,7 @@ fn same_records(old: &super::Message, new: &super::Message) -> bool {
 
 /// Whether both are the same bits in the same frame, whatever they are called and mean.
 pub fn same_layout(old: &dbc::Message, new: &dbc::Message) -> bool {
-    let frame = |message: &dbc::Message| (message.id, message.pgn, message.length, message.fd);
+    let frame = |message: &dbc::Message| (message.id, message.pgn, message.source_address, message.length, message.fd);
     let same_signal = |(old, new): (&dbc::Signal, &dbc::Signal)| {
         old.name == new.name && old.codec == new.codec && old.group == new.group
     };
