@@ -256,8 +256,14 @@ mod tests {
         check(br#"{"id":7}"#, 7);
         check(br#"{"id":8,"action":"Reboot"}"#, 8);
         check(br#"{"id":-1,"generation":1,"origin":{},"action":{"Set":[]}}"#, 0);
-        check(br#"{"id":9,"generation":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]},"x":1}"#, 9);
+        check(
+            br#"{"id":9,"generation":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]},"x":1}"#,
+            9,
+        );
         check("[".repeat(60_000).as_bytes(), 0);
-        assert!(parse(br#"{"id":1,"generation":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]}}"#).is_ok());
+        assert!(
+            parse(br#"{"id":1,"generation":1,"origin":{"protocol":"","user":"","address":""},"action":{"Set":[]}}"#)
+                .is_ok()
+        );
     }
 }

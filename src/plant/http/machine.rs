@@ -171,7 +171,7 @@ mod tests {
         let contract = plan.contract(Timed::Cycle(message)).unwrap();
         example.writer.contract(contract, 3_000_000, 1_000_000, 1);
         let mut text = String::new();
-        write(&mut text, &plan, &example.plant.reader(), true);
+        write(&mut text, &plan, &example.plant.view().reader, true);
         for line in [
             "canvoy_alarms_active 1",
             "canvoy_alarm{kind=\"foreign_sender\",subject=\"line.DriveCommand\"} 1",
@@ -183,7 +183,7 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }
         let mut gone = String::new();
-        write(&mut gone, &plan, &example.plant.reader(), false);
+        write(&mut gone, &plan, &example.plant.view().reader, false);
         assert!(!gone.contains("canvoy_alarm{") && gone.contains("canvoy_armed 0"));
     }
 }

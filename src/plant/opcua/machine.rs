@@ -2,8 +2,9 @@
 
 use opcua::types::{DataTypeId, StatusCode, Variant};
 
+use super::mapping;
 use crate::command::Action;
-use crate::plant::Plant;
+use crate::plant::View;
 use crate::plant::machine::Machine;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
@@ -18,6 +19,10 @@ pub enum State {
     Alarms,
     /// Boolean. Writing true arms, false disarms.
     Armed,
+    /// [`View::hash`]: String.
+    ConfigurationHash,
+    /// [`View::since`]: DateTime.
+    ConfigurationTime,
     /// How many signals are forced: UInt32.
     Forces,
     /// Boolean: the plant may write. Switched at the machine.
@@ -25,13 +30,23 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 5] = [State::ActiveAlarms, State::Alarms, State::Armed, State::Forces, State::Remote];
+    pub const ALL: [State; 7] = [
+        State::ActiveAlarms,
+        State::Alarms,
+        State::Armed,
+        State::ConfigurationHash,
+        State::ConfigurationTime,
+        State::Forces,
+        State::Remote,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             State::ActiveAlarms => "ActiveAlarms",
             State::Alarms => "Alarms",
             State::Armed => "Armed",
+            State::ConfigurationHash => "ConfigurationHash",
+            State::ConfigurationTime => "ConfigurationTime",
             State::Forces => "Forces",
             State::Remote => "Remote",
         }
@@ -44,6 +59,8 @@ impl State {
             State::Armed => {
                 "Whether the outputs are armed; if not, they have their fallback values. Writing true arms, writing false disarms."
             }
+            State::ConfigurationHash => "SHA-256 of the configuration and DBC files in force, hexadecimal.",
+            State::ConfigurationTime => "When that configuration was put in force.",
             State::Forces => "Number of signals that are forced by an operator.",
             State::Remote => "Whether the plant may write. Switched at the machine.",
         }
@@ -52,7 +69,8 @@ impl State {
     pub fn data_type(self) -> DataTypeId {
         match self {
             State::ActiveAlarms | State::Forces => DataTypeId::UInt32,
-            State::Alarms => DataTypeId::String,
+            State::Alarms | State::ConfigurationHash => DataTypeId::String,
+            State::ConfigurationTime => DataTypeId::DateTime,
             State::Armed | State::Remote => DataTypeId::Boolean,
         }
     }
@@ -66,22 +84,28 @@ impl State {
     }
 
     /// The present value, with a sample that has its quality. `now`: CLOCK_MONOTONIC nanoseconds.
-    pub fn value(self, plant: &Plant, now: u64) -> (Variant, Sample) {
-        let reader = plant.reader();
+    pub fn value(self, view: &View, now: u64) -> (Variant, Sample) {
+        let View { plan, reader, .. } = view;
         let number = |word: Word| Variant::UInt32(u32::try_from(reader.get(word)).unwrap_or(u32::MAX));
         let value = match self {
             State::ActiveAlarms => number(Word::AlarmsActive),
             State::Forces => number(Word::Forces),
             State::Armed => Variant::Boolean(reader.get(Word::Armed) == 1),
             State::Remote => Variant::Boolean(reader.get(Word::Remote) == 1),
+            State::ConfigurationHash => Variant::from(view.hash.clone()),
+            State::ConfigurationTime => mapping::source_time(view.since).map_or(Variant::Empty, Variant::from),
             State::Alarms => {
-                let alarms = Machine::take(&plant.plan, &reader, now).alarms;
+                let alarms = Machine::take(plan, reader, now).alarms;
                 let words = alarms.into_iter().map(|alarm| format!("{}: {}", alarm.subject, alarm.text));
                 Variant::from(words.collect::<Vec<String>>())
             }
         };
-        let causes = if plant.alive(now) { Causes::NONE } else { Causes::of(Cause::ControllerGone) };
-        let source_time = if self == State::Armed { reader.get(Word::ArmedSince) } else { 0 };
+        let causes = if view.alive(now) { Causes::NONE } else { Causes::of(Cause::ControllerGone) };
+        let source_time = match self {
+            State::Armed => reader.get(Word::ArmedSince),
+            State::ConfigurationHash | State::ConfigurationTime => view.since,
+            State::ActiveAlarms | State::Alarms | State::Forces | State::Remote => 0,
+        };
         (value, Sample { raw: None, value: None, causes, source_time, received: now, count: 1 })
     }
 

@@ -493,7 +493,7 @@ mod tests {
             }
             nodes.extend(children);
         }
-        assert_eq!(nodes.len(), 60, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
+        assert_eq!(nodes.len(), 62, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
     }
 
     #[test]
