@@ -1,13 +1,12 @@
 //! `canvoy monitor`: every frame that a running controller receives and sends, as candump's log lines.
 
 use std::fmt::Write as _;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::operate::Door;
-use crate::plan::Plan;
-use crate::service::client::Client;
+use crate::service::client::{Client, Rested};
 use crate::service::exit::{Failure, USAGE};
 use crate::store::clock;
 use crate::store::ring::{Entry, Next};
@@ -16,7 +15,8 @@ use crate::store::ring::{Entry, Next};
 ///
 /// Lines as of candump -L, with R for received and T for sent, from the controller's memory: no CAN socket is opened and nothing on
 /// a bus changes, and it works on simulated buses too. The bus has the name that the configuration gives it. Frames that
-/// this program was too slow to see are counted on standard error; the controller never waits for it. Ends with the controller.
+/// this program was too slow to see are counted on standard error; the controller never waits for it. It goes on
+/// over a reload of the configuration, and ends with the controller.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   canvoy monitor
@@ -35,47 +35,68 @@ const REST: Duration = Duration::from_millis(5);
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = Client::open(args.door.socket)?;
-    let plan = &client.plan;
-    if let Some(unknown) = args.bus.iter().find(|name| plan.buses.iter().all(|bus| bus.name != **name)) {
-        let known: Vec<&str> = plan.buses.iter().map(|bus| bus.name.as_str()).collect();
+    let mut client = Client::open(args.door.socket)?;
+    let buses = &client.plan.buses;
+    if let Some(unknown) = args.bus.iter().find(|name| buses.iter().all(|bus| bus.name != **name)) {
+        let known: Vec<&str> = buses.iter().map(|bus| bus.name.as_str()).collect();
         return Err(Failure::new(USAGE, format!("no bus \"{unknown}\"; there are: {}", known.join(", "))).into());
     }
-    let shown: Vec<bool> = plan.buses.iter().map(|bus| args.bus.is_empty() || args.bus.contains(&bus.name)).collect();
     let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let mut position = client.reader.follow();
-    let mut line = String::new();
-    let mut print = |entry: &Entry, output: &mut dyn Write| {
-        line.clear();
-        write_line(&mut line, plan, entry);
-        output.write_all(line.as_bytes())
-    };
-    loop {
-        let written = match client.reader.next(&mut position) {
-            Next::Entry(entry) if shown.get(entry.bus) == Some(&true) => print(&entry, &mut output),
-            Next::Entry(_) => Ok(()),
-            Next::Lost(frames) => writeln!(std::io::stderr(), "{frames} frames were not seen: this end was too slow"),
-            Next::Empty if client.reader.stale(clock::monotonic()) => break,
-            Next::Empty => output.flush().map(|()| std::thread::sleep(REST)),
-        };
-        match written {
-            // who has seen enough (`| head`) is no error
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                drop(output.into_parts());
-                return Ok(ExitCode::SUCCESS);
-            }
-            other => other?,
+    match follow(&mut client, &args.bus, &mut output) {
+        // who has seen enough (`| head`) is no error
+        Err(error) if error.downcast_ref().is_some_and(|e: &io::Error| e.kind() == ErrorKind::BrokenPipe) => {
+            drop(output.into_parts());
         }
+        other => other?,
     }
-    output.flush()?;
-    writeln!(std::io::stderr(), "the controller ended")?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Until the controller ends. `only`: names of buses; empty: all.
+fn follow(client: &mut Client, only: &[String], output: &mut dyn Write) -> anyhow::Result<()> {
+    let mut position = client.reader.follow();
+    let mut line = String::new();
+    // what was last heard of the controller; acted upon once all that it published before is read
+    let mut heard = Rested::Quiet;
+    loop {
+        match client.reader.next(&mut position) {
+            Next::Entry(entry) => {
+                let name = client.plan.buses.get(entry.bus).map_or("?", |bus| bus.name.as_str());
+                if only.is_empty() || only.iter().any(|bus| bus == name) {
+                    line.clear();
+                    write_line(&mut line, name, &entry);
+                    output.write_all(line.as_bytes())?;
+                }
+            }
+            Next::Lost(frames) => writeln!(io::stderr(), "{frames} frames were not seen: this end was too slow")?,
+            Next::Empty => match heard {
+                Rested::Quiet => {
+                    output.flush()?;
+                    heard = match client.rest(REST) {
+                        Rested::Quiet if client.reader.stale(clock::monotonic()) => Rested::Ended,
+                        other => other,
+                    };
+                }
+                Rested::Reloaded => {
+                    // frames are numbered on from one store to the next: the position is right there too
+                    client.renew()?;
+                    heard = Rested::Quiet;
+                    let buses: Vec<&str> = client.plan.buses.iter().map(|bus| bus.name.as_str()).collect();
+                    let (hash, buses) = (client.plan.short_hash(), buses.join(", "));
+                    writeln!(io::stderr(), "another configuration is in force: {hash}, buses {buses}")?;
+                }
+                Rested::Ended => break,
+            },
+        }
+    }
+    output.flush()?;
+    writeln!(io::stderr(), "the controller ended")?;
+    Ok(())
+}
+
 /// `(1790000000.123456) line 1F4#1122 R`, as can-utils write and read it.
-fn write_line(line: &mut String, plan: &Plan, entry: &Entry) {
-    let Entry { bus, frame, time, sent } = entry;
-    let name = plan.buses.get(*bus).map_or("?", |bus| bus.name.as_str());
+fn write_line(line: &mut String, name: &str, entry: &Entry) {
+    let Entry { frame, time, sent, .. } = entry;
     let microseconds = time / 1000;
     // writing into a String can't fail
     let _ = write!(line, "({}.{:06}) {name} {}", microseconds / 1_000_000, microseconds % 1_000_000, frame.id);
@@ -97,11 +118,9 @@ mod tests {
     use super::*;
     use crate::can::{Frame, FrameId};
     use crate::candump;
-    use crate::plan::Bus;
 
     #[test]
     fn lines_are_candumps() {
-        let plan = Plan { buses: vec![Bus { name: "line".into(), ..Bus::default() }], ..Plan::default() };
         let standard = FrameId::standard(0x1F4).unwrap();
         let mut fd = Frame::fd(FrameId::extended(0x18FE_F100).unwrap(), &[7; 12]).unwrap();
         fd.bit_rate_switch = true;
@@ -112,7 +131,7 @@ mod tests {
             (fd, true, "18FEF100##1070707070707070707070707 T"),
         ] {
             let mut line = String::new();
-            write_line(&mut line, &plan, &Entry { bus: 0, frame, time: 1_790_000_000_123_456_789, sent });
+            write_line(&mut line, "line", &Entry { bus: 0, frame, time: 1_790_000_000_123_456_789, sent });
             assert_eq!(line, format!("(1790000000.123456) line {want}\n"));
             let read = candump::parse(line.trim_end()).unwrap().unwrap();
             let content = match frame.remote {

@@ -149,28 +149,29 @@ pub fn remote(args: RemoteArgs) -> anyhow::Result<ExitCode> {
 
 pub fn force(args: ForceArgs) -> anyhow::Result<ExitCode> {
     let mut client = Client::open(args.door.socket)?;
-    let tag = find_tag(&client.plan, &args.tag)?;
-    let value = value(client.plan.signal(tag), &args.value)?;
     let seconds = args.time.as_secs_f64();
-    ask(&mut client, Action::Force { tag, value, seconds })?;
+    ask(&mut client, |plan| {
+        let tag = find_tag(plan, &args.tag)?;
+        Ok(Action::Force { tag, value: value(plan.signal(tag), &args.value)?, seconds })
+    })?;
     print(&format!("{} is forced to {} for {seconds} s\n", args.tag, args.value))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn release(args: ReleaseArgs) -> anyhow::Result<ExitCode> {
     let mut client = Client::open(args.door.socket)?;
-    let tag = args.tag.as_deref().map(|tag| find_tag(&client.plan, tag)).transpose()?;
-    ask(&mut client, Action::Release(tag))?;
+    ask(&mut client, |plan| Ok(Action::Release(args.tag.as_deref().map(|tag| find_tag(plan, tag)).transpose()?)))?;
     print(&format!("{} released\n", args.tag.as_deref().unwrap_or("all forces")))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn restart(args: RestartArgs) -> anyhow::Result<ExitCode> {
     let mut client = Client::open(args.door.socket)?;
-    let names: Vec<&str> = client.plan.buses.iter().map(|bus| bus.name.as_str()).collect();
-    let bus = names.iter().position(|name| *name == args.bus);
-    let bus = bus.ok_or_else(|| unknown("bus", &args.bus, &names))?;
-    ask(&mut client, Action::Restart(bus))?;
+    ask(&mut client, |plan| {
+        let names: Vec<&str> = plan.buses.iter().map(|bus| bus.name.as_str()).collect();
+        let bus = names.iter().position(|name| *name == args.bus);
+        Ok(Action::Restart(bus.ok_or_else(|| unknown("bus", &args.bus, &names))?))
+    })?;
     print(&format!("restart of bus {} asked for\n", args.bus))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -179,13 +180,16 @@ pub fn route(args: RouteArgs) -> anyhow::Result<ExitCode> {
     let mut client = Client::open(args.door.socket)?;
     let names: Vec<String> = client.plan.routes.iter().map(|route| route.name.clone()).collect();
     let back = format!("{} (back)", args.route);
-    let meant = names.iter().enumerate().filter(|(_, name)| **name == args.route || **name == back);
-    let meant: Vec<usize> = meant.map(|(index, _)| index).collect();
+    let meant: Vec<&String> = names.iter().filter(|name| **name == args.route || **name == back).collect();
     if meant.is_empty() {
         return Err(unknown("route", &args.route, &names.iter().map(String::as_str).collect::<Vec<_>>()));
     }
-    for route in meant {
-        ask(&mut client, Action::Route { route, on: args.switch == Switch::On })?;
+    for name in meant {
+        ask(&mut client, |plan| {
+            let route = plan.routes.iter().position(|route| route.name == *name);
+            let route = route.ok_or_else(|| unknown("route", name, &[]))?;
+            Ok(Action::Route { route, on: args.switch == Switch::On })
+        })?;
     }
     print(&format!("route {} is {}\n", args.route, if args.switch == Switch::On { "on" } else { "off" }))?;
     Ok(ExitCode::SUCCESS)
@@ -193,14 +197,14 @@ pub fn route(args: RouteArgs) -> anyhow::Result<ExitCode> {
 
 fn simple(door: Door, action: Action, done: &str) -> anyhow::Result<ExitCode> {
     let mut client = Client::open(door.socket)?;
-    ask(&mut client, action)?;
+    ask(&mut client, |_| Ok(action.clone()))?;
     print(done)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A refusal is an error with its reason.
-fn ask(client: &mut Client, action: Action) -> anyhow::Result<()> {
-    let answer = client.command(action)?;
+fn ask(client: &mut Client, make: impl Fn(&Plan) -> anyhow::Result<Action>) -> anyhow::Result<()> {
+    let answer = client.command_by(make)?;
     Ok(answer.map_err(|refusal| Failure::new(UNAVAILABLE, format!("refused: {refusal}")))?)
 }
 

@@ -31,13 +31,13 @@ pub struct Args {
 /// Everything, for programs.
 #[derive(Serialize)]
 struct Document<'a> {
-    controller: Controller,
+    controller: Controller<'a>,
     buses: Vec<Bus<'a>>,
     machine: Machine,
 }
 
 #[derive(Serialize)]
-struct Controller {
+struct Controller<'a> {
     pid: u32,
     /// Its real-time loop turns.
     alive: bool,
@@ -45,6 +45,10 @@ struct Controller {
     started: Option<String>,
     /// First digits of the hash of the configuration in force.
     configuration: String,
+    /// All of it.
+    configuration_hash: &'a str,
+    /// RFC 3339: in force since.
+    configuration_since: String,
     /// The real-time thread runs under SCHED_FIFO.
     fifo: bool,
     memory_locked: bool,
@@ -78,7 +82,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn take(client: &Client, now: u64) -> Document<'_> {
-    let Client { plan, reader, pid, .. } = client;
+    let Client { plan, reader, pid, generation, .. } = client;
     let flags = reader.get(Word::Flags);
     let buses = plan.buses.iter().enumerate().map(|(index, bus)| {
         let count = |word| reader.bus(index, word);
@@ -99,6 +103,8 @@ fn take(client: &Client, now: u64) -> Document<'_> {
             alive: !reader.stale(now),
             started: text::known_time(reader.get(Word::StartedRealtime)),
             configuration: plan.short_hash(),
+            configuration_hash: &generation.hash,
+            configuration_since: text::time(generation.since),
             fifo: flags & FLAG_FIFO != 0,
             memory_locked: flags & FLAG_LOCKED != 0,
         },
@@ -114,12 +120,13 @@ fn write_people(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "outputs {} · {} · {}, {} · configuration {}",
+        "outputs {} · {} · {}, {} · configuration {} since {}",
         if machine.armed { "armed" } else { "NOT ARMED" },
         if machine.remote { "Remote" } else { "Local" },
         if controller.fifo { "SCHED_FIFO" } else { "no real-time scheduling" },
         if controller.memory_locked { "memory locked" } else { "memory not locked" },
         controller.configuration,
+        controller.configuration_since,
     )?;
     match (machine.clock_synchronized, machine.clock_max_error) {
         (Some(true), Some(error)) => writeln!(out, "clock synchronised, wrong by at most {:.3} s", error)?,

@@ -188,7 +188,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_reason_and_time() {
         let mut example = Example::new();
         let plan = example.plan.clone();
-        let take = |example: &Example| Machine::take(&plan, &example.plant.reader(), NOW);
+        let take = |example: &Example| Machine::take(&plan, &example.plant.view().reader, NOW);
         assert!(take(&example).alarms.is_empty() && take(&example).times.is_empty());
         let message = plan.messages.iter().position(|m| m.message.name == "DriveCommand").unwrap();
         let alarm = plan.alarm(Alarm::Fallback(message)).unwrap();

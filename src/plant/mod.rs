@@ -13,4 +13,4 @@ pub mod status;
 pub mod text;
 pub mod view;
 
-pub use view::Plant;
+pub use view::{Plant, View};

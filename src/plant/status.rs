@@ -1,83 +1,81 @@
 //! What a person watches in one line: frames a second of each bus, a few signals, clients, what is late.
 
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
-use crate::plan::TagIndex;
-use crate::plant::{Plant, text};
+use crate::plan::{Message, Plan, TagIndex};
+use crate::plant::{Plant, View, text};
 use crate::quality::Cause;
 use crate::store::layout::{BusState, BusWord};
 
 /// Rates, sampled once a second, and what the servers count.
 #[derive(Debug, Default)]
 pub struct Status {
-    /// By bus, frames in tenths a second, received and sent; [`UNKNOWN`] before the first sample.
-    rates: Vec<AtomicU64>,
-    /// Signals to show.
-    watched: Vec<TagIndex>,
+    /// Frames a second of each bus, received and sent; none before two samples. By name: a reload moves indices.
+    rates: Mutex<Arc<HashMap<String, f64>>>,
+    /// Names of the signals to show.
+    watched: Vec<String>,
 }
-
-const UNKNOWN: u64 = u64::MAX;
 
 /// Counters at one moment, to compare with the next.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     /// CLOCK_MONOTONIC nanoseconds.
     now: u64,
-    frames: Vec<u64>,
+    /// By bus.
+    frames: HashMap<String, u64>,
 }
 
 impl Status {
     /// `watched`: tags to show; names that the plan does not have come back as the error.
-    pub fn new(plant: &Plant, watched: &[String]) -> Result<Status, Vec<String>> {
-        let find = |name: &String| {
-            let bare = |tag: &TagIndex| {
-                let full = plant.plan.tag_name(*tag, None);
-                full == *name || full.split_once('.').is_some_and(|(_, rest)| rest == name)
-            };
-            (0..plant.plan.tags.len()).find(bare).ok_or_else(|| name.clone())
-        };
-        let (found, missing): (Vec<_>, Vec<_>) = watched.iter().map(find).partition(Result::is_ok);
+    pub fn new(plan: &Plan, watched: &[String]) -> Result<Status, Vec<String>> {
+        let missing: Vec<String> = watched.iter().filter(|name| find(plan, name).is_none()).cloned().collect();
         if !missing.is_empty() {
-            return Err(missing.into_iter().filter_map(Result::err).collect());
+            return Err(missing);
         }
-        let rates = plant.plan.buses.iter().map(|_| AtomicU64::new(UNKNOWN)).collect();
-        let watched = found.into_iter().flatten().collect();
-        Ok(Status { rates, watched })
+        Ok(Status { rates: Mutex::default(), watched: watched.to_vec() })
     }
 
     /// Takes the rates since `before`; what comes back is the next `before`. `now`: CLOCK_MONOTONIC.
-    pub fn sample(&self, plant: &Plant, before: &Counters, now: u64) -> Counters {
-        let reader = plant.reader();
+    pub fn sample(&self, view: &View, before: &Counters, now: u64) -> Counters {
+        let View { plan, reader, .. } = view;
         let of_bus = |bus| reader.bus(bus, BusWord::ReceivedFrames) + reader.bus(bus, BusWord::TransmittedFrames);
-        let after = Counters { now, frames: (0..self.rates.len()).map(of_bus).collect() };
+        let frames: HashMap<String, u64> =
+            plan.buses.iter().enumerate().map(|(index, bus)| (bus.name.clone(), of_bus(index))).collect();
         let elapsed = now.saturating_sub(before.now);
-        for ((rate, after), before) in self.rates.iter().zip(&after.frames).zip(&before.frames) {
+        let rates = frames.iter().filter_map(|(name, after)| {
             // a new controller counts from 0 again
-            let frames = after.saturating_sub(*before) as u128;
+            let frames = after.saturating_sub(*before.frames.get(name)?) as u128;
             let tenths = (frames * 10_000_000_000 + u128::from(elapsed) / 2).checked_div(elapsed.into()).unwrap_or(0);
-            rate.store(tenths as u64, Ordering::Relaxed);
-        }
-        after
+            Some((name.clone(), tenths as f64 / 10.0))
+        });
+        *self.rates.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(rates.collect());
+        Counters { now, frames }
+    }
+
+    fn rates(&self) -> Arc<HashMap<String, f64>> {
+        self.rates.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// Frames a second on a bus, both directions; `None` before two samples have been taken.
-    pub fn rate(&self, bus: usize) -> Option<f64> {
-        let tenths = self.rates.get(bus)?.load(Ordering::Relaxed);
-        (tenths != UNKNOWN).then_some(tenths as f64 / 10.0)
+    pub fn rate(&self, bus: &str) -> Option<f64> {
+        self.rates().get(bus).copied()
     }
 
     /// `line 412 frames/s · DriveStatus.ActualSpeed 1480 rpm · OPC UA 2 sessions · 0 late`.
     pub fn line(&self, plant: &Plant, now: u64) -> String {
-        if !plant.alive(now) {
+        let view = plant.view();
+        if !view.alive(now) {
             return "controller gone: every value is bad until it is back".into();
         }
-        let reader = plant.reader();
+        let View { plan, reader, .. } = &*view;
         let mut line = String::new();
-        for (index, bus) in plant.plan.buses.iter().enumerate() {
+        for (index, bus) in plan.buses.iter().enumerate() {
             let name = &bus.name;
             // writing into a String can't fail
-            let rate = self.rate(index).map_or_else(|| "–".into(), |rate| format!("{rate:.0}"));
+            let rate = self.rate(name).map_or_else(|| "–".into(), |rate| format!("{rate:.0}"));
             let _ = match reader.bus_state(index) {
                 BusState::Active => write!(line, "{name} {rate} frames/s · "),
                 state @ (BusState::Warning | BusState::Passive) => {
@@ -88,10 +86,15 @@ impl Status {
                 BusState::BusOff => write!(line, "{name} BUS OFF · "),
             };
         }
-        for tag in &self.watched {
-            let signal = plant.plan.signal(*tag);
-            let sample = plant.sample(*tag, 0, now);
-            let message = &plant.plan.messages[plant.plan.tags[*tag].message].message.name;
+        for name in &self.watched {
+            let Some(tag) = find(plan, name) else {
+                // since a reload
+                let _ = write!(line, "{name} not configured · ");
+                continue;
+            };
+            let signal = plan.signal(tag);
+            let sample = view.sample(tag, 0, now);
+            let message = &plan.messages[plan.tags[tag].message].message.name;
             let shown = text::value(signal, &sample);
             let _ = write!(line, "{message}.{} {shown} {}", signal.name, signal.unit);
             line.truncate(line.trim_end().len());
@@ -99,16 +102,29 @@ impl Status {
         }
         let sessions = plant.opcua_sessions.load(Ordering::Relaxed);
         let plural = if sessions == 1 { "" } else { "s" };
-        let _ = write!(line, "OPC UA {sessions} session{plural} · {} late", late(plant));
+        let _ = write!(line, "OPC UA {sessions} session{plural} · {} late", late(&view));
         line
     }
 }
 
+/// The tag `bus.Message.Signal`, or `Message.Signal` of the first bus that has one.
+fn find(plan: &Plan, name: &str) -> Option<TagIndex> {
+    let (path, signal) = name.rsplit_once('.')?;
+    let (bus, message) = path.split_once('.').map_or((None, path), |(bus, message)| (Some(bus), message));
+    let of_message = |candidate: &&Message| {
+        candidate.message.name == message && bus.is_none_or(|bus| plan.buses[candidate.bus].name == bus)
+    };
+    plan.messages
+        .iter()
+        .filter(of_message)
+        .flat_map(|candidate| candidate.tags.clone())
+        .find(|tag| plan.signal(*tag).name == signal)
+}
+
 /// Messages whose deadline has passed.
-fn late(plant: &Plant) -> usize {
-    let reader = plant.reader();
-    let is_late = |record: usize| reader.record(record).is_some_and(|r| r.causes.contains(Cause::Late));
-    let messages = plant.plan.messages.iter();
+fn late(view: &View) -> usize {
+    let is_late = |record: usize| view.reader.record(record).is_some_and(|r| r.causes.contains(Cause::Late));
+    let messages = view.plan.messages.iter();
     messages.map(|m| (0..m.sources).filter(|source| is_late(m.record(*source, 0))).count()).sum()
 }
 
@@ -122,14 +138,14 @@ mod tests {
     fn one_line_says_what_is_going_on() {
         let mut example = Example::new();
         let watched = ["line.DriveStatus.ActualSpeed".to_owned(), "DriveStatus.Mode".to_owned()];
-        let status = Status::new(&example.plant, &watched).unwrap();
+        let status = Status::new(&example.plan, &watched).unwrap();
         assert!(status.line(&example.plant, NOW).starts_with("line – frames/s · cell – frames/s · "));
-        let before = status.sample(&example.plant, &Counters::default(), NOW);
+        let before = status.sample(&example.plant.view(), &Counters::default(), NOW);
         example.frame("line.DriveStatus", 0, 0, 0x1F4, &[0xB8, 0x0B, 2]);
         example.writer.add_bus(0, BusWord::ReceivedFrames, 300);
         example.writer.add_bus(0, BusWord::TransmittedFrames, 112);
         example.writer.set_bus_state(1, BusState::BusOff, 1);
-        status.sample(&example.plant, &before, NOW + 1_000_000_000);
+        status.sample(&example.plant.view(), &before, NOW + 1_000_000_000);
         example.plant.opcua_sessions.store(1, Ordering::Relaxed);
         assert_eq!(
             status.line(&example.plant, NOW),
@@ -146,6 +162,6 @@ mod tests {
     fn a_watched_tag_must_exist() {
         let example = Example::new();
         let watched = ["line.DriveStatus.Mode".to_owned(), "line.Nothing.Here".to_owned()];
-        assert_eq!(Status::new(&example.plant, &watched).unwrap_err(), ["line.Nothing.Here"]);
+        assert_eq!(Status::new(&example.plan, &watched).unwrap_err(), ["line.Nothing.Here"]);
     }
 }

@@ -1,11 +1,11 @@
 //! What the protocols see of the machine: the plan, samples, and the way to write.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::command::{Action, Origin, Refusal, Write};
+use crate::command::{Action, Generation, Origin, Refusal};
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
 use crate::quality::{Cause, Causes};
 use crate::sample::{self, Sample};
@@ -32,57 +32,73 @@ pub enum WriteError {
     Unanswered,
 }
 
-/// The machine, seen from the network process. One plan for the life of the process: a controller with another plan
-/// makes the process start again.
+/// The machine, seen from the network process: the view that holds now. A reload, a restart or the end of the controller
+/// puts another in its place; who works on one takes it once, so that all of it belongs together.
 pub struct Plant {
-    pub plan: Arc<Plan>,
-    reader: RwLock<Reader>,
-    connected: AtomicBool,
-    /// Number of the controller's generation.
-    generation: AtomicU64,
-    requests: mpsc::Sender<Request>,
+    current: watch::Sender<Arc<View>>,
     /// Sessions of OPC UA clients, kept by that server: for people to see.
     pub opcua_sessions: AtomicUsize,
 }
 
+/// One generation of a controller: its plan, its store, and the way to write with the plan's indices.
+#[derive(Clone)]
+pub struct View {
+    pub plan: Arc<Plan>,
+    /// The store. Its last content stays readable when the controller has gone.
+    pub reader: Reader,
+    /// Number of the generation, which commands name.
+    pub generation: u64,
+    /// [`Plan::hash`], hexadecimal.
+    pub hash: String,
+    /// CLOCK_REALTIME, nanoseconds since 1970: in force since.
+    pub since: u64,
+    /// To this controller and no other: the way ends with the connection.
+    pub requests: mpsc::Sender<Request>,
+    connected: bool,
+}
+
 impl Plant {
-    pub fn new(plan: Arc<Plan>, reader: Reader, generation: u64, requests: mpsc::Sender<Request>) -> Plant {
-        Plant {
-            plan,
-            reader: RwLock::new(reader),
-            connected: AtomicBool::new(true),
-            generation: generation.into(),
-            requests,
-            opcua_sessions: AtomicUsize::new(0),
-        }
+    pub fn new(view: View) -> Plant {
+        Plant { current: watch::Sender::new(Arc::new(view)), opcua_sessions: AtomicUsize::new(0) }
     }
 
-    /// A controller (again) hands over its store.
-    pub fn connect(&self, reader: Reader, generation: u64) {
-        self.generation.store(generation, Ordering::Release);
-        *self.reader.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = reader;
-        self.connected.store(true, Ordering::Release);
+    /// What holds now. Nothing is locked while it is used.
+    pub fn view(&self) -> Arc<View> {
+        self.current.borrow().clone()
+    }
+
+    /// A controller hands over: its first generation, or the next after a reload.
+    pub fn connect(&self, view: View) {
+        self.current.send_replace(Arc::new(view));
     }
 
     /// The command socket has ended: everything is "controller gone" from now on.
     pub fn disconnect(&self) {
-        self.connected.store(false, Ordering::Release);
+        self.current.send_modify(|view| *view = Arc::new(View { connected: false, ..View::clone(view) }));
     }
 
-    /// The store, for counters. Its last content stays readable when the controller has gone.
-    pub fn reader(&self) -> Reader {
-        self.reader.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    /// Tells when another view holds.
+    pub fn changes(&self) -> watch::Receiver<Arc<View>> {
+        self.current.subscribe()
+    }
+}
+
+impl View {
+    /// Of a controller that is connected.
+    pub fn new(plan: Arc<Plan>, reader: Reader, generation: &Generation, requests: mpsc::Sender<Request>) -> View {
+        let Generation { number, hash, since, .. } = generation;
+        View { plan, reader, generation: *number, hash: hash.clone(), since: *since, requests, connected: true }
     }
 
     /// Whether a controller is there and its real-time loop turns. `now`: [`crate::store::clock::monotonic`].
     pub fn alive(&self, now: u64) -> bool {
-        self.connected.load(Ordering::Acquire) && !self.reader().stale(now)
+        self.connected && !self.reader.stale(now)
     }
 
     /// The causes that hold for everything on a bus.
     pub fn bus_causes(&self, bus: BusIndex, now: u64) -> Causes {
-        let causes = sample::bus_causes(&self.plan, &self.reader(), bus, now);
-        if self.connected.load(Ordering::Acquire) { causes } else { causes.with(Cause::ControllerGone) }
+        let causes = sample::bus_causes(&self.plan, &self.reader, bus, now);
+        if self.connected { causes } else { causes.with(Cause::ControllerGone) }
     }
 
     /// One tag. `source`: the J1939 slot, 0 for all others.
@@ -91,7 +107,7 @@ impl Plant {
         let signal = self.plan.tags[tag].signal;
         let group = self.plan.messages[message].message.signals[signal].group;
         let (record, causes) = self.record(message, source, group, now);
-        let marks = self.reader().marks(tag).causes();
+        let marks = self.reader.marks(tag).causes();
         sample::decode(&self.plan.messages[message].message, signal, &record, causes.and(marks))
     }
 
@@ -99,7 +115,7 @@ impl Plant {
     pub fn record(&self, message: MessageIndex, source: usize, group: usize, now: u64) -> (Record, Causes) {
         let plan = &self.plan.messages[message];
         let causes = self.bus_causes(plan.bus, now);
-        match self.reader().record(plan.record(source, group)) {
+        match self.reader.record(plan.record(source, group)) {
             Some(record) => (record, causes),
             None => (Record::EMPTY, causes.with(Cause::ControllerGone)),
         }
@@ -111,27 +127,21 @@ impl Plant {
         if !plan.message.has_sources() {
             return Vec::new();
         }
-        let reader = self.reader();
         (0..plan.sources)
             .filter_map(|slot| {
-                let record = reader.record(plan.record(slot, 0))?;
+                let record = self.reader.record(plan.record(slot, 0))?;
                 (record.count > 0).then(|| record.source_address().map(|address| (slot, address))).flatten()
             })
             .collect()
     }
 
-    /// Writes signals of one message together; answered by the controller.
-    pub async fn write(&self, origin: Origin, writes: Vec<Write>) -> Result<(), WriteError> {
-        self.command(origin, Action::Set(writes)).await
-    }
-
     /// Anything that the controller can be asked to do; answered by it.
     pub async fn command(&self, origin: Origin, action: Action) -> Result<(), WriteError> {
-        if !self.connected.load(Ordering::Acquire) {
+        if !self.connected {
             return Err(WriteError::ControllerGone);
         }
         let (answer, done) = oneshot::channel();
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation;
         self.requests.try_send(Request { generation, origin, action, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Refused(Refusal::Busy),
             mpsc::error::TrySendError::Closed(_) => WriteError::ControllerGone,

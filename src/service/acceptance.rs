@@ -365,7 +365,7 @@ mod tests {
     fn check(count: u64, late: u64, lost: u64, ended: Option<&str>, passed: bool, words: &[&str]) {
         let mut example = Example::new();
         let plan = example.plan.clone();
-        let reader = example.plant.reader();
+        let reader = example.plant.view().reader.clone();
         let contract = plan.contracts.len() - 1;
         // from before the run
         example.writer.contract(contract, 50_000_000, 1_000_000, 5);

@@ -2,21 +2,26 @@
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::exit::{Failure, INTERNAL, UNAVAILABLE};
-use super::plant::plan_of;
+use super::plant::{Loaded, plan_of};
 use crate::command::socket::Connection;
-use crate::command::{Action, Origin, Refusal};
+use crate::command::{Action, Generation, Origin, Refusal};
 use crate::config::{LoadOptions, Sources};
 use crate::plan::Plan;
-use crate::plant::link::{self, End, Link};
+use crate::plant::link::{self, End, Handover, Link};
 use crate::plant::view::Request;
 use crate::store::Reader;
 
 /// Where the unit's controller listens.
 pub const DEFAULT_SOCKET: &str = "/run/canvoy/command";
+
+/// How long a controller that has just changed its configuration may take to hand that over.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection to a controller.
 pub struct Client {
@@ -24,14 +29,27 @@ pub struct Client {
     pub reader: Reader,
     /// Process id of the controller.
     pub pid: u32,
-    /// Number of the generation that `plan` is of.
-    pub generation: u64,
+    /// What `plan` is of.
+    pub generation: Generation,
     /// What the controller's plan was made from, and how it reads it.
     pub sources: Sources,
     pub options: LoadOptions,
     pub socket: PathBuf,
     link: Link,
+    /// A later generation that was handed over and is not in use yet.
+    next: Option<Handover>,
     runtime: tokio::runtime::Runtime,
+}
+
+/// What [`Client::rest`] saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rested {
+    /// Nothing.
+    Quiet,
+    /// The controller has put another configuration in force: read what is left here, then [`Client::renew`].
+    Reloaded,
+    /// It is gone.
+    Ended,
 }
 
 impl Client {
@@ -46,36 +64,80 @@ impl Client {
             let remedy = "is the controller running, and may you write to its socket?";
             Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
         })?;
-        let (pid, generation) = (handover.generation.pid, handover.generation.number);
         let (sources, options) =
             Sources::from_bundle(&handover.bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;
-        let (plan, _, reader) = plan_of(handover)?;
-        Ok(Client { plan, reader, pid, generation, sources, options, socket, link, runtime })
+        let Loaded { plan, reader, generation, .. } = plan_of(handover)?;
+        let pid = generation.pid;
+        Ok(Client { plan, reader, pid, generation, sources, options, socket, link, next: None, runtime })
     }
 
-    /// One command; the controller's answer.
+    /// One command that has no indices of the plan, or whose sender does without it should the configuration change; the
+    /// controller's answer.
     pub fn command(&mut self, action: Action) -> anyhow::Result<Result<(), Refusal>> {
         let origin = Origin { protocol: "cli".into(), user: user(), address: "local".into() };
         let (answer, mut done) = oneshot::channel();
         let (sender, mut requests) = mpsc::channel(1);
         let unanswered =
             || Failure::new(UNAVAILABLE, "the controller did not answer; whether it was done is not known");
-        self.runtime.block_on(async {
-            sender
-                .send(Request { generation: self.generation, origin, action, answer })
-                .await
-                .map_err(|_| unanswered())?;
+        let Client { runtime, link, next, generation, .. } = self;
+        runtime.block_on(async {
+            let generation = generation.number;
+            sender.send(Request { generation, origin, action, answer }).await.map_err(|_| unanswered())?;
             loop {
                 tokio::select! {
                     answered = &mut done => return Ok(answered.map_err(|_| unanswered())?),
-                    end = self.link.serve(&mut requests) => match end {
-                        // a reload: the answer follows
-                        Ok(End::Handover(_)) => {}
+                    end = link.serve(&mut requests) => match end {
+                        Ok(End::Handover(handover)) => *next = Some(handover),
                         Ok(End::Closed) | Err(_) => return Err(unanswered().into()),
-                    },
+                    }
                 }
             }
         })
+    }
+
+    /// One command with indices of the plan. Should the configuration have changed in between, it is made once more, with
+    /// the plan that is in force then.
+    pub fn command_by(
+        &mut self,
+        make: impl Fn(&Plan) -> anyhow::Result<Action>,
+    ) -> anyhow::Result<Result<(), Refusal>> {
+        let action = make(&self.plan)?;
+        match self.command(action)? {
+            Err(Refusal::Reloaded) => {}
+            other => return Ok(other),
+        }
+        if self.next.is_none() && self.rest(PATIENCE) == Rested::Ended {
+            return Ok(Err(Refusal::Reloaded));
+        }
+        self.renew()?;
+        let action = make(&self.plan)?;
+        self.command(action)
+    }
+
+    /// Waits, at most this long, for news of the connection.
+    pub fn rest(&mut self, time: Duration) -> Rested {
+        if self.next.is_some() {
+            return Rested::Reloaded;
+        }
+        let (_sender, mut requests) = mpsc::channel(1);
+        let Client { runtime, link, next, .. } = self;
+        match runtime.block_on(async { timeout(time, link.serve(&mut requests)).await }) {
+            Err(_) => Rested::Quiet,
+            Ok(Ok(End::Handover(handover))) => {
+                *next = Some(handover);
+                Rested::Reloaded
+            }
+            Ok(Ok(End::Closed) | Err(_)) => Rested::Ended,
+        }
+    }
+
+    /// Goes on with the configuration that was handed over last; without one nothing changes.
+    pub fn renew(&mut self) -> anyhow::Result<()> {
+        if let Some(handover) = self.next.take() {
+            let Loaded { plan, reader, generation, .. } = plan_of(handover)?;
+            (self.plan, self.reader, self.generation) = (plan, reader, generation);
+        }
+        Ok(())
     }
 }
 

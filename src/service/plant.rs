@@ -9,18 +9,19 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
+use crate::command::Generation;
 use crate::config::{self, Settings, Sources};
 use crate::notify::Notifier;
 use crate::plan::Plan;
-use crate::plant::link::{self, End, Handover, Link};
+use crate::plant::link::{self, End, Handover, Link, LinkError};
 use crate::plant::pulse::Pulses;
 use crate::plant::status::{Counters, Status};
 use crate::plant::view::Request;
-use crate::plant::{Plant, access, http, opcua};
+use crate::plant::{Plant, View, access, http, opcua, text};
 use crate::service::exit::{CONFIG, Failure, INTERNAL, UNAVAILABLE};
 use crate::service::listeners::{HTTP, Kept, OPCUA};
 use crate::service::log::Who;
@@ -81,7 +82,7 @@ impl Overrides {
     }
 }
 
-/// Runs until it is told to stop, or a controller with another configuration makes it start anew.
+/// Runs until it is told to stop, or a configuration with other settings of its own makes it start anew.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     process::begin(c"canvoy-plant", options.supervisor, Signal::SIGKILL)?;
     let kept = Kept::from_environment(options.supervisor.is_some());
@@ -130,19 +131,19 @@ async fn work(options: &Options, kept: Kept, notifier: &Notifier) -> anyhow::Err
 
 async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> anyhow::Result<std::convert::Infallible> {
     let (link, handover) = first_controller(&options.socket, notifier).await;
-    let generation = handover.generation.number;
-    let (plan, mut settings, reader) = plan_of(handover)?;
+    let Loaded { plan, settings: written, reader, generation } = load(handover).await?;
+    let mut settings = written.clone();
     options.overrides.apply(&mut settings);
     let users = settings.opcua.users.map(|file| credential::resolve(file, |name| std::env::var_os(name)));
     settings.opcua.users = users.transpose()?;
     let (requests, incoming) = mpsc::channel(REQUESTS);
-    let plant = Arc::new(Plant::new(Arc::new(plan), reader, generation, requests));
-    let status = Status::new(&plant, &options.watch).map_err(|missing| {
+    let status = Status::new(&plan, &options.watch).map_err(|missing| {
         let message = format!("no such signal to watch: {}. `canvoy tags FILE` lists them", missing.join(", "));
         Failure::new(CONFIG, message)
     })?;
     let status = Arc::new(status);
-    info!(socket = %options.socket.display(), configuration = plant.plan.short_hash(), "connected to the controller");
+    info!(socket = %options.socket.display(), configuration = plan.short_hash(), "connected to the controller");
+    let plant = Arc::new(Plant::new(View::new(Arc::new(plan), reader, &generation, requests)));
 
     let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
     // dropped at the end, which the OPC UA server takes as the order to stop
@@ -184,7 +185,7 @@ async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> any
     drop(kept);
     let proof = Proof::new(loops, Instant::now());
     tokio::select! {
-        failure = follow(link, incoming, &plant, &options.socket) => Err(failure),
+        failure = follow(link, incoming, &plant, &options.socket, &written) => Err(failure),
         ended = servers.join_next(), if !servers.is_empty() => Err(match ended {
             Some(Ok(Err(failure))) => failure,
             Some(Ok(Ok(()))) | None => Failure::new(INTERNAL, "a server has ended by itself").into(),
@@ -221,25 +222,36 @@ async fn first_controller(socket: &Path, notifier: &Notifier) -> (Link, Handover
     }
 }
 
+/// What a handover means.
+pub(super) struct Loaded {
+    pub plan: Plan,
+    pub settings: Settings,
+    pub reader: Reader,
+    pub generation: Generation,
+}
+
 /// Builds the plan from the bytes that were handed over, never from files: those may have changed since.
-pub(super) fn plan_of(handover: Handover) -> anyhow::Result<(Plan, Settings, Reader)> {
+pub(super) fn plan_of(handover: Handover) -> anyhow::Result<Loaded> {
     let Handover { generation, bundle, memory } = handover;
     let (sources, options) =
         Sources::from_bundle(&bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;
-    let loaded = config::load(&sources, options).map_err(|mistakes| {
+    let config::Loaded { plan, settings, .. } = config::load(&sources, options).map_err(|mistakes| {
         // the controller has accepted the same bytes
         let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
         Failure::new(INTERNAL, format!("the controller runs a configuration that this version refuses: {first}"))
     })?;
-    let plan = loaded.plan;
     if plan.hash_text() != generation.hash {
         let message =
             "the controller's configuration means something else to this version: install both from one release";
         return Err(Failure::new(INTERNAL, message).into());
     }
-    let layout = Layout::of(&plan);
-    let reader = Reader::open(Arc::new(memory), layout, plan.hash_word())?;
-    Ok((plan, loaded.settings, reader))
+    let reader = Reader::open(Arc::new(memory), Layout::of(&plan), plan.hash_word())?;
+    Ok(Loaded { plan, settings, reader, generation })
+}
+
+/// The same, beside the threads that serve.
+async fn load(handover: Handover) -> anyhow::Result<Loaded> {
+    tokio::task::spawn_blocking(move || plan_of(handover)).await.context("the controller's configuration")?
 }
 
 /// A file that can't be understood is a mistake now; one that is not there may come while we run.
@@ -262,36 +274,88 @@ fn check_users(config: &opcua::Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Keeps the connection to the controller; comes back when there is one with another configuration.
-async fn follow(mut link: Link, mut requests: mpsc::Receiver<Request>, plant: &Plant, socket: &Path) -> anyhow::Error {
-    let hash = plant.plan.hash_text();
+/// What [`follow`] waits for.
+enum Event {
+    /// From the controller, or the end of the connection.
+    Link(Result<End, LinkError>),
+    /// A handover has been understood, or not.
+    Loaded(anyhow::Result<Box<Loaded>>),
+}
+
+/// Keeps the connection to the controller and shows the plant what it hands over. Comes back when this process has to be
+/// started anew.
+async fn follow(
+    mut link: Link,
+    mut requests: mpsc::Receiver<Request>,
+    plant: &Plant,
+    socket: &Path,
+    settings: &Settings,
+) -> anyhow::Error {
+    let mut sender = plant.view().requests.clone();
+    // of a controller that we have just found again; else it has read its configuration anew
+    let mut returned = false;
+    let mut loading: Option<JoinHandle<anyhow::Result<Loaded>>> = None;
     loop {
-        let handover = match link.serve(&mut requests).await {
-            Ok(End::Handover(handover)) => handover,
-            lost => {
+        let event = tokio::select! {
+            served = link.serve(&mut requests) => Event::Link(served),
+            loaded = finished(&mut loading) => Event::Loaded(loaded.map(Box::new)),
+        };
+        match event {
+            // a newer one makes the one before it worthless
+            Event::Link(Ok(End::Handover(handover))) => loading = Some(tokio::spawn(load(handover))),
+            Event::Link(lost) => {
                 plant.disconnect();
                 match lost {
                     Err(error) => error!(%error, "the connection to the controller is broken; every value is bad"),
                     Ok(_) => error!("the controller is gone; every value is bad"),
                 }
-                // who waits for an answer is told
-                while requests.try_recv().is_ok() {}
+                // A way of its own for each connection: what was meant for one controller never reaches the next, whose
+                // indices may be others. Who waits for an answer is told.
+                (sender, requests) = mpsc::channel(REQUESTS);
                 let (new, handover) = reconnect(socket).await;
                 link = new;
-                while requests.try_recv().is_ok() {}
-                handover
+                returned = true;
+                loading = Some(tokio::spawn(load(handover)));
             }
-        };
-        if handover.generation.hash != hash {
-            let message = "the controller has another configuration; starting again with that";
-            return Failure::new(UNAVAILABLE, message).into();
+            Event::Loaded(Ok(loaded)) => {
+                if loaded.settings != *settings {
+                    let message = "[opcua] or [http] has changed; starting again with that";
+                    return Failure::new(UNAVAILABLE, message).into();
+                }
+                show(plant, *loaded, &sender, std::mem::take(&mut returned));
+            }
+            // the controller may be of another version than we are: a new process is of the one that is installed
+            Event::Loaded(Err(error)) if returned => return error,
+            Event::Loaded(Err(error)) => {
+                plant.disconnect();
+                error!(%error, "the configuration in force can't be used here; every value is bad until the next one");
+            }
         }
-        let (layout, generation) = (Layout::of(&plant.plan), handover.generation.number);
-        match Reader::open(Arc::new(handover.memory), layout, plant.plan.hash_word()) {
-            Ok(reader) => plant.connect(reader, generation),
-            Err(error) => return Failure::new(UNAVAILABLE, error.to_string()).into(),
-        }
+    }
+}
+
+/// Never without one.
+async fn finished(loading: &mut Option<JoinHandle<anyhow::Result<Loaded>>>) -> anyhow::Result<Loaded> {
+    let Some(handle) = loading else { return std::future::pending().await };
+    let loaded = handle.await;
+    *loading = None;
+    loaded.context("the controller's configuration")?
+}
+
+/// Puts a generation in the place of the one before. `returned`: of a controller that was gone.
+fn show(plant: &Plant, loaded: Loaded, requests: &mpsc::Sender<Request>, returned: bool) {
+    let Loaded { plan, reader, generation, .. } = loaded;
+    let before = plant.view();
+    let same = before.plan.hash == plan.hash;
+    // what was made for the plan goes on to be used
+    let plan = if same { before.plan.clone() } else { Arc::new(plan) };
+    let (configuration, since) = (plan.short_hash(), text::time(generation.since));
+    plant.connect(View::new(plan, reader, &generation, requests.clone()));
+    if returned {
         info!("the controller is back");
+    }
+    if !same {
+        info!(configuration, since, "another configuration is in force");
     }
 }
 
@@ -328,7 +392,7 @@ async fn tell(plant: &Plant, status: &Status, mut proof: Proof<'_>, notifier: &N
         tokio::select! {
             _ = second.tick() => {
                 let now = clock::monotonic();
-                before = status.sample(plant, &before, now);
+                before = status.sample(&plant.view(), &before, now);
                 let line = status.line(plant, now);
                 if line != told {
                     notifier.status(&line);

@@ -179,7 +179,7 @@ mod tests {
         let contract = plan.contract(Timed::Cycle(message)).unwrap();
         example.writer.contract(contract, 3_000_000, 1_000_000, 1);
         let mut text = String::new();
-        write(&mut text, &plan, &example.plant.reader(), true);
+        write(&mut text, &plan, &example.plant.view().reader, true);
         for line in [
             "canvoy_alarms_active 1",
             "canvoy_alarm{kind=\"foreign_sender\",subject=\"line.DriveCommand\"} 1",
@@ -195,13 +195,13 @@ mod tests {
         for (word, line) in [(1, "canvoy_clock_synchronized 0"), (2, "canvoy_clock_synchronized 1")] {
             example.main.set(MainWord::ClockSynchronized, word);
             let mut text = String::new();
-            write(&mut text, &plan, &example.plant.reader(), true);
+            write(&mut text, &plan, &example.plant.view().reader, true);
             for line in [line, "canvoy_clock_max_error_seconds 0.25"] {
                 assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
             }
         }
         let mut gone = String::new();
-        write(&mut gone, &plan, &example.plant.reader(), false);
+        write(&mut gone, &plan, &example.plant.view().reader, false);
         assert!(!gone.contains("canvoy_alarm{") && !gone.contains("canvoy_clock") && gone.contains("canvoy_armed 0"));
     }
 }

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use super::machine;
 use crate::plan::{Direction, Interface, Plan, TagIndex};
-use crate::plant::Plant;
+use crate::plant::View;
 use crate::quality::{Cause, Causes, GOOD, Trust};
 use crate::sample;
 use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, FLAG_SIMULATED, LATENESS_BUCKETS, Word};
@@ -17,8 +18,10 @@ use crate::store::{Reader, Record};
 /// Most series of signals in one scrape.
 pub const MAX_SIGNAL_SERIES: usize = 10_000;
 
-/// The parts of the series' names that never change, rendered once.
+/// The parts of the series' names that never change in a plan, rendered once.
 pub struct Metrics {
+    /// Of this one.
+    plan: Arc<Plan>,
     /// By bus: `{bus="…"`.
     buses: Vec<String>,
     /// By message: `{bus="…",message="…`, open at the end for `@SA`.
@@ -46,11 +49,12 @@ impl Family {
 }
 
 impl Metrics {
-    pub fn new(plan: &Plan) -> Metrics {
+    pub fn new(plan: &Arc<Plan>) -> Metrics {
         let bus = |index: usize| format!("{{bus=\"{}\"", Escaped(&plan.buses[index].name));
         let signals = plan.tags.iter().enumerate();
         let known = (0..plan.tags.len()).filter(|tag| plan.alias(*tag).or(plan.area(*tag)).is_some());
         Metrics {
+            plan: plan.clone(),
             buses: (0..plan.buses.len()).map(bus).collect(),
             messages: plan
                 .messages
@@ -71,20 +75,26 @@ impl Metrics {
         }
     }
 
-    /// Everything. `now`: CLOCK_MONOTONIC nanoseconds.
-    pub fn render(&self, plant: &Plant, now: u64) -> String {
-        self.render_at_most(plant, now, MAX_SIGNAL_SERIES)
+    /// Whether they are of the view's plan; only then it can be rendered with them.
+    pub fn fit(&self, view: &View) -> bool {
+        Arc::ptr_eq(&self.plan, &view.plan)
     }
 
-    fn render_at_most(&self, plant: &Plant, now: u64, limit: usize) -> String {
-        let reader = plant.reader();
-        let causes: Vec<Causes> = (0..plant.plan.buses.len()).map(|bus| plant.bus_causes(bus, now)).collect();
+    /// Everything. `now`: CLOCK_MONOTONIC nanoseconds.
+    pub fn render(&self, view: &View, now: u64) -> String {
+        self.render_at_most(view, now, MAX_SIGNAL_SERIES)
+    }
+
+    fn render_at_most(&self, view: &View, now: u64, limit: usize) -> String {
+        let View { plan, reader, .. } = view;
+        let causes: Vec<Causes> = (0..plan.buses.len()).map(|bus| view.bus_causes(bus, now)).collect();
         let mut out = String::with_capacity(64 * 1024);
-        self.signals(&mut out, &plant.plan, &reader, &causes, now, limit);
-        let alive = plant.alive(now);
-        self.buses(&mut out, &plant.plan, &reader, alive);
-        controller(&mut out, &plant.plan, &reader, alive);
-        machine::write(&mut out, &plant.plan, &reader, alive);
+        self.signals(&mut out, plan, reader, &causes, now, limit);
+        let alive = view.alive(now);
+        self.buses(&mut out, plan, reader, alive);
+        configuration(&mut out, view);
+        controller(&mut out, plan, reader, alive);
+        machine::write(&mut out, plan, reader, alive);
         out
     }
 
@@ -294,6 +304,19 @@ const BUS_FAMILIES: &[(&str, &str, BusWord, &str)] = &[
     ),
 ];
 
+/// Which configuration is in force, and since when.
+fn configuration(out: &mut String, view: &View) {
+    header(out, "canvoy_configuration_info", "gauge", "1; first digits of the hash of the configuration in force.");
+    let _ = writeln!(out, "canvoy_configuration_info{{hash=\"{}\"}} 1", view.plan.short_hash());
+    single(
+        out,
+        "canvoy_configuration_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the configuration in force was put in force, in seconds since 1970.",
+        view.since as f64 / 1e9,
+    );
+}
+
 fn controller(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     let flags = reader.get(Word::Flags);
     let flag = |bit: u64| if flags & bit != 0 { 1.0 } else { 0.0 };
@@ -447,7 +470,7 @@ mod tests {
         example.frame("line.DriveStatus", 0, 0, 0x1F4, &[0xB8, 0x0B, 2]);
         example.frame("line.EEC1", 0, 0, 0x8CF0_0421, &[0x10]);
         example.frame("line.EEC1", 1, 0, 0x8CF0_0422, &[0xFF]);
-        let page = Metrics::new(&example.plan).render(&example.plant, NOW);
+        let page = Metrics::new(&example.plan).render(&example.plant.view(), NOW);
         check(
             &page,
             &[
@@ -482,14 +505,14 @@ mod tests {
         example.causes("line.DriveStatus", Causes::of(Cause::Late));
         let metrics = Metrics::new(&example.plan);
         let late = r#"can_signal_quality{bus="line",message="DriveStatus",signal="ActualSpeed",quality="late"} 1"#;
-        check(&metrics.render(&example.plant, NOW), &[late], &["can_signal_value{"]);
+        check(&metrics.render(&example.plant.view(), NOW), &[late], &["can_signal_value{"]);
         // 40000 * 0.5 is above the DBC's maximum
         example.frame("line.DriveStatus", 0, 0, 0x1F4, &[0x40, 0x9C, 2]);
         let range = late.replace("late", "out_of_range");
-        check(&metrics.render(&example.plant, NOW), &[&range], &["signal=\"ActualSpeed\",unit"]);
+        check(&metrics.render(&example.plant.view(), NOW), &[&range], &["signal=\"ActualSpeed\",unit"]);
         example.plant.disconnect();
         let gone = late.replace("late", "controller_gone");
-        let page = metrics.render(&example.plant, NOW);
+        let page = metrics.render(&example.plant.view(), NOW);
         let state = r#"can_bus_state{bus="line",state="active"} 0"#;
         check(&page, &[&gone, "canvoy_controller_up 0", state], &["can_signal_value{"]);
     }
@@ -498,7 +521,7 @@ mod tests {
     fn labels_are_escaped() {
         let mut example = Example::new();
         example.frame("line.Odd", 0, 0, 0x10, &[7]);
-        let page = Metrics::new(&example.plan).render(&example.plant, NOW);
+        let page = Metrics::new(&example.plan).render(&example.plant.view(), NOW);
         check(&page, &[r#"can_signal_value{bus="line",message="Odd",signal="Quoted",unit="\"<b>\\\n°"} 7"#], &[]);
     }
 
@@ -506,7 +529,7 @@ mod tests {
     fn simulated_values_are_values() {
         let mut example = Example::new();
         example.frame("cell.Robot", 0, 0, 0x20, &[1]);
-        let page = Metrics::new(&example.plan).render(&example.plant, NOW);
+        let page = Metrics::new(&example.plan).render(&example.plant.view(), NOW);
         let value = r#"can_signal_value{bus="cell",message="Robot",signal="Axis",unit="°"} 1"#;
         check(&page, &[value, r#"can_bus_signals{bus="cell",quality="simulated"} 1"#], &[]);
     }
@@ -514,7 +537,7 @@ mod tests {
     #[test]
     fn the_number_of_series_is_bounded() {
         let example = Example::new();
-        let page = Metrics::new(&example.plan).render_at_most(&example.plant, NOW, 2);
+        let page = Metrics::new(&example.plan).render_at_most(&example.plant.view(), NOW, 2);
         let series = |line: &&str| line.starts_with("can_signal_value") || line.starts_with("can_signal_quality");
         assert_eq!(page.lines().filter(series).count(), 2);
         check(&page, &["canvoy_signal_series_left_out 4"], &[]);
@@ -526,7 +549,7 @@ mod tests {
         for nanoseconds in [0, 1_500, 3_000, 70_000_000_000] {
             example.writer.lateness(nanoseconds);
         }
-        let page = Metrics::new(&example.plan).render(&example.plant, NOW);
+        let page = Metrics::new(&example.plan).render(&example.plant.view(), NOW);
         check(
             &page,
             &[

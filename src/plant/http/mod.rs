@@ -11,8 +11,8 @@ mod snapshot;
 pub(crate) mod tests;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{RawQuery, Request, State};
@@ -25,9 +25,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::plant::Plant;
 use crate::plant::pulse::Pulse;
 use crate::plant::status::Status;
+use crate::plant::{Plant, View};
 use crate::store::clock;
 use metrics::Metrics;
 use own::Own;
@@ -39,7 +39,8 @@ pub use config::Config;
 struct Site {
     plant: Arc<Plant>,
     status: Arc<Status>,
-    metrics: Metrics,
+    /// Of the last scrape's plan.
+    metrics: Mutex<Arc<Metrics>>,
     own: Own,
 }
 
@@ -52,9 +53,28 @@ pub async fn run(
     restarts: u64,
     pulse: &Pulse,
 ) -> prometheus::Result<Infallible> {
-    let site = Arc::new(Site { metrics: Metrics::new(&plant.plan), own: Own::new(restarts)?, plant, status });
+    let site = Arc::new(Site {
+        metrics: Mutex::new(Arc::new(Metrics::new(&plant.view().plan))),
+        own: Own::new(restarts)?,
+        plant,
+        status,
+    });
     let counted = site.clone();
     Ok(server::serve(listener, router(site), Limits::default(), pulse, move || counted.own.refused()).await)
+}
+
+impl Site {
+    /// Those of the view's plan: made anew after a reload.
+    fn metrics(&self, view: &View) -> Arc<Metrics> {
+        let kept = || self.metrics.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let metrics = kept().clone();
+        if metrics.fit(view) {
+            return metrics;
+        }
+        let metrics = Arc::new(Metrics::new(&view.plan));
+        *kept() = metrics.clone();
+        metrics
+    }
 }
 
 fn router(site: Arc<Site>) -> Router {
@@ -86,14 +106,15 @@ async fn count(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
 }
 
 async fn all_metrics(State(site): State<Arc<Site>>) -> impl IntoResponse {
-    let mut page = site.metrics.render(&site.plant, clock::monotonic());
+    let view = site.plant.view();
+    let mut page = site.metrics(&view).render(&view, clock::monotonic());
     site.own.render(site.plant.opcua_sessions.load(Ordering::Relaxed), &mut page);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }
 
 /// 200 while the controller is alive: the values are being kept up to date, good or bad.
 async fn health(State(site): State<Arc<Site>>) -> impl IntoResponse {
-    if site.plant.alive(clock::monotonic()) {
+    if site.plant.view().alive(clock::monotonic()) {
         (StatusCode::OK, "ok\n")
     } else {
         (
@@ -105,7 +126,8 @@ async fn health(State(site): State<Arc<Site>>) -> impl IntoResponse {
 
 async fn tags(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
     let filter = Filter::from_query(query.as_deref());
-    let snapshot = snapshot::take(&site.plant, &site.status, &filter, clock::monotonic());
+    let view = site.plant.view();
+    let snapshot = snapshot::take(&view, &site.status, &filter, clock::monotonic());
     match serde_json::to_string(&snapshot) {
         Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -119,7 +141,8 @@ async fn landing_page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) 
     }
     let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let filter = Filter::from_query(query.as_deref());
-    let snapshot = snapshot::take(&site.plant, &site.status, &filter, clock::monotonic());
+    let view = site.plant.view();
+    let snapshot = snapshot::take(&view, &site.status, &filter, clock::monotonic());
     let headers: [(HeaderName, String); 2] = [
         (CONTENT_TYPE, "text/html; charset=utf-8".into()),
         (CONTENT_SECURITY_POLICY, page::content_security_policy(&nonce)),

@@ -45,7 +45,7 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
 <body>
 <header>
 <h1>Canvoy</h1>
-<p><span id="controller" class="{class}">{word}</span> · <span id="outputs">{outputs}</span> · configuration {hash} · <span id="time">{time}</span></p>
+<p><span id="controller" class="{class}">{word}</span> · <span id="outputs">{outputs}</span> · configuration <span id="configuration" title="{full}">{hash}</span>{since} · <span id="time">{time}</span></p>
 <nav><a href="/metrics">metrics</a><a href="/api/v1/tags">JSON</a><a href="/healthz">health</a></nav>
 </header>
 <main>
@@ -55,6 +55,8 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
 "#,
         outputs = outputs(&snapshot.machine),
         hash = controller.configuration,
+        full = controller.configuration_hash,
+        since = controller.configuration_since.as_ref().map(|time| format!(" since {time}")).unwrap_or_default(),
         time = snapshot.time.as_deref().unwrap_or(text::UNKNOWN_TIME),
         not_simulated = hidden(!controller.simulated),
         what = simulated(snapshot),
@@ -334,9 +336,9 @@ mod tests {
     use crate::store::layout::{BusState, Latch, MainWord};
 
     fn page(example: &Example, query: &str) -> String {
-        let status = Status::new(&example.plant, &[]).unwrap();
+        let status = Status::new(&example.plan, &[]).unwrap();
         let filter = Filter::from_query(Some(query));
-        render(&take(&example.plant, &status, &filter, NOW), &filter, "0123")
+        render(&take(&example.plant.view(), &status, &filter, NOW), &filter, "0123")
     }
 
     fn check(page: &str, want: &[&str], never: &[&str]) {

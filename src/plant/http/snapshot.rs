@@ -7,7 +7,7 @@ use crate::dbc;
 use crate::plan::{self, Direction, Interface};
 use crate::plant::machine::Machine;
 use crate::plant::status::Status;
-use crate::plant::{Plant, text};
+use crate::plant::{View, text};
 use crate::quality::{Cause, Causes, Trust};
 use crate::sample;
 use crate::store::clock;
@@ -21,7 +21,7 @@ pub const MAX_TAGS: usize = 2_000;
 pub struct Snapshot<'a> {
     /// RFC 3339; `null`: the clock is not set.
     pub time: Option<String>,
-    pub controller: Controller,
+    pub controller: Controller<'a>,
     pub machine: Machine,
     pub buses: Vec<Bus<'a>>,
     /// Grouped by message, in the order of the plan.
@@ -34,12 +34,16 @@ pub struct Snapshot<'a> {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Controller {
+pub struct Controller<'a> {
     pub up: bool,
     /// Some or all devices are simulated.
     pub simulated: bool,
     /// First digits of the hash of the configuration in force.
     pub configuration: String,
+    /// All of it.
+    pub configuration_hash: &'a str,
+    /// RFC 3339: in force since.
+    pub configuration_since: Option<String>,
     pub started: Option<String>,
 }
 
@@ -163,38 +167,39 @@ fn decode(text: &str) -> String {
 }
 
 /// `now`: CLOCK_MONOTONIC nanoseconds.
-pub fn take<'a>(plant: &'a Plant, status: &Status, filter: &Filter, now: u64) -> Snapshot<'a> {
-    let plan = &plant.plan;
-    let reader = plant.reader();
-    let alive = plant.alive(now);
+pub fn take<'a>(view: &'a View, status: &Status, filter: &Filter, now: u64) -> Snapshot<'a> {
+    let View { plan, reader, .. } = view;
+    let alive = view.alive(now);
     let started = reader.get(Word::StartedRealtime);
     let simulated = |bus: &plan::Bus| {
         bus.interface == Interface::Virtual || plan.simulated || reader.get(Word::Flags) & FLAG_SIMULATED != 0
     };
     let buses =
-        plan.buses.iter().enumerate().map(|(index, bus)| of_bus(&reader, index, bus, status, simulated(bus), alive));
+        plan.buses.iter().enumerate().map(|(index, bus)| of_bus(reader, index, bus, status, simulated(bus), alive));
     let mut snapshot = Snapshot {
         time: text::known_time(clock::realtime()),
         controller: Controller {
             up: alive,
             simulated: plan.buses.iter().any(simulated),
             configuration: plan.short_hash(),
+            configuration_hash: &view.hash,
+            configuration_since: text::known_time(view.since),
             started: text::known_time(started),
         },
-        machine: Machine::take(plan, &reader, now),
+        machine: Machine::take(plan, reader, now),
         buses: buses.collect(),
         tags: Vec::new(),
         left_out: 0,
         messages: Vec::new(),
     };
     for index in 0..plan.messages.len() {
-        let mut sources: Vec<_> = plant.sources(index).into_iter().map(|(slot, sa)| (slot, Some(sa))).collect();
+        let mut sources: Vec<_> = view.sources(index).into_iter().map(|(slot, sa)| (slot, Some(sa))).collect();
         sources.sort_unstable_by_key(|(_, address)| *address);
         if sources.is_empty() {
             sources.push((0, None));
         }
         for (slot, address) in sources {
-            snapshot.add_message(plant, index, slot, address, filter, now);
+            snapshot.add_message(view, index, slot, address, filter, now);
         }
     }
     snapshot
@@ -227,7 +232,7 @@ fn of_bus<'a>(
             Some(BusState::Gone | BusState::Down | BusState::BusOff) | None => Trust::Bad,
         }),
         since: text::known_time(since),
-        frames_per_second: status.rate(index),
+        frames_per_second: status.rate(&bus.name),
         received: count(BusWord::ReceivedFrames),
         transmitted: count(BusWord::TransmittedFrames),
         lost: count(BusWord::LostFrames) + count(BusWord::ControllerOverflows),
@@ -241,29 +246,28 @@ impl<'a> Snapshot<'a> {
     /// The tags of one message, of one source. `slot`, `address`: J1939 only.
     fn add_message(
         &mut self,
-        plant: &'a Plant,
+        view: &'a View,
         index: usize,
         slot: usize,
         address: Option<u8>,
         filter: &Filter,
         now: u64,
     ) {
-        let message = &plant.plan.messages[index];
-        let name = plant.plan.message_name(index, address);
-        let reader = plant.reader();
+        let message = &view.plan.messages[index];
+        let name = view.plan.message_name(index, address);
         let first = self.tags.len();
         let records: Vec<(Record, Causes)> =
-            (0..message.message.groups.len()).map(|group| plant.record(index, slot, group, now)).collect();
+            (0..message.message.groups.len()).map(|group| view.record(index, slot, group, now)).collect();
         for tag in message.tags.clone() {
-            let number = plant.plan.tags[tag].signal;
+            let number = view.plan.tags[tag].signal;
             let signal = &message.message.signals[number];
             let tag_name = format!("{name}.{}", signal.name);
             let Some((record, causes)) = records.get(signal.group) else { continue };
-            let (alias, area) = (plant.plan.alias(tag), plant.plan.area(tag));
+            let (alias, area) = (view.plan.alias(tag), view.plan.area(tag));
             if !filter.matches(&tag_name, alias, area) {
                 continue;
             }
-            let marks = reader.marks(tag).causes();
+            let marks = view.reader.marks(tag).causes();
             let sample = sample::decode(&message.message, number, record, causes.and(marks));
             let meaning = sample.causes.meaning();
             if filter.problems && meaning.trust == Trust::Good {
@@ -346,8 +350,9 @@ mod tests {
     use super::*;
 
     fn json(example: &Example, query: &str) -> serde_json::Value {
-        let status = Status::new(&example.plant, &[]).unwrap();
-        let snapshot = take(&example.plant, &status, &Filter::from_query(Some(query)), NOW);
+        let status = Status::new(&example.plan, &[]).unwrap();
+        let view = example.plant.view();
+        let snapshot = take(&view, &status, &Filter::from_query(Some(query)), NOW);
         serde_json::to_value(&snapshot).unwrap()
     }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::can::{FrameId, MAX_LEN};
+use crate::command::{Generation, VERSION};
 use crate::dbc::codec::{ByteOrder, Kind};
 use crate::dbc::{self, Codec};
 use crate::plan::{Bus, Direction, Interface, Message, Overlay, Plan, Reception, Tag, Transmission};
-use crate::plant::Plant;
+use crate::plant::{Plant, View};
 use crate::quality::Causes;
 use crate::store::layout::{BusState, Word};
 use crate::store::{Layout, MainWriter, Memory, Reader, Record, Writer};
@@ -78,7 +79,8 @@ impl Example {
         }
         let plan = Arc::new(plan);
         let (sender, _) = mpsc::channel(4);
-        let plant = Plant::new(plan.clone(), Reader::open(memory, layout, 7).unwrap(), 1, sender);
+        let generation = Generation { version: VERSION, number: 1, pid: 1, hash: "ab".repeat(32), since: STAMP };
+        let plant = Plant::new(View::new(plan.clone(), Reader::open(memory, layout, 7).unwrap(), &generation, sender));
         Example { plan, plant: Arc::new(plant), writer, main }
     }
 
@@ -107,7 +109,7 @@ impl Example {
     /// Sets the causes of a message that has come.
     pub fn causes(&mut self, name: &str, causes: Causes) {
         let index = self.record_of(name, 0, 0);
-        let record = self.plant.reader().record(index).unwrap();
+        let record = self.plant.view().reader.record(index).unwrap();
         self.writer.record(index, &Record { causes, ..record });
     }
 }

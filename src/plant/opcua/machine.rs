@@ -2,8 +2,9 @@
 
 use opcua::types::{DataTypeId, StatusCode, Variant};
 
+use super::mapping;
 use crate::command::Action;
-use crate::plant::Plant;
+use crate::plant::View;
 use crate::plant::machine::Machine;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
@@ -21,6 +22,10 @@ pub enum State {
     Armed,
     /// Boolean: a time service keeps the clock of the machine.
     ClockSynchronized,
+    /// [`View::hash`]: String.
+    ConfigurationHash,
+    /// [`View::since`]: DateTime.
+    ConfigurationTime,
     /// How many signals are forced: UInt32.
     Forces,
     /// Boolean: the plant may write. Switched at the machine.
@@ -28,8 +33,16 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 6] =
-        [State::ActiveAlarms, State::Alarms, State::Armed, State::ClockSynchronized, State::Forces, State::Remote];
+    pub const ALL: [State; 8] = [
+        State::ActiveAlarms,
+        State::Alarms,
+        State::Armed,
+        State::ClockSynchronized,
+        State::ConfigurationHash,
+        State::ConfigurationTime,
+        State::Forces,
+        State::Remote,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -37,6 +50,8 @@ impl State {
             State::Alarms => "Alarms",
             State::Armed => "Armed",
             State::ClockSynchronized => "ClockSynchronized",
+            State::ConfigurationHash => "ConfigurationHash",
+            State::ConfigurationTime => "ConfigurationTime",
             State::Forces => "Forces",
             State::Remote => "Remote",
         }
@@ -52,6 +67,8 @@ impl State {
             State::ClockSynchronized => {
                 "Whether a time service keeps the clock of the machine. Not available where the kernel does not say."
             }
+            State::ConfigurationHash => "SHA-256 of the configuration and DBC files in force, hexadecimal.",
+            State::ConfigurationTime => "When that configuration was put in force.",
             State::Forces => "Number of signals that are forced by an operator.",
             State::Remote => "Whether the plant may write. Switched at the machine.",
         }
@@ -60,7 +77,8 @@ impl State {
     pub fn data_type(self) -> DataTypeId {
         match self {
             State::ActiveAlarms | State::Forces => DataTypeId::UInt32,
-            State::Alarms => DataTypeId::String,
+            State::Alarms | State::ConfigurationHash => DataTypeId::String,
+            State::ConfigurationTime => DataTypeId::DateTime,
             State::Armed | State::ClockSynchronized | State::Remote => DataTypeId::Boolean,
         }
     }
@@ -74,8 +92,8 @@ impl State {
     }
 
     /// The present value, with a sample that has its quality. `now`: CLOCK_MONOTONIC nanoseconds.
-    pub fn value(self, plant: &Plant, now: u64) -> (Variant, Sample) {
-        let reader = plant.reader();
+    pub fn value(self, view: &View, now: u64) -> (Variant, Sample) {
+        let View { plan, reader, .. } = view;
         let number = |word: Word| Variant::UInt32(u32::try_from(reader.get(word)).unwrap_or(u32::MAX));
         let clock = reader.clock();
         let value = match self {
@@ -84,19 +102,24 @@ impl State {
             State::Armed => Variant::Boolean(reader.get(Word::Armed) == 1),
             State::ClockSynchronized => clock.map_or(Variant::Empty, |clock| Variant::Boolean(clock.synchronized)),
             State::Remote => Variant::Boolean(reader.get(Word::Remote) == 1),
+            State::ConfigurationHash => Variant::from(view.hash.clone()),
+            State::ConfigurationTime => mapping::source_time(view.since).map_or(Variant::Empty, Variant::from),
             State::Alarms => {
-                let alarms = Machine::take(&plant.plan, &reader, now).alarms;
+                let alarms = Machine::take(plan, reader, now).alarms;
                 let words = alarms.into_iter().map(|alarm| format!("{}: {}", alarm.subject, alarm.text));
                 Variant::from(words.collect::<Vec<String>>())
             }
         };
-        let causes = if plant.alive(now) { Causes::NONE } else { Causes::of(Cause::ControllerGone) };
+        let causes = if view.alive(now) { Causes::NONE } else { Causes::of(Cause::ControllerGone) };
         let causes = match self {
             State::ClockSynchronized if clock.is_none() => causes.with(Cause::NotAvailable),
             _ => causes,
         };
-        let source_time =
-            if self == State::Armed { clock::known(reader.get(Word::ArmedSince)).unwrap_or(0) } else { 0 };
+        let source_time = match self {
+            State::Armed => clock::known(reader.get(Word::ArmedSince)).unwrap_or(0),
+            State::ConfigurationHash | State::ConfigurationTime => clock::known(view.since).unwrap_or(0),
+            State::ActiveAlarms | State::Alarms | State::ClockSynchronized | State::Forces | State::Remote => 0,
+        };
         (value, Sample { raw: None, value: None, causes, source_time, received: now, count: 1 })
     }
 

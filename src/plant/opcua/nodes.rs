@@ -12,24 +12,20 @@ use opcua::server::node_manager::{
     WriteNode,
 };
 use opcua::types::{
-    AttributeId, DataEncoding, DataValue, DateTime, IdType, MonitoringMode, NodeClass, NodeId, ObjectId,
-    ReferenceDescription, StatusCode, TimestampsToReturn, Variant,
+    AttributeId, DataEncoding, DataValue, IdType, MonitoringMode, NodeClass, NodeId, ObjectId, ReferenceDescription,
+    StatusCode, TimestampsToReturn,
 };
 
 use super::guard::Peers;
-use super::mapping::{self, Property};
+use super::mapping;
 use super::sampling::{Sampling, Trigger, Watch, Watched};
+use super::scene::{Scene, Scenes};
 use super::space::{self, NAMESPACE, NAMESPACE_URI, Node, Reference, Space, Target};
 use super::writing;
-use crate::plan::MessageIndex;
-use crate::plant::Plant;
-use crate::sample::Sample;
-use crate::store::clock;
 
 /// What the server layer asks about our nodes.
 pub struct Nodes {
-    space: Space,
-    plant: Arc<Plant>,
+    scenes: Arc<Scenes>,
     sampling: Arc<Sampling>,
     peers: Arc<Peers>,
 }
@@ -38,78 +34,33 @@ pub struct Nodes {
 struct Rest(Vec<ReferenceDescription>);
 
 impl Nodes {
-    pub fn new(plant: Arc<Plant>, sampling: Arc<Sampling>, peers: Arc<Peers>) -> Nodes {
-        Nodes { space: Space::new(plant.plan.clone()), plant, sampling, peers }
-    }
-
-    fn sources(&self, message: MessageIndex) -> Vec<(usize, u8)> {
-        self.plant.sources(message)
-    }
-
-    fn find(&self, id: &NodeId) -> Option<Node> {
-        self.space.find(id, |message| self.sources(message))
-    }
-
-    /// The value of a variable, with its sample where it comes from the store.
-    fn value(&self, node: Node, now: u64) -> Result<(Option<Variant>, Option<Sample>), StatusCode> {
-        let sample =
-            |tag, source: Option<space::Source>| self.plant.sample(tag, source.map_or(0, |source| source.slot), now);
-        let signal = |tag| self.plant.plan.signal(tag);
-        match node {
-            Node::Signal(tag, source) => {
-                let sample = sample(tag, source);
-                Ok((mapping::value(signal(tag), &sample), Some(sample)))
-            }
-            Node::Property(tag, source, Property::ValueAsText) => {
-                let sample = sample(tag, source);
-                Ok((mapping::value_as_text(signal(tag), &sample), Some(sample)))
-            }
-            Node::Property(tag, _, property) => Ok((Some(mapping::property_value(signal(tag), property)), None)),
-            Node::Fact(message, fact) => Ok((Some(self.space.fact_value(message, fact)), None)),
-            Node::State(state) => {
-                let (value, sample) = state.value(&self.plant, now);
-                Ok((Some(value), Some(sample)))
-            }
-            Node::Root | Node::Machine | Node::Bus(_) | Node::Message(..) => Err(StatusCode::BadAttributeIdInvalid),
-        }
+    pub fn new(scenes: Arc<Scenes>, sampling: Arc<Sampling>, peers: Arc<Peers>) -> Nodes {
+        Nodes { scenes, sampling, peers }
     }
 
     /// One attribute as a client reads it.
-    fn attribute(&self, context: &RequestContext, wanted: &ParsedReadValueId) -> Result<DataValue, StatusCode> {
-        let node = self.find(&wanted.node_id).ok_or(StatusCode::BadNodeIdUnknown)?;
-        let now = DateTime::now();
+    fn attribute(
+        &self,
+        scene: &Scene,
+        context: &RequestContext,
+        wanted: &ParsedReadValueId,
+    ) -> Result<DataValue, StatusCode> {
+        let node = scene.find(&wanted.node_id).ok_or(StatusCode::BadNodeIdUnknown)?;
         if !matches!(wanted.data_encoding, DataEncoding::Binary) {
             return Err(StatusCode::BadDataEncodingUnsupported);
         }
-        let mut answer = if wanted.attribute_id == AttributeId::Value {
-            match self.value(node, clock::monotonic())? {
-                (value, Some(sample)) => mapping::data_value(value, &sample, now),
-                (value, None) => {
-                    DataValue { value, source_timestamp: Some(now), server_timestamp: Some(now), ..DataValue::null() }
-                }
-            }
-        } else {
-            let value = self.space.attribute(node, wanted.attribute_id, writing::may_write(context))?;
-            DataValue { value: Some(value), server_timestamp: Some(now), ..DataValue::null() }
-        };
-        if wanted.index_range.has_range() {
-            match &answer.value {
-                Some(value @ Variant::Array(_)) => answer.value = Some(value.range_of(&wanted.index_range)?),
-                _ => return Err(StatusCode::BadIndexRangeNoData),
-            }
-        }
-        Ok(answer)
+        scene.attribute(node, wanted.attribute_id, &wanted.index_range, writing::may_write(context))
     }
 
     /// A reference as Browse describes it.
-    fn describe(&self, reference: Reference) -> ReferenceDescription {
+    fn describe(space: &Space, reference: Reference) -> ReferenceDescription {
         let (node_id, browse_name, display_name, node_class, type_definition) = match reference.target {
             Target::Plant(node) => (
-                self.space.id(node),
-                self.space.browse_name(node),
-                self.space.display_name(node),
-                self.space.class(node),
-                self.space.type_definition_id(node),
+                space.id(node),
+                space.browse_name(node),
+                space.display_name(node),
+                space.class(node),
+                space.type_definition_id(node),
             ),
             Target::Standard { id, name, class, type_definition } => {
                 (id, name.into(), opcua::types::LocalizedText::new("", name), class, type_definition)
@@ -127,15 +78,14 @@ impl Nodes {
     }
 
     /// All references that start at a node; of the standard Objects folder only the one into the plant.
-    fn references(&self, id: &NodeId) -> Option<Vec<Reference>> {
+    fn references(scene: &Scene, id: &NodeId) -> Option<Vec<Reference>> {
         if *id == ObjectId::ObjectsFolder {
             return Some(vec![Space::from_objects()]);
         }
-        let node = self.find(id)?;
-        Some(self.space.references(node, |message| self.sources(message)))
+        Some(scene.references(scene.find(id)?))
     }
 
-    fn browse_one(&self, types: &dyn TypeTree, node: &mut BrowseNode) {
+    fn browse_one(scene: &Scene, types: &dyn TypeTree, node: &mut BrowseNode) {
         if node.continuation_point::<Rest>().is_some() {
             let Some(rest) = node.take_continuation_point::<Rest>() else { return };
             node.set_status(StatusCode::Good);
@@ -151,7 +101,7 @@ impl Nodes {
             }
             return;
         }
-        let Some(references) = self.references(node.node_id()) else {
+        let Some(references) = Self::references(scene, node.node_id()) else {
             if node.node_id().namespace == NAMESPACE {
                 // the other node managers say Good to what they do not know
                 node.set_status(StatusCode::BadNodeIdUnknown);
@@ -169,7 +119,9 @@ impl Nodes {
         let mut rest = Vec::new();
         for reference in references {
             let direction = if reference.forward { node.allows_forward() } else { node.allows_inverse() };
-            if direction && let AddReferenceResult::Full(reference) = node.add(types, self.describe(reference)) {
+            if direction
+                && let AddReferenceResult::Full(reference) = node.add(types, Self::describe(&scene.space, reference))
+            {
                 rest.push(reference);
             }
         }
@@ -179,22 +131,22 @@ impl Nodes {
     }
 
     /// Follows a path from one of our nodes (or from Objects into the plant) as far as it stays with us.
-    fn translate_one(&self, index: usize, types: &dyn TypeTree, item: &mut BrowsePathItem<'_>) {
+    fn translate_one(scene: &Scene, index: usize, types: &dyn TypeTree, item: &mut BrowsePathItem<'_>) {
         if let Some(name) = item.unmatched_browse_name() {
-            match self.find(item.node_id()) {
-                Some(node) if self.space.browse_name(node) == *name => item.set_browse_name_matched(index),
+            match scene.find(item.node_id()) {
+                Some(node) if scene.space.browse_name(node) == *name => item.set_browse_name_matched(index),
                 _ => return,
             }
         }
         let start = item.node_id().clone();
-        if start.namespace == NAMESPACE && self.find(&start).is_none() {
+        if start.namespace == NAMESPACE && scene.find(&start).is_none() {
             item.set_status(StatusCode::BadNodeIdUnknown);
             return;
         }
         let mut here = vec![start];
         for (depth, element) in item.path().iter().enumerate() {
             let mut next = Vec::new();
-            for reference in here.iter().filter_map(|id| self.references(id)).flatten() {
+            for reference in here.iter().filter_map(|id| Self::references(scene, id)).flatten() {
                 let kind: NodeId = reference.kind.into();
                 let wanted = &element.reference_type_id;
                 let matches = wanted.is_null()
@@ -204,7 +156,7 @@ impl Nodes {
                     continue;
                 }
                 let (id, name, ours) = match reference.target {
-                    Target::Plant(node) => (self.space.id(node), self.space.browse_name(node), true),
+                    Target::Plant(node) => (scene.space.id(node), scene.space.browse_name(node), true),
                     Target::Standard { id, name, .. } => (id, name.into(), false),
                 };
                 if name == element.target_name {
@@ -218,41 +170,40 @@ impl Nodes {
         }
     }
 
-    /// Prepares one monitored item: its initial value, and a watch where the value comes from the store.
-    fn watch(&self, context: &RequestContext, item: &mut CreateMonitoredItem) -> Result<(), StatusCode> {
+    /// Prepares one monitored item: its initial value, and a watch, since a reload can change whatever it is.
+    fn watch(&self, scene: &Scene, context: &RequestContext, item: &mut CreateMonitoredItem) -> Result<(), StatusCode> {
         let wanted = item.item_to_monitor();
-        let node = self.find(&wanted.node_id).ok_or(StatusCode::BadNodeIdUnknown)?;
+        let node = scene.find(&wanted.node_id).ok_or(StatusCode::BadNodeIdUnknown)?;
         let filter = format!("{:?}", item.filter());
         let trigger = Trigger::of(&filter).ok_or(StatusCode::BadFilterNotAllowed)?;
         let number = match node {
-            Node::Signal(tag, _) => mapping::value_type(self.plant.plan.signal(tag)) != mapping::Type::Boolean,
+            Node::Signal(tag, _) => mapping::value_type(scene.view.plan.signal(tag)) != mapping::Type::Boolean,
             _ => false,
         };
         if has_deadband(&filter) && !(number && wanted.attribute_id == AttributeId::Value) {
             return Err(StatusCode::BadFilterNotAllowed);
         }
-        let mut initial = self.attribute(context, wanted)?;
-        let live = match node {
-            Node::Signal(tag, source) => Some(Watched::Value(tag, source)),
-            Node::Property(tag, source, Property::ValueAsText) => Some(Watched::Text(tag, source)),
-            Node::State(state) => Some(Watched::State(state)),
-            _ => None,
+        let mut initial = self.attribute(scene, context, wanted)?;
+        let interval = match item.sampling_interval() {
+            asked if asked > 0.0 => asked,
+            // -1: the publishing interval of the subscription (OPC 10000-4, 7.21)
+            _ => publishing_interval(context, item),
         };
-        if let (Some(watched), AttributeId::Value) = (live, wanted.attribute_id) {
-            let interval = match item.sampling_interval() {
-                asked if asked > 0.0 => asked,
-                // -1: the publishing interval of the subscription (OPC 10000-4, 7.21)
-                _ => publishing_interval(context, item),
-            };
-            let mut watch = Watch::new(wanted.node_id.clone(), watched, trigger)
-                .every(interval, item.sampling_interval() < 0.0)
-                .enabled(item.monitoring_mode() != MonitoringMode::Disabled);
-            // The server layer holds values back and rewrites their source time when they come closer than its own
-            // interval. We take the samples ourselves, so its interval becomes 0 (half a microsecond, cut off).
-            item.revise_sampling_interval(0.0005);
-            watch.begin(&mut initial);
-            self.sampling.add(item.handle(), watch);
-        }
+        let watched = Watched {
+            id: wanted.node_id.clone(),
+            attribute: wanted.attribute_id,
+            range: wanted.index_range.clone(),
+            may_write: writing::may_write(context),
+        };
+        let mut watch = Watch::new(watched, trigger)
+            .found(scene.number, node)
+            .every(interval, item.sampling_interval() < 0.0)
+            .enabled(item.monitoring_mode() != MonitoringMode::Disabled);
+        // The server layer holds values back and rewrites their source time when they come closer than its own
+        // interval. We take the samples ourselves, so its interval becomes 0 (half a microsecond, cut off).
+        item.revise_sampling_interval(0.0005);
+        watch.begin(&mut initial);
+        self.sampling.add(item.handle(), watch);
         item.set_initial_value(initial);
         Ok(())
     }
@@ -309,14 +260,16 @@ impl NodeManager for Nodes {
         _context: &RequestContext,
         items: &mut [&mut ExternalReferenceRequest],
     ) {
+        let scene = self.scenes.now();
+        let space = &scene.space;
         for item in items {
-            if let Some(node) = self.find(item.node_id()) {
+            if let Some(node) = scene.find(item.node_id()) {
                 let metadata = NodeMetadata {
-                    node_id: self.space.id(node).into(),
-                    type_definition: self.space.type_definition_id(node).into(),
-                    browse_name: self.space.browse_name(node),
-                    display_name: self.space.display_name(node),
-                    node_class: self.space.class(node),
+                    node_id: space.id(node).into(),
+                    type_definition: space.type_definition_id(node).into(),
+                    browse_name: space.browse_name(node),
+                    display_name: space.display_name(node),
+                    node_class: space.class(node),
                 };
                 item.set(metadata);
             }
@@ -330,8 +283,9 @@ impl NodeManager for Nodes {
         timestamps: TimestampsToReturn,
         nodes: &mut [&mut ReadNode],
     ) -> Result<(), StatusCode> {
+        let scene = self.scenes.now();
         for node in nodes {
-            match self.attribute(context, node.node()) {
+            match self.attribute(&scene, context, node.node()) {
                 Ok(mut value) => {
                     strip(&mut value, timestamps);
                     node.set_result(value);
@@ -345,14 +299,15 @@ impl NodeManager for Nodes {
     async fn write(&self, context: &RequestContext, nodes: &mut [&mut WriteNode]) -> Result<(), StatusCode> {
         let origin = writing::origin(context, &self.peers);
         let may_write = writing::may_write(context);
-        writing::write(&self.plant, origin, may_write, nodes, |id| self.find(id)).await;
+        writing::write(&self.scenes, origin, may_write, nodes).await;
         Ok(())
     }
 
     async fn browse(&self, context: &RequestContext, nodes: &mut [BrowseNode]) -> Result<(), StatusCode> {
         let types = context.get_type_tree_for_user();
+        let scene = self.scenes.now();
         for node in nodes {
-            self.browse_one(types.get(), node);
+            Self::browse_one(&scene, types.get(), node);
         }
         Ok(())
     }
@@ -363,8 +318,9 @@ impl NodeManager for Nodes {
         items: &mut [&mut BrowsePathItem],
     ) -> Result<(), StatusCode> {
         let types = context.get_type_tree_for_user();
+        let scene = self.scenes.now();
         for item in items {
-            self.translate_one(context.current_node_manager_index, types.get(), item);
+            Self::translate_one(&scene, context.current_node_manager_index, types.get(), item);
         }
         Ok(())
     }
@@ -374,8 +330,9 @@ impl NodeManager for Nodes {
         context: &RequestContext,
         items: &mut [&mut CreateMonitoredItem],
     ) -> Result<(), StatusCode> {
+        let scene = self.scenes.now();
         for item in items {
-            let status = match self.watch(context, item) {
+            let status = match self.watch(&scene, context, item) {
                 Ok(()) => StatusCode::Good,
                 Err(status) => status,
             };
@@ -412,8 +369,9 @@ impl NodeManager for Nodes {
     }
 
     async fn call(&self, _context: &RequestContext, calls: &mut [&mut MethodCall]) -> Result<(), StatusCode> {
+        let scene = self.scenes.now();
         for call in calls {
-            let known = self.find(call.object_id()).is_some();
+            let known = scene.find(call.object_id()).is_some();
             call.set_status(if known { StatusCode::BadMethodInvalid } else { StatusCode::BadNodeIdUnknown });
         }
         Ok(())

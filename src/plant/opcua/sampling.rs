@@ -10,15 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use opcua::server::{MonitoredItemHandle, SubscriptionCache};
-use opcua::types::{AttributeId, DataValue, DateTime, NodeId, StatusCode, Variant};
+use opcua::types::{AttributeId, DataValue, DateTime, NodeId, NumericRange, StatusCode, Variant};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::machine::State;
 use super::mapping;
-use super::space::{FASTEST_MS, Source};
-use crate::plan::TagIndex;
-use crate::plant::Plant;
+use super::scene::{Scene, Scenes};
+use super::space::{self, FASTEST_MS, Node};
 use crate::plant::pulse::{BEAT, Pulse};
 use crate::sample::Sample;
 use crate::store::clock;
@@ -34,6 +32,8 @@ const INTRODUCTIONS: u8 = 2;
 const AGAIN: Duration = Duration::from_millis(10);
 /// Items left behind, at some 100 bytes each, before the server layer begins anew.
 const MOST_LEFT: usize = 500_000;
+/// Shortest interval between two looks at what only a reload changes.
+const FIXED: Duration = Duration::from_secs(1);
 /// Values handed over under one lock of the server layer.
 const BATCH: usize = 1000;
 
@@ -83,40 +83,42 @@ struct Sent {
     stamped: bool,
 }
 
-/// What a monitored item looks at.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Watched {
-    Value(TagIndex, Option<Source>),
-    /// The ValueAsText of a signal.
-    Text(TagIndex, Option<Source>),
-    State(State),
+/// What a monitored item looks at: by name, since a reload moves indices.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    pub id: NodeId,
+    pub attribute: AttributeId,
+    pub range: NumericRange,
+    /// The user may write: what UserAccessLevel says.
+    pub may_write: bool,
 }
 
-impl Watched {
-    fn look(self, plant: &Plant, now: u64) -> (Option<Variant>, Sample) {
-        let sample = |tag, source: Option<Source>| plant.sample(tag, source.map_or(0, |source| source.slot), now);
-        match self {
-            Watched::Value(tag, source) => {
-                let sample = sample(tag, source);
-                (mapping::value(plant.plan.signal(tag), &sample), sample)
-            }
-            Watched::Text(tag, source) => {
-                let sample = sample(tag, source);
-                (mapping::value_as_text(plant.plan.signal(tag), &sample), sample)
-            }
-            Watched::State(state) => {
-                let (value, sample) = state.value(plant, now);
-                (Some(value), sample)
-            }
-        }
+/// What was seen at one look.
+#[derive(Clone, Debug)]
+struct Seen {
+    value: Option<Variant>,
+    status: StatusCode,
+    /// CLOCK_REALTIME nanoseconds; 0: none.
+    source_time: u64,
+}
+
+impl Seen {
+    fn of(value: Option<Variant>, sample: &Sample) -> Seen {
+        Seen { value, status: mapping::status(sample.causes), source_time: sample.source_time }
+    }
+
+    fn bad(status: StatusCode) -> Seen {
+        Seen { value: None, status, source_time: 0 }
     }
 }
 
-/// One monitored item whose value comes from the store.
+/// One monitored item.
 #[derive(Debug)]
 pub struct Watch {
-    id: NodeId,
     watched: Watched,
+    /// The node, as it was found in the scene of this number.
+    node: Option<Node>,
+    scene: u64,
     trigger: Trigger,
     stamps: Stamps,
     interval: Duration,
@@ -131,10 +133,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(id: NodeId, watched: Watched, trigger: Trigger) -> Watch {
+    pub fn new(watched: Watched, trigger: Trigger) -> Watch {
         Watch {
-            id,
             watched,
+            node: None,
+            scene: 0,
             trigger,
             stamps: Stamps::Always,
             interval: SLOWEST,
@@ -147,13 +150,61 @@ impl Watch {
         }
     }
 
+    /// What the initial value was read from.
+    pub fn found(mut self, scene: u64, node: Node) -> Watch {
+        (self.scene, self.node) = (scene, Some(node));
+        self
+    }
+
+    /// Whether the value comes from the store. Everything else changes with the scene only.
+    fn is_live(&self) -> bool {
+        self.watched.attribute == AttributeId::Value && self.node.is_some_and(space::is_live)
+    }
+
+    /// Looks at what it is about in this scene; `None` where nothing can have changed. `now`: CLOCK_MONOTONIC nanoseconds.
+    fn look(&mut self, scene: &Scene, now: u64) -> Option<Seen> {
+        let another = self.scene != scene.number;
+        if another || self.node.is_none() {
+            // without another scene only a new J1939 source makes a node
+            self.node = scene.find(&self.watched.id);
+            self.scene = scene.number;
+        }
+        let Some(node) = self.node else { return Some(Seen::bad(StatusCode::BadNodeIdUnknown)) };
+        let Watched { attribute, range, may_write, .. } = &self.watched;
+        if self.is_live() && !range.has_range() {
+            return Some(match scene.value(node, now) {
+                Ok((value, Some(sample))) => Seen::of(value, &sample),
+                Ok((value, None)) => Seen { value, status: StatusCode::Good, source_time: 0 },
+                Err(status) => Seen::bad(status),
+            });
+        }
+        let lost = self.last.as_ref().is_some_and(|last| last.status == StatusCode::BadNodeIdUnknown);
+        if !another && !lost && !self.is_live() {
+            return None;
+        }
+        let seen = match scene.attribute(node, *attribute, range, *may_write) {
+            Ok(data) => Seen {
+                status: data.status.unwrap_or_default(),
+                value: data.value,
+                source_time: self.last.as_ref().map_or(0, |last| last.source_time),
+            },
+            Err(status) => Seen::bad(status),
+        };
+        let news = self.last.as_ref().is_none_or(|last| last.status != seen.status || !same(&last.value, &seen.value));
+        news.then_some(seen)
+    }
+
     /// Looks every `milliseconds`; `with_publishing`: the client asked for -1.
     pub fn every(mut self, milliseconds: f64, with_publishing: bool) -> Watch {
-        self.interval = interval(milliseconds);
+        self.interval = self.at_least(interval(milliseconds));
         if with_publishing {
             self.stamps = Stamps::Never;
         }
         self
+    }
+
+    fn at_least(&self, interval: Duration) -> Duration {
+        if self.is_live() { interval } else { interval.max(FIXED) }
     }
 
     pub fn enabled(mut self, enabled: bool) -> Watch {
@@ -185,10 +236,10 @@ impl Watch {
     /// The marker is for clients without a filter, which are nearly all: the server layer then compares values only, so
     /// that a value that turns late would look healthy for ever. An absent value in between makes it two changes. An
     /// item with a queue of one shows only the second, with the overflow bit; a longer queue shows both.
-    fn news(&mut self, value: Option<Variant>, sample: &Sample, now: DateTime) -> Vec<DataValue> {
+    fn news(&mut self, seen: Seen, now: DateTime) -> Vec<DataValue> {
+        let Seen { value, status, source_time } = seen;
         let introduced = self.introductions == 0;
         self.introductions = self.introductions.saturating_sub(1);
-        let status = mapping::status(sample.causes);
         // Bad goes without its held value: so the server layer sees a change. Read gives the held value.
         let mut value = if status.is_bad() { None } else { value };
         let mut marker = false;
@@ -196,7 +247,7 @@ impl Watch {
             let same_value = same(&last.value, &value);
             let changed = !same_value
                 || last.status != status
-                || self.trigger == Trigger::Timestamp && last.source_time != sample.source_time;
+                || self.trigger == Trigger::Timestamp && last.source_time != source_time;
             if !changed && introduced {
                 return Vec::new();
             }
@@ -210,29 +261,32 @@ impl Watch {
                 }
             }
         }
-        let stamped = self.may_stamp(sample.source_time);
-        let mut data = mapping::data_value(value.clone(), sample, now);
-        if !stamped {
-            data.source_timestamp = None;
-        }
+        let stamped = self.may_stamp(source_time);
+        let data = DataValue {
+            value: value.clone(),
+            status: Some(status),
+            source_timestamp: if stamped { mapping::source_time(source_time) } else { None },
+            server_timestamp: Some(now),
+            ..DataValue::null()
+        };
         let mut all = Vec::with_capacity(2);
         if marker {
             let uncertain = if status.is_uncertain() { status } else { StatusCode::Uncertain };
             all.push(DataValue { value: None, status: Some(uncertain), ..data.clone() });
         }
-        self.last = Some(Sent { value, status, source_time: sample.source_time, stamped });
+        self.last = Some(Sent { value, status, source_time, stamped });
         all.push(data);
         all
     }
 
     /// Whether to look again a little later: a frame that is too close to the last for its time to be kept is followed,
     /// where it is cyclic, by one that is not. Changes of quality do not wait.
-    fn puts_off(&mut self, sample: &Sample) -> bool {
+    fn puts_off(&mut self, seen: &Seen) -> bool {
         let (Stamps::Apart(least), Some(last)) = (self.stamps, &self.last) else { return false };
-        let wait = last.status == mapping::status(sample.causes)
-            && sample.source_time > last.source_time
+        let wait = last.status == seen.status
+            && seen.source_time > last.source_time
             && self.waited < least
-            && !self.may_stamp(sample.source_time);
+            && !self.may_stamp(seen.source_time);
         self.waited = if wait { self.waited + AGAIN } else { Duration::ZERO };
         wait
     }
@@ -281,7 +335,7 @@ struct Items {
     due: BinaryHeap<Reverse<(Instant, Key)>>,
 }
 
-/// All monitored items of the server whose values come from the store.
+/// All monitored items of our nodes.
 pub struct Sampling {
     start: Instant,
     items: Mutex<Items>,
@@ -294,6 +348,7 @@ pub struct Sampling {
 /// A value on its way to the server layer.
 struct Push {
     id: NodeId,
+    attribute: AttributeId,
     handle: MonitoredItemHandle,
     value: DataValue,
 }
@@ -333,7 +388,7 @@ impl Sampling {
         if revised < 0.0 {
             watch.stamps = Stamps::Never;
         } else {
-            watch.interval = interval(revised);
+            watch.interval = watch.at_least(interval(revised));
             watch.stamps = Stamps::Apart(watch.interval);
         }
         let due = Instant::now() + watch.interval;
@@ -372,7 +427,7 @@ impl Sampling {
     }
 
     /// Looks at items when they are due, until dropped; `pulse` beats with each look, and while none is due.
-    pub async fn run(&self, plant: &Plant, subscriptions: Arc<SubscriptionCache>, pulse: &Pulse) {
+    pub async fn run(&self, scenes: &Scenes, subscriptions: Arc<SubscriptionCache>, pulse: &Pulse) {
         loop {
             pulse.beat();
             let next = self.items().due.peek().map(|Reverse((due, _))| *due);
@@ -391,7 +446,7 @@ impl Sampling {
                     continue;
                 }
             }
-            let mut news = self.look(plant, Instant::now());
+            let mut news = self.look(&scenes.now(), Instant::now());
             while !news.is_empty() {
                 let rest = news.split_off(news.len().min(BATCH));
                 hand_over(&subscriptions, news);
@@ -403,7 +458,7 @@ impl Sampling {
     }
 
     /// Samples all items that are due.
-    fn look(&self, plant: &Plant, now: Instant) -> Vec<Push> {
+    fn look(&self, scene: &Scene, now: Instant) -> Vec<Push> {
         let (monotonic, time) = (clock::monotonic(), DateTime::now());
         let mut news = Vec::new();
         let mut items = self.items();
@@ -414,16 +469,15 @@ impl Sampling {
             }
             due.pop();
             let Some(watch) = watches.get_mut(&key).filter(|watch| watch.due == at) else { continue };
-            let (value, sample) = watch.watched.look(plant, monotonic);
-            let put_off = watch.enabled && watch.puts_off(&sample);
+            let seen = if watch.enabled { watch.look(scene, monotonic) } else { None };
+            let put_off = seen.as_ref().is_some_and(|seen| watch.puts_off(seen));
             watch.due = if put_off { now + AGAIN } else { next(self.start, now, watch.interval) };
             due.push(Reverse((watch.due, key)));
-            if put_off || !watch.enabled {
-                continue;
-            }
+            let Some(seen) = seen.filter(|_| !put_off) else { continue };
             let handle = MonitoredItemHandle { subscription_id: key.0, monitored_item_id: key.1 };
-            for value in watch.news(value, &sample, time) {
-                news.push(Push { id: watch.id.clone(), handle, value });
+            for value in watch.news(seen, time) {
+                let Watched { id, attribute, .. } = &watch.watched;
+                news.push(Push { id: id.clone(), attribute: *attribute, handle, value });
             }
         }
         news
@@ -446,11 +500,11 @@ fn next(start: Instant, now: Instant, interval: Duration) -> Instant {
 /// those of deleted subscriptions for ever, and going through it grows slower with each.
 fn hand_over(subscriptions: &SubscriptionCache, news: Vec<Push>) {
     let mut notifier = subscriptions.data_notifier();
-    let Some(known) = news.iter().position(|push| notifier.notify_for(&push.id, AttributeId::Value).is_some()) else {
+    let Some(known) = news.iter().position(|push| notifier.notify_for(&push.id, push.attribute).is_some()) else {
         // none is registered yet; they are introduced again
         return;
     };
-    let Some(mut batch) = notifier.notify_for(&news[known].id, AttributeId::Value) else { return };
+    let Some(mut batch) = notifier.notify_for(&news[known].id, news[known].attribute) else { return };
     for push in &news {
         batch.data_value_to_item(push.value.clone(), &push.handle);
     }
@@ -462,19 +516,22 @@ mod tests {
     use crate::quality::{Cause, Causes};
 
     fn watch(trigger: Trigger) -> Watch {
-        let watch = Watch::new(NodeId::null(), Watched::Value(0, None), trigger).every(100.0, false);
+        let watched =
+            Watched { id: NodeId::null(), attribute: AttributeId::Value, range: NumericRange::None, may_write: false };
+        let watch = Watch::new(watched, trigger).found(1, Node::Signal(0, None)).every(100.0, false);
         Watch { introductions: 0, ..watch }
     }
 
     /// Value, cause, source time in milliseconds.
-    type Seen = (f64, Option<Cause>, u64);
+    type Given = (f64, Option<Cause>, u64);
 
     /// What one look hands over, in words.
-    fn look(watch: &mut Watch, (value, cause, time): Seen) -> String {
+    fn look(watch: &mut Watch, (value, cause, time): Given) -> String {
         let causes = cause.map_or(Causes::NONE, Causes::of);
         let source_time = time * 1_000_000;
         let sample = Sample { raw: None, value: None, causes, source_time, received: 0, count: 1 };
-        if watch.puts_off(&sample) {
+        let seen = Seen::of(Some(Variant::Double(value)), &sample);
+        if watch.puts_off(&seen) {
             return "later".into();
         }
         let word = |data: DataValue| {
@@ -491,11 +548,11 @@ mod tests {
             };
             format!("{value}{severity}{}", if data.source_timestamp.is_some() { "" } else { " unstamped" })
         };
-        let news = watch.news(Some(Variant::Double(value)), &sample, DateTime::now());
+        let news = watch.news(seen, DateTime::now());
         news.into_iter().map(word).collect::<Vec<_>>().join(", then ")
     }
 
-    fn check(mut watch: Watch, looks: &[(Seen, &str)]) {
+    fn check(mut watch: Watch, looks: &[(Given, &str)]) {
         for (number, (sample, want)) in looks.iter().enumerate() {
             assert_eq!(look(&mut watch, *sample), *want, "look {number}: {sample:?}");
         }

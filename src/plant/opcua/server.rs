@@ -23,6 +23,7 @@ use super::login::Login;
 use super::nodes::Nodes;
 use super::pki::{self, Own, Trust};
 use super::sampling::Sampling;
+use super::scene::Scenes;
 use super::space::{FASTEST_MS, NAMESPACE, NAMESPACE_URI};
 use crate::plant::Plant;
 use crate::plant::access::Users;
@@ -83,8 +84,8 @@ pub async fn run(
     };
     let layers = async {
         loop {
-            let (server, handle, sampling) = build(&plant, &config, address, &own, &trust, &peers)?;
-            layer(&plant, server, handle, (&sampling, &pulses.sampling), &inner, address).await?;
+            let (server, handle, sampling, scenes) = build(&plant, &config, address, &own, &trust, &peers)?;
+            layer(&plant, server, handle, (&sampling, &scenes, &pulses.sampling), &inner, address).await?;
             tracing::info!("OPC UA server begun anew, to be rid of what deleted subscriptions left behind");
         }
     };
@@ -101,7 +102,7 @@ async fn layer(
     plant: &Plant,
     server: Server,
     handle: ServerHandle,
-    (sampling, pulse): (&Sampling, &Pulse),
+    (sampling, scenes, pulse): (&Sampling, &Scenes, &Pulse),
     inner: &watch::Sender<Option<u16>>,
     address: SocketAddr,
 ) -> anyhow::Result<()> {
@@ -119,7 +120,8 @@ async fn layer(
     tracing::info!(%address, "OPC UA server ready");
     tokio::select! {
         ended = &mut running => bail!("the OPC UA server ended: {ended:?}"),
-        () = sampling.run(plant, subscriptions, pulse) => {}
+        ended = scenes.follow(plant) => match ended? {},
+        () = sampling.run(scenes, subscriptions, pulse) => {}
         () = count_sessions(&handle, plant) => {}
         () = sampling.littered() => {}
     }
@@ -166,17 +168,18 @@ async fn publish_port(handle: &ServerHandle, port: u16) {
 }
 
 fn build(
-    plant: &Arc<Plant>,
+    plant: &Plant,
     config: &Config,
     address: SocketAddr,
     own: &Own,
     trust: &Trust,
     peers: &Arc<Peers>,
-) -> anyhow::Result<(Server, ServerHandle, Arc<Sampling>)> {
+) -> anyhow::Result<(Server, ServerHandle, Arc<Sampling>, Arc<Scenes>)> {
     let host = host(address.ip());
     let sampling = Arc::new(Sampling::new());
     let login = Login { users: Users::new(config.users.clone()), anonymous_read: config.anonymous_read };
-    let nodes = Nodes::new(plant.clone(), sampling.clone(), peers.clone());
+    let scenes = Arc::new(Scenes::new(plant));
+    let nodes = Nodes::new(scenes.clone(), sampling.clone(), peers.clone());
     let mut builder = ServerBuilder::new()
         .application_name("Canvoy")
         .application_uri(&own.application_uri)
@@ -212,7 +215,7 @@ fn build(
     let builder = builder.default_endpoint(SecurityPolicy::Basic256Sha256.to_str());
     let (server, handle) = builder.build().map_err(|error| anyhow!("the OPC UA server: {error}"))?;
     match handle.get_namespace_index(NAMESPACE_URI) {
-        Some(NAMESPACE) => Ok((server, handle, sampling)),
+        Some(NAMESPACE) => Ok((server, handle, sampling, scenes)),
         other => bail!("the namespace {NAMESPACE_URI} has the index {other:?} instead of {NAMESPACE}"),
     }
 }

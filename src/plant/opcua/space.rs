@@ -506,7 +506,7 @@ mod tests {
             }
             nodes.extend(children);
         }
-        assert_eq!(nodes.len(), 61, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
+        assert_eq!(nodes.len(), 63, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A small plant, and the server run for real over it: what a client sees from its first byte to a written frame.
 
 mod client;
+mod reload;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,11 +20,11 @@ use opcua::types::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Config, run};
-use crate::command::{self, Action, Origin, Write};
+use crate::command::{self, Action, Generation, Origin, VERSION, Write};
 use crate::config::{self, LoadOptions, Sources};
 use crate::plan::{Plan, TagIndex};
 use crate::plant::pulse::Pulses;
-use crate::plant::{Plant, access};
+use crate::plant::{Plant, View, access};
 use crate::quality::{Cause, Causes};
 use crate::store::layout::{BusState, Word};
 use crate::store::{Layout, Memory, Reader, Record, Writer, clock};
@@ -74,7 +75,11 @@ writable = ["DriveCommand.Setpoint", "DriveCommand.Enable", "DriveCommand.Steps"
 "#;
 
 pub fn plan() -> Plan {
-    let sources = Sources::embedded("plant.toml", CONFIGURATION, &[("plant.dbc", DBC.as_bytes())]);
+    plan_of(DBC)
+}
+
+fn plan_of(dbc: &str) -> Plan {
+    let sources = Sources::embedded("plant.toml", CONFIGURATION, &[("plant.dbc", dbc.as_bytes())]);
     match config::load(&sources, LoadOptions::default()) {
         Ok(loaded) => loaded.plan,
         Err(mistakes) => panic!("{mistakes:?}"),
@@ -84,6 +89,11 @@ pub fn plan() -> Plan {
 /// The tag `Message.Signal` on the only bus.
 pub fn tag(plan: &Plan, name: &str) -> TagIndex {
     (0..plan.tags.len()).find(|tag| plan.tag_name(*tag, None) == format!("line.{name}")).unwrap()
+}
+
+/// What the controller says of one of its generations.
+fn generation(number: u64) -> Generation {
+    Generation { version: VERSION, number, pid: 1, hash: format!("{number:064}"), since: number * 1_000_000_000 }
 }
 
 /// A plant whose controller is this test.
@@ -102,14 +112,16 @@ impl Example {
         // no heartbeat is older than this one
         writer.set(Word::Heartbeat, u64::MAX);
         let (sender, receiver) = mpsc::channel(16);
-        let plant = Arc::new(Plant::new(plan, Reader::open(memory, layout, 7).unwrap(), 1, sender));
+        let plant =
+            Arc::new(Plant::new(View::new(plan, Reader::open(memory, layout, 7).unwrap(), &generation(1), sender)));
         (Example { plant, writer }, receiver)
     }
 
     /// Receives a frame. `source`: J1939 slot and source address.
     pub fn frame(&mut self, message: &str, source: (usize, u8), payload: [u8; 8], causes: Causes, time: u64) {
-        let index = self.plant.plan.messages.iter().position(|other| other.message.name == message).unwrap();
-        let plan = &self.plant.plan.messages[index];
+        let index = self.plant.view().plan.messages.iter().position(|other| other.message.name == message).unwrap();
+        let view = self.plant.view();
+        let plan = &view.plan.messages[index];
         let id_bits = plan.message.id.bits() & !0xFF | u32::from(source.1);
         let mut record =
             Record { causes, id_bits, source_time: time, received: 1, count: 1, length: 8, ..Record::EMPTY };
@@ -283,7 +295,7 @@ async fn an_operator_reads_and_writes() {
     let stamp = 1_767_323_045_250_000_000;
     example.frame("Oven", (0, 0), [0xE8, 3, 0x11, 0xFE, 0, 0, 0x80, 0x3F], Causes::NONE, stamp);
     example.frame("EEC1", (1, 33), [0, 0, 0, 0, 2, 0, 0, 0], Causes::of(Cause::Late), stamp);
-    let plan = example.plant.plan.clone();
+    let plan = example.plant.view().plan.clone();
     let server = Running::start("operator", example.plant.clone(), Config::default()).await;
     let pki = server.client_pki();
     Client::connect(server.address, &pki).await;

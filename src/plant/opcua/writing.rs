@@ -1,15 +1,23 @@
 //! Writes: each checked for what it is, those of one message sent to the controller as one command.
 
+use std::time::Duration;
+
 use opcua::server::node_manager::{ParsedWriteValue, RequestContext, WriteNode};
-use opcua::types::{AttributeId, NodeId, StatusCode, Variant};
+use opcua::types::{AttributeId, StatusCode, Variant};
+use tokio::time::{Instant, timeout_at};
 
 use super::guard::Peers;
 use super::mapping;
+use super::scene::{Scene, Scenes};
 use super::space::Node;
-use crate::command::{Action, MAX_WRITES, Origin, Write};
+use crate::command::{Action, MAX_WRITES, Origin, Refusal, Write};
 use crate::plan::Plan;
-use crate::plant::Plant;
 use crate::plant::view::WriteError;
+
+/// How often a write is tried while one configuration follows another.
+const ATTEMPTS: usize = 4;
+/// How long a write waits for the next scene, all attempts together.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Who is not anonymous may write; what may be written the controller decides.
 pub fn may_write(context: &RequestContext) -> bool {
@@ -23,37 +31,63 @@ pub fn origin(context: &RequestContext, peers: &Peers) -> Origin {
 }
 
 /// Answers all writes of one request. Writes of one message go together: the frame carries all or none of them.
-pub async fn write(
-    plant: &Plant,
-    origin: Origin,
+///
+/// What is written is found and sent with one scene, so that it can't land on another signal. Should the configuration
+/// change in between, the controller refuses, and it is found again in the next scene.
+pub async fn write(scenes: &Scenes, origin: Origin, may_write: bool, nodes: &mut [&mut WriteNode]) {
+    let mut changes = scenes.changes();
+    let deadline = Instant::now() + PATIENCE;
+    let mut open: Vec<usize> = (0..nodes.len()).collect();
+    for _ in 0..ATTEMPTS {
+        let scene = changes.borrow_and_update().clone();
+        open = attempt(&scene, &origin, may_write, nodes, &open).await;
+        if open.is_empty() || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+            break;
+        }
+    }
+    for index in open {
+        nodes[index].set_status(mapping::refusal(&WriteError::Refused(Refusal::Reloaded)));
+    }
+}
+
+/// Answers these writes; what comes back is what the controller refused because the scene no longer holds.
+async fn attempt(
+    scene: &Scene,
+    origin: &Origin,
     may_write: bool,
     nodes: &mut [&mut WriteNode],
-    find: impl Fn(&NodeId) -> Option<Node>,
-) {
+    open: &[usize],
+) -> Vec<usize> {
+    let Scene { view, .. } = scene;
     let mut commands: Vec<(Vec<usize>, Vec<Write>)> = Vec::new();
     let mut actions = Vec::new();
-    for (index, node) in nodes.iter_mut().enumerate() {
-        let found = find(&node.value().node_id).ok_or(StatusCode::BadNodeIdUnknown);
-        match found.and_then(|found| check(&plant.plan, found, node.value(), may_write)) {
-            Ok(Wanted::Write(write)) => group(&plant.plan, &mut commands, index, write),
-            Ok(Wanted::Action(action)) => actions.push((index, action)),
+    for &index in open {
+        let node = &mut nodes[index];
+        let found = scene.find(&node.value().node_id).ok_or(StatusCode::BadNodeIdUnknown);
+        match found.and_then(|found| check(&view.plan, found, node.value(), may_write)) {
+            Ok(Wanted::Write(write)) => group(&view.plan, &mut commands, index, write),
+            Ok(Wanted::Action(action)) => actions.push((vec![index], action)),
             Err(status) => node.set_status(status),
         }
     }
-    let status = |done: Result<(), WriteError>| match done {
-        Ok(()) => StatusCode::Good,
-        Err(error) => mapping::refusal(&error),
-    };
     // arming comes before what is written along with it
-    for (index, action) in actions {
-        nodes[index].set_status(status(plant.command(origin.clone(), action).await));
-    }
-    for (indices, writes) in commands {
-        let status = status(plant.write(origin.clone(), writes).await);
+    let writes = commands.into_iter().map(|(indices, writes)| (indices, Action::Set(writes)));
+    let mut again = Vec::new();
+    for (indices, action) in actions.into_iter().chain(writes) {
+        let status = match view.command(origin.clone(), action).await {
+            Ok(()) => StatusCode::Good,
+            Err(WriteError::Refused(Refusal::Reloaded)) => {
+                again.extend(indices);
+                continue;
+            }
+            Err(error) => mapping::refusal(&error),
+        };
         for index in indices {
             nodes[index].set_status(status);
         }
     }
+    again.sort_unstable();
+    again
 }
 
 /// Adds a write to the last command for its message, unless that has this signal already: then the later value follows

@@ -119,6 +119,8 @@
       document.getElementById("controller").className = now.controller.up ? "good" : "bad";
       banner("gone", !now.controller.up);
       banner("stale", false);
+      // signals and buses may have come, gone or changed
+      if (now.controller.configuration !== document.getElementById("configuration").textContent) location.reload();
       now.buses.forEach(showBus);
       if (!showMachine(now.machine)) redraw();
       let known = 0;
