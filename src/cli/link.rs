@@ -7,6 +7,7 @@ use crate::config::LoadOptions;
 use crate::link::{self, Listed};
 use crate::plan::{Interface, Plan};
 use crate::service::exit::Failure;
+use crate::service::log::Who;
 use crate::service::source::Source;
 use crate::service::{exit, log};
 
@@ -33,7 +34,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { file, socket, user } = args;
-    log::start("");
+    log::start(Who::Link, false);
     let loaded = Source::File(file).load(LoadOptions::default())?.loaded;
     let listed = listed(&loaded.plan);
     if listed.is_empty() {

@@ -251,12 +251,26 @@ fn add(
     plan.tags.len() <= MAX_TAGS && plan.records <= MAX_RECORDS
 }
 
+/// The name in `credential:NAME`, which stands for a file that the service manager hands to the process.
+pub fn credential(file: &Path) -> Option<&str> {
+    file.to_str()?.strip_prefix("credential:")
+}
+
 /// Checks the sections of the network process, and resolves their files.
 fn settings(file: &written::File, sources: &Sources, report: &mut Report<'_>) -> Settings {
     let mut opcua = file.opcua.clone();
     let http = file.http.clone();
     let folder = Path::new(&sources.config.name).parent().unwrap_or(Path::new(""));
-    opcua.users = opcua.users.map(|users| folder.join(users));
+    match opcua.users.as_deref().and_then(credential) {
+        None => opcua.users = opcua.users.map(|users| folder.join(users)),
+        // its path is known to the process that it is given to
+        Some(name)
+            if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) => {}
+        Some(_) => {
+            let message = "the name of a credential has letters, digits, _ and -: users = \"credential:opcua_users\"";
+            report.error(&["opcua", "users"], message);
+        }
+    }
     if opcua.trust_any_client_certificate && !opcua.listen.ip().is_loopback() {
         let message = "with this, anyone who reaches the server is trusted: only possible when listen is a loopback address, like 127.0.0.1";
         report.error(&["opcua", "trust_any_client_certificate"], message);

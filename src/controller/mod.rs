@@ -395,11 +395,11 @@ impl Controller {
         }
     }
 
-    /// Tells the service manager that the process lives, if the real-time loop has turned since the last time.
+    /// Tells the service manager that the process lives, if the real-time loop has done its work since the last time.
     fn feed_watchdog(&mut self, now: u64) {
+        self.watchdog.look(&self.plan, &self.reader, now);
         let Some(interval) = self.notifier.watchdog_interval() else { return };
-        let (turns, stale) = (self.reader.get(Word::Turns), self.reader.stale(now));
-        if self.watchdog.due(now, interval, turns, stale) {
+        if self.watchdog.due(now, interval, self.reader.get(Word::Turns)) {
             self.notifier.watchdog();
         }
     }

@@ -30,6 +30,9 @@ const ERROR_REST: u64 = 10_000_000;
 const SIMULATOR_REST: u64 = 1_000_000;
 /// Frames that the simulator may send in one step; more are counted as lost.
 const SIMULATED_FRAMES: usize = 256;
+/// A socket of which epoll says nothing is read all the same after this time, in nanoseconds: it proves that the bus is
+/// served, and a silent one is told from one that is not read any more.
+const READ_AGAIN: u64 = 500_000_000;
 /// Descriptors that one wait reports at most; the others are reported by the next.
 const READY: usize = 32;
 
@@ -41,6 +44,8 @@ struct Slot {
     bus: Bus,
     /// The plan has a message for us to send, or a route to it; otherwise nothing is ever written to the bus.
     sends: bool,
+    /// CLOCK_MONOTONIC of the last reading of its data socket, nanoseconds.
+    read_at: u64,
 }
 
 pub(super) struct Machine {
@@ -87,6 +92,7 @@ impl Machine {
             },
             sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_)))
                 || plan.routes.iter().any(|route| route.to == index),
+            read_at: 0,
         });
         Ok(Machine {
             buses: buses.collect(),
@@ -166,6 +172,7 @@ impl Machine {
             self.deadlines(now);
             self.simulate(now);
             self.look_after_sockets(now);
+            self.store.set(Word::NextDue, self.next_due());
             self.store.set(Word::Heartbeat, now.monotonic);
             self.store.add(Word::Turns, 1);
             // what has left since then
@@ -321,9 +328,12 @@ impl Machine {
 
     /// Takes one batch from a data socket.
     fn read_data(&mut self, bus: usize) {
-        let Bus::SocketCan(port) = &mut self.buses[bus].bus else { return };
+        let Slot { bus: Bus::SocketCan(port), read_at, .. } = &mut self.buses[bus] else { return };
         let Some(sockets) = &port.sockets else { return };
-        match self.batch.receive(sockets.data()) {
+        let received = self.batch.receive(sockets.data());
+        *read_at = self.time.now().monotonic;
+        self.store.set_bus(bus, BusWord::ReadAt, *read_at);
+        match received {
             Ok(count) => {
                 for index in 0..count {
                     let arrival = self.batch.arrival(index);
@@ -393,7 +403,7 @@ impl Machine {
                 // it is in the set, so this can't fail
                 let _ = self.epoll.modify(sockets.errors(), &mut again);
             }
-            if port.dying {
+            if port.dying || self.buses[bus].read_at + READ_AGAIN <= now.monotonic {
                 self.read_data(bus);
             }
         }
@@ -427,6 +437,7 @@ impl Machine {
             let _ = self.epoll.delete(old.data());
             let _ = self.epoll.delete(old.errors());
             self.notify(Notice::Closed { bus, sockets: old });
+            self.store.set_bus(bus, BusWord::ReadAt, 0);
         }
         let Bus::SocketCan(Port { sockets: Some(sockets), .. }) = &self.buses[bus].bus else { return };
         let data = self.epoll.add(sockets.data(), EpollEvent::new(EpollFlags::EPOLLIN, data_token(bus)));

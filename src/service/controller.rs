@@ -7,8 +7,10 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 
 use crate::config::LoadOptions;
+use crate::notify::Notifier;
+use crate::service::log::Who;
 use crate::service::source::{Source, print_diagnostics};
-use crate::service::{log, process};
+use crate::service::{exit, log, process};
 use crate::{controller, service};
 
 /// What the command line says.
@@ -27,10 +29,19 @@ pub struct Options {
 
 /// Runs until it is told to stop.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    try_run(options).inspect_err(|error| {
+        // mistakes of the configuration have been printed
+        let text = format!("{error:#}");
+        let reason = if text.is_empty() { "the configuration is wrong; `canvoy check` says where" } else { &text };
+        Notifier::from_environment().failed(reason, exit::errno(error));
+    })
+}
+
+fn try_run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { source, simulate, socket, group, link, supervisor } = options;
     // a clean stop when the supervisor dies: outputs end between two frames, not in one
     process::begin(c"canvoy-control", supervisor, Signal::SIGTERM)?;
-    log::start(if supervisor.is_some() { "controller" } else { "" });
+    log::start(Who::Controller, supervisor.is_some());
     let service::source::Plant { sources, options, loaded } = source.load(LoadOptions { simulate })?;
     if supervisor.is_none() {
         print_diagnostics(&loaded.diagnostics);

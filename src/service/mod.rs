@@ -12,6 +12,7 @@ pub mod banner;
 pub mod child;
 pub mod client;
 pub mod controller;
+pub mod credential;
 pub mod exit;
 pub mod folder;
 pub mod listeners;

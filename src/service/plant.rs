@@ -23,8 +23,9 @@ use crate::plant::view::Request;
 use crate::plant::{Plant, access, http, opcua};
 use crate::service::exit::{CONFIG, Failure, INTERNAL, UNAVAILABLE};
 use crate::service::listeners::{HTTP, Kept, OPCUA};
+use crate::service::log::Who;
 use crate::service::proof::{Proof, Told};
-use crate::service::{log, process};
+use crate::service::{credential, exit, log, process};
 use crate::store::{Layout, Reader, clock};
 
 /// What the command line says.
@@ -84,7 +85,7 @@ impl Overrides {
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     process::begin(c"canvoy-plant", options.supervisor, Signal::SIGKILL)?;
     let kept = Kept::from_environment(options.supervisor.is_some());
-    log::start(if options.supervisor.is_some() { "plant" } else { "" });
+    log::start(Who::Plant, options.supervisor.is_some());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(opcua::WORKER_STACK)
@@ -112,7 +113,10 @@ async fn serve(options: Options, kept: Kept) -> anyhow::Result<ExitCode> {
             info!("stopping");
             Ok(ExitCode::SUCCESS)
         }
-        Some(failure) => Err(failure),
+        Some(failure) => {
+            notifier.failed(&format!("{failure:#}"), exit::errno(&failure));
+            Err(failure)
+        }
     }
 }
 
@@ -129,6 +133,8 @@ async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> any
     let generation = handover.generation.number;
     let (plan, mut settings, reader) = plan_of(handover)?;
     options.overrides.apply(&mut settings);
+    let users = settings.opcua.users.map(|file| credential::resolve(file, |name| std::env::var_os(name)));
+    settings.opcua.users = users.transpose()?;
     let (requests, incoming) = mpsc::channel(REQUESTS);
     let plant = Arc::new(Plant::new(Arc::new(plan), reader, generation, requests));
     let status = Status::new(&plant, &options.watch).map_err(|missing| {

@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::quality::{Cause, Causes};
 
 /// "CANVOY" and the version of this layout; a reader of another version refuses.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x02");
+pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x03");
 
 /// Words of the header.
 pub const HEADER_WORDS: usize = 128;
@@ -74,6 +74,8 @@ pub enum Word {
     Published,
     /// Nanoseconds: the sum of what [`Word::Lateness`] counts.
     LatenessSum,
+    /// CLOCK_MONOTONIC, nanoseconds: the earliest deadline that was not served yet at [`Word::Heartbeat`]; `u64::MAX`: none.
+    NextDue,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
     Lateness,
 }
@@ -147,6 +149,8 @@ pub enum BusWord {
     Trouble,
     /// CLOCK_MONOTONIC nanoseconds until which nothing of ours is sent (quarantine, listening); 0: none.
     SilentUntil,
+    /// CLOCK_MONOTONIC nanoseconds of the last reading of the socket, whatever was in it; 0: there is none to read.
+    ReadAt,
 }
 
 /// The CAN controller is set up not to send and not to acknowledge (CAN_CTRLMODE_LISTENONLY).

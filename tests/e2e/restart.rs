@@ -4,14 +4,20 @@
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::net::TcpStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::canvoy::{Canvoy, get};
-use crate::harness::{LIMIT, poll, signal};
+use canvoy::command::socket::{self, passing};
+
+use crate::canvoy::{CANVOY, Canvoy, get};
+use crate::harness::{LIMIT, Process, TempDir, free_port, poll, signal};
 
 crate::tests! {
-    Nothing: nobody_is_refused_while_the_plant_restarts;
+    Nothing: nobody_is_refused_while_the_plant_restarts, a_service_manager_is_told_and_keeps_the_listeners;
 }
 
 /// How often the plant process is killed.
@@ -77,4 +83,109 @@ fn nobody_is_refused_while_the_plant_restarts() {
         lost[KILLS - 1],
         lost[KILLS / 2]
     );
+}
+
+/// What systemd does with a unit of Type=notify: its end of the notify socket, and its file descriptor store.
+struct Manager {
+    path: std::path::PathBuf,
+    socket: UnixDatagram,
+    store: Vec<(String, OwnedFd)>,
+}
+
+impl Manager {
+    fn new(folder: &Path, name: &str) -> Manager {
+        let path = folder.join(name);
+        let socket = UnixDatagram::bind(&path).expect("a notify socket");
+        socket.set_nonblocking(true).expect("a notify socket");
+        Manager { path, socket, store: Vec::new() }
+    }
+
+    /// Starts `canvoy` as a main process, by the letter of sd_listen_fds(3).
+    fn start(&self, arguments: &[&str]) -> Process {
+        let mut command = Command::new("sh");
+        command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\"", CANVOY]).args(arguments).stdin(Stdio::null());
+        let names: Vec<&str> = self.store.iter().map(|(name, _)| name.as_str()).collect();
+        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", "2000000");
+        command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        let copies: Vec<OwnedFd> = self.store.iter().map(|(_, one)| one.try_clone().expect("a copy")).collect();
+        passing::give(&mut command, &copies).expect("descriptors for the child");
+        Process::spawn(command)
+    }
+
+    /// Waits for a notification with this line.
+    fn hear(&mut self, line: &str) {
+        poll(line, LIMIT, || self.next().filter(|text| text.lines().any(|one| one == line)));
+    }
+
+    /// The next notification that has come; what shall be kept is.
+    fn next(&mut self) -> Option<String> {
+        let (mut buffer, mut descriptors) = ([0; 4096], Vec::new());
+        let length = socket::receive(self.socket.as_fd(), &mut buffer, &mut descriptors).ok()?;
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if let Some(name) = text.strip_prefix("FDSTORE=1\nFDNAME=") {
+            self.store.extend(descriptors.into_iter().map(|one| (name.to_owned(), one)));
+        }
+        Some(text)
+    }
+}
+
+fn a_service_manager_is_told_and_keeps_the_listeners() {
+    let folder = TempDir::new();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (command, state) = (path("command"), path("state"));
+    let mut controllers = Manager::new(folder.path(), "controller.notify");
+    let controller = controllers.start(&["controller", "--demo", "--socket", &command]);
+    controllers.hear("READY=1");
+    controllers.hear("WATCHDOG=1");
+
+    let mut plants = Manager::new(folder.path(), "plant.notify");
+    let (opcua, http) = (free_port(), free_port());
+    let ports = (opcua.to_string(), http.to_string());
+    let arguments =
+        ["plant", "--socket", &command, "--state", &state, "--opcua-port", &ports.0, "--http-port", &ports.1];
+    let mut plant = plants.start(&arguments);
+    plants.hear("READY=1");
+    let mut names: Vec<&str> = plants.store.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["http", "opcua"]);
+    plants.hear("WATCHDOG=1");
+    // as many clients as can be make it no less alive
+    let end = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for port in [opcua, http, opcua, http] {
+            let end = &end;
+            scope.spawn(move || {
+                while !end.load(Ordering::Relaxed) {
+                    drop(TcpStream::connect(("127.0.0.1", port)));
+                }
+            });
+        }
+        for _ in 0..4 {
+            plants.hear("WATCHDOG=1");
+        }
+        end.store(true, Ordering::Relaxed);
+    });
+
+    plant.signal(libc::SIGKILL);
+    assert_eq!(plant.wait_end(), -libc::SIGKILL);
+    // nobody is there, and this one is served all the same
+    let waiting = std::thread::spawn(move || get(&format!("127.0.0.1:{http}"), "/healthz"));
+    let mut plant = plants.start(&arguments);
+    plants.hear("READY=1");
+    assert_eq!(waiting.join().expect("a client"), Some((200, "ok\n".into())));
+    assert_eq!(plants.store.len(), 2, "the same as before: nothing new to keep");
+    // another port: the old one is closed, everywhere
+    plant.signal(libc::SIGTERM);
+    assert_eq!(plant.wait_end(), 0);
+    let other = free_port().to_string();
+    let plant = plants.start(&[&arguments[..8], &[other.as_str()]].concat());
+    plants.hear("FDSTOREREMOVE=1");
+    plants.hear("READY=1");
+    assert!(TcpStream::connect(("127.0.0.1", http)).is_err());
+    assert!(TcpStream::connect(("127.0.0.1", opcua)).is_ok());
+    for (mut process, mut manager) in [(plant, plants), (controller, controllers)] {
+        process.signal(libc::SIGTERM);
+        manager.hear("STOPPING=1");
+        assert_eq!(process.wait_end(), 0);
+    }
 }
