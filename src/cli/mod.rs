@@ -29,7 +29,7 @@ mod shown;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::service::exit;
 
@@ -89,6 +89,11 @@ enum Command {
     User(user::Args),
     /// Print the version
     Version,
+}
+
+/// The whole command line as clap has it, for manual pages and shell completions (examples/manual.rs).
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs what the command line says.
@@ -163,8 +168,6 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// Every command, with what its help must show.

@@ -78,7 +78,7 @@ fn files(client: &Client) -> Files {
     let names_it = |file: &SourceFile| {
         let text = String::from_utf8_lossy(&file.bytes);
         text.lines().any(|line| {
-            line.trim_start().strip_prefix("machine").is_some_and(|rest| rest.trim_start().starts_with('='))
+            line.trim_start().strip_prefix("machine_file").is_some_and(|rest| rest.trim_start().starts_with('='))
         })
     };
     let named = std::iter::once(config).chain(included).any(names_it);

@@ -230,6 +230,30 @@ fn files_are_read_beside_the_configuration() {
     assert_eq!(read(&path).unwrap_err()[0].to_string(), format!("{name}: error: can't read the file: no such file"));
 }
 
+/// What the Debian package puts into /etc/canvoy: it sends nothing and opens nothing; with its lines put in force as its comments
+/// say, it sends what they name.
+#[test]
+fn the_configuration_of_the_package_is_harmless_and_leads_on() {
+    let toml = include_str!("../../systemd/plant.toml");
+    let load = |toml: &str| {
+        let dbc = include_bytes!("../../dbc/line.dbc");
+        load(&Sources::embedded("plant.toml", toml, &[("line.dbc", dbc)]), LoadOptions::default()).unwrap()
+    };
+    let plan = load(toml).plan;
+    assert!(plan.buses.iter().all(|bus| matches!(bus.interface, Interface::Virtual)));
+    assert_eq!((plan.messages.len(), plan.routes.len()), (0, 0));
+
+    let edit = |line: &str| match line.strip_prefix("# ") {
+        Some(setting) if setting.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => setting.to_owned(),
+        _ if line.starts_with("virtual") => String::new(),
+        _ => line.to_owned(),
+    };
+    let plan = load(&toml.lines().map(|line| edit(line) + "\n").collect::<String>()).plan;
+    assert!(matches!(&plan.buses[0].interface, Interface::SocketCan(name) if name == "can0"));
+    let sent = plan.messages.iter().filter(|message| matches!(message.direction, Direction::Output(_)));
+    assert_eq!(sent.map(|message| message.message.name.as_str()).collect::<Vec<_>>(), ["DriveCommand"]);
+}
+
 #[test]
 fn the_examples_are_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
