@@ -13,6 +13,7 @@ use rtrb::{Consumer, Producer};
 use super::grants::Grants;
 use super::next::{self, Next};
 use super::time::Time;
+use super::token::{TIMER_TOKEN, WAKE_TOKEN, data_token, error_token, errors_once, is_data};
 use super::{HEARTBEAT, NOTICES_RESERVED, Notice, ORDERS, Order};
 use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
@@ -36,9 +37,6 @@ const SIMULATED_FRAMES: usize = 256;
 const READ_AGAIN: u64 = 500_000_000;
 /// Descriptors that one wait reports at most; the others are reported by the next.
 const READY: usize = 32;
-
-const WAKE_TOKEN: u64 = u64::MAX;
-const TIMER_TOKEN: u64 = u64::MAX - 1;
 
 /// One bus and what the loop knows about it.
 pub(super) struct Slot {
@@ -490,21 +488,4 @@ fn hand_over(port: &Port, outgoing: &Outgoing, time: &mut Time) -> Sent {
         Err(Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => Sent::NoBus,
         Err(_) => Sent::Refused,
     }
-}
-
-fn is_data(token: u64) -> bool {
-    token < TIMER_TOKEN && token.is_multiple_of(2)
-}
-
-pub(super) fn data_token(bus: usize) -> u64 {
-    bus as u64 * 2
-}
-
-pub(super) fn error_token(bus: usize) -> u64 {
-    bus as u64 * 2 + 1
-}
-
-/// An error socket speaks once, then rests until it is asked again.
-pub(super) fn errors_once() -> EpollFlags {
-    EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT
 }

@@ -13,6 +13,7 @@ pub mod grants;
 mod machine;
 mod next;
 mod time;
+mod token;
 
 use std::io;
 use std::sync::Arc;
