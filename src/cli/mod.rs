@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod acceptance;
+pub mod backup;
 pub mod check;
 pub mod controller;
 pub mod decode;
@@ -12,7 +13,9 @@ pub mod monitor;
 pub mod operate;
 mod passing;
 pub mod plant;
+mod prompt;
 pub mod reload;
+pub mod restore;
 pub mod run;
 pub mod status;
 pub mod tags;
@@ -49,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   canvoy check plant.toml              every mistake at once; what will be sent and may be written
   canvoy run --simulate plant.toml     your plant at the desk, its other nodes simulated
   canvoy run plant.toml                your plant
+  canvoy backup line3.canvoy           everything for a spare computer; there: canvoy restore line3.canvoy
   canvoy status                        what is wrong and since when; canvoy arm lets the outputs go
   candump can0 | canvoy decode --dbc line.dbc
 
@@ -80,6 +84,8 @@ enum Command {
     Restart(operate::RestartArgs),
     Route(operate::RouteArgs),
     Acceptance(acceptance::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     User(user::Args),
     /// Print the version
     Version,
@@ -131,6 +137,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restart(args) => operate::restart(args),
         Command::Route(args) => operate::route(args),
         Command::Acceptance(args) => acceptance::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::User(args) => user::run(args),
         Command::Version => {
             print(concat!("canvoy ", env!("CARGO_PKG_VERSION"), "\n"))?;
@@ -167,7 +175,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant link check diff reload tags decode encode status monitor arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant link check diff reload tags decode encode status monitor arm disarm local remote force release restart route acceptance backup restore user version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -193,11 +201,20 @@ mod tests {
             "canvoy demo --opcua-port 4841 --http-port 0",
             "canvoy run --simulate plant.toml",
             "canvoy run plant.toml --state /tmp/x --watch line.A.B",
+            "canvoy run plant.toml --machine /etc/canvoy/machine.toml",
+            "canvoy check plant.toml --machine machine-07.toml",
+            "canvoy tags --json plant.toml --machine machine-07.toml",
+            "canvoy controller plant.toml --machine m.toml --socket /s",
+            "canvoy link plant.toml --machine m.toml",
+            "canvoy acceptance --hours 1 plant.toml --machine m.toml",
             "canvoy controller plant.toml --socket /run/canvoy/command --group canvoy",
             "canvoy controller --supervisor=1 --demo --socket /s",
             "canvoy plant --socket /run/canvoy/command --state /var/lib/canvoy-plant",
             "canvoy link plant.toml --socket /run/canvoy-link/socket --user canvoy",
             "canvoy user add users anna",
+            "canvoy backup b --encrypt --config plant.toml --root /x",
+            "canvoy backup --list b --passphrase-file p",
+            "canvoy restore b --root /x",
             "canvoy force line.A.B -3.5 --for 10m --socket /s",
             "canvoy release --all",
             "canvoy route drive off",
@@ -216,6 +233,7 @@ mod tests {
             "canvoy run",
             "canvoy controller --socket /s",
             "canvoy controller --demo plant.toml --socket /s",
+            "canvoy controller --demo --machine m.toml --socket /s",
             "canvoy plant --state /s",
             "canvoy demo --opcua-port 70000",
             "canvoy user add users",
@@ -227,6 +245,9 @@ mod tests {
             "canvoy route drive maybe",
             "canvoy diff old.toml",
             "canvoy reload --cancel --dry-run",
+            "canvoy backup",
+            "canvoy backup --list b --encrypt",
+            "canvoy restore",
             "canvoy nothing",
         ] {
             check(line, false);

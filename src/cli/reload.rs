@@ -1,12 +1,11 @@
 //! `canvoy reload`: the running controller reads its configuration again.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::operate::Door;
 use super::{EXIT_CONFIG, diff, print, print_diagnostics};
 use crate::command::{Action, Refusal};
-use crate::config;
+use crate::config::{self, Files, SourceFile, Sources};
 use crate::service::client::Client;
 use crate::service::exit::{Failure, UNAVAILABLE};
 
@@ -43,8 +42,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         print("cancelled: the configuration in force stays\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let path = path(&client);
-    let loaded = config::read(&path).and_then(|sources| config::load(&sources, client.options));
+    // with the variables of the controller's environment, not of ours
+    let sources = files(&client).read_with(client.sources.environment.clone());
+    let loaded = sources.and_then(|sources| config::load(&sources, client.options));
     let plan = match loaded {
         Ok(loaded) => {
             print_diagnostics(&loaded.diagnostics);
@@ -70,9 +70,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration of the controller: a relative name is seen from where that was started.
-fn path(client: &Client) -> PathBuf {
-    let named = Path::new(&client.file);
-    let folder = std::fs::read_link(format!("/proc/{}/cwd", client.pid));
-    folder.map_or_else(|_| named.to_owned(), |folder| folder.join(named))
+/// The files of the controller: a relative name is seen from where that was started.
+fn files(client: &Client) -> Files {
+    let folder = std::fs::read_link(format!("/proc/{}/cwd", client.pid)).unwrap_or_default();
+    let Sources { config, included, machine, .. } = &client.sources;
+    // a machine file that the configuration names is found by it
+    let names_it = |file: &SourceFile| {
+        let text = String::from_utf8_lossy(&file.bytes);
+        text.lines().any(|line| {
+            line.trim_start().strip_prefix("machine").is_some_and(|rest| rest.trim_start().starts_with('='))
+        })
+    };
+    let named = std::iter::once(config).chain(included).any(names_it);
+    Files {
+        config: folder.join(&config.name),
+        machine: machine.as_ref().filter(|_| !named).map(|machine| folder.join(&machine.name)),
+    }
 }

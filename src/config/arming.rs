@@ -200,7 +200,7 @@ fn forcible(plan: &mut Plan, sections: &[Section<'_>], report: &mut Report<'_>) 
 }
 
 /// The tags of `Message.Signal` or `Message.*`; the mistake in words, or none where it can't be told.
-fn signals(
+pub(super) fn signals(
     plan: &Plan,
     messages: std::ops::Range<MessageIndex>,
     name: &str,
@@ -211,6 +211,9 @@ fn signals(
             "\"{name}\" is not of the form Message.Signal; for all signals of a message write Message.*"
         )));
     };
+    if let Some(tags) = of_instance(plan, messages.clone(), message_name).filter(|_| signal_name == "*") {
+        return Ok(tags);
+    }
     let Some(index) = find_message(plan, messages.clone(), message_name) else {
         let hint = did_you_mean(message_name, messages.map(|index| plan.messages[index].message.name.as_str()));
         let mistake = format!("no message \"{message_name}\" in the DBC files of this bus{hint}");
@@ -224,6 +227,15 @@ fn signals(
         Ok(signal) => Ok(vec![message.tags.start + signal]),
         Err(mistake) => Err(Some(mistake)),
     }
+}
+
+/// All tags of the device that `pump1_*` means, where there is one of that name.
+fn of_instance(plan: &Plan, messages: std::ops::Range<MessageIndex>, pattern: &str) -> Option<Vec<TagIndex>> {
+    let name = pattern.strip_suffix("_*")?;
+    let of = |instance: usize| plan.instances.get(instance).is_some_and(|instance| instance.name == name);
+    let of_device = messages.map(|index| &plan.messages[index]).filter(|message| message.instance.is_some_and(of));
+    let tags: Vec<TagIndex> = of_device.flat_map(|message| message.tags.clone()).collect();
+    (!tags.is_empty()).then_some(tags)
 }
 
 /// What the section of one message says about its arming.

@@ -149,6 +149,11 @@ impl Control {
         self.authority.only_by_hand();
     }
 
+    /// What was retained before this start, as a checked write. Before [`Control::start`].
+    pub fn restore(&mut self, retained: &Patch) {
+        self.authority.restore(retained.message, &retained.bits);
+    }
+
     /// Shows the outputs' start values in the store. Once, before the first step.
     pub fn start(&mut self, now: Now, store: &mut Writer) {
         self.life.start(now);

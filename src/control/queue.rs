@@ -385,6 +385,7 @@ mod tests {
             first_record: 0,
             tags: 0..0,
             protection: None,
+            instance: None,
         });
         let route = |newest_wins| Route {
             name: "r".into(),

@@ -10,6 +10,7 @@ mod managed;
 mod marker;
 mod reload;
 mod report;
+mod retain;
 mod supervision;
 mod watchdog;
 
@@ -32,19 +33,20 @@ use crate::command::{self, Action, Change, Command, Generation, Origin, Refusal}
 use crate::control::Wish;
 use crate::link;
 use crate::notify::Notifier;
-use crate::plan::{Direction, Plan};
-use crate::rt::{self, Notice, Order, grants};
+use crate::plan::{Alarm, Direction, Plan};
+use crate::rt::{self, Inherited, Notice, Order, grants};
 use crate::sim::Simulator;
-use crate::store::layout::{BusState, Word};
-use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
+use crate::store::layout::{BusState, MainWord, Word};
+use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
-pub use door::OpenError;
 use door::{Door, Handout, Request};
+pub use door::{OpenError, group};
 use limiter::Limiter;
 use managed::Managed;
 use marker::Marker;
 use reload::{Asked, Reload};
 pub use reload::{Candidate, Load};
+use retain::Retained;
 use supervision::Supervision;
 use watchdog::Watchdog;
 
@@ -63,6 +65,8 @@ pub struct Options {
     pub link: PathBuf,
     /// How the configuration is read again; `None`: it can't be.
     pub load: Option<Arc<Load>>,
+    /// Folder for what outlives a run; without it nothing is retained.
+    pub state: Option<PathBuf>,
 }
 
 /// The socket is taken or can't be made (EX_UNAVAILABLE).
@@ -83,14 +87,10 @@ const LONGEST_REST: Duration = Duration::from_millis(100);
 const LOOK: u64 = 1_000_000_000;
 /// And at most this often, in nanoseconds: asking takes a lock of the kernel.
 const SOONEST_LOOK: u64 = 10_000_000;
+/// Between two looks at the state of the clock, in nanoseconds.
+const CLOCK: u64 = 1_000_000_000;
 /// Between two status lines for the service manager, in nanoseconds.
 const STATUS: u64 = 5_000_000_000;
-
-/// The numeric id of a group, for [`Options::group`].
-pub fn group(name: &str) -> anyhow::Result<Gid> {
-    let found = nix::unistd::Group::from_name(name).with_context(|| format!("can't look up the group {name}"))?;
-    Ok(found.with_context(|| format!("there is no group {name}"))?.gid)
-}
 
 /// Runs until SIGTERM or SIGINT. Call it before other threads are started: they would take the signals.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -128,8 +128,11 @@ pub struct Controller {
     /// Stopped first when dropped: nothing is sent without the rest.
     rt: rt::Handle,
     reader: Reader,
+    own_words: MainWriter,
     door: Door,
     marker: Marker,
+    retained: Retained,
+    clock_asked: u64,
     supervision: Option<Supervision>,
     managed: Managed,
     notifier: Notifier,
@@ -152,15 +155,17 @@ struct Pending {
     client: u64,
     id: u64,
     entry: Entry,
+    retained: Vec<retain::Write>,
 }
 
 impl Controller {
     /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
     pub fn open(options: Options, notifier: Notifier) -> anyhow::Result<Controller> {
-        let Options { plan, bundle, simulator, socket, group, link, load } = options;
+        let Options { plan, bundle, simulator, socket, group, link, load, state } = options;
         let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
+        let own_words = MainWriter::new(memory.clone());
         let writer = Writer::new(memory.clone(), layout, plan.hash_word());
         let reader = Reader::open(memory, layout, plan.hash_word())?;
         let handout = Handout {
@@ -172,7 +177,9 @@ impl Controller {
         let door = Door::open(&socket, group, handout)?;
         let supervision = Supervision::new(&plan).context("can't follow network interfaces (netlink)")?;
         let marker = Marker::put(&socket).context("can't put the file beside the socket that says that we run")?;
-        let rt = rt::start(plan.clone(), writer, simulator, marker.unclean)
+        let mut retained = Retained::open(state.as_deref(), &plan);
+        let inherited = Inherited { unclean: marker.unclean, retained: retained.restore(&plan) };
+        let rt = rt::start(plan.clone(), writer, simulator, inherited)
             .inspect_err(|_| {
                 // nothing was sent: the next one need not know of us
                 if !marker.unclean {
@@ -186,8 +193,11 @@ impl Controller {
             plan,
             rt,
             reader,
+            own_words,
             door,
             marker,
+            retained,
+            clock_asked: 0,
             supervision,
             managed: Managed::new(link),
             notifier,
@@ -199,11 +209,12 @@ impl Controller {
             look_wanted: false,
             status_told: 0,
             watchdog: Watchdog::default(),
-            reload: Reload::new(load),
+            reload: Reload::new(load, state),
             hang_up: None,
         };
         controller.report_start();
         controller.look(clock::monotonic());
+        controller.ask_clock(clock::monotonic());
         controller.notifier.ready(&controller.status());
         Ok(controller)
     }
@@ -222,8 +233,10 @@ impl Controller {
         loop {
             if self.wait(stop)? {
                 self.notifier.stopping();
-                info!("stopping: nothing is sent any more");
+                info!("stopping: the fallback values are sent once more, then nothing");
                 let clean = self.rt.stop().is_ok();
+                self.notices(clock::monotonic());
+                self.retained.flush();
                 if clean && let Err(error) = self.marker.take_away() {
                     warn!(%error, "the next start will take this end for a crash");
                 }
@@ -233,6 +246,8 @@ impl Controller {
             self.notices(now);
             self.hang_up();
             self.look_after_reload(now);
+            self.retain(now);
+            self.ask_clock(now);
             self.managed.answers();
             let pause = if self.look_wanted { SOONEST_LOOK } else { LOOK };
             if now - self.looked >= pause {
@@ -332,7 +347,8 @@ impl Controller {
         match result {
             Ok(()) => {
                 self.tickets += 1;
-                self.pending.push_back(Pending { ticket, client, id, entry });
+                let retained = self.retained.of(&self.plan, &action);
+                self.pending.push_back(Pending { ticket, client, id, entry, retained });
             }
             Err(refusal) => {
                 entry.close(Err(&refusal));
@@ -394,6 +410,9 @@ impl Controller {
                     if self.pending.front().is_some_and(|pending| pending.ticket == ticket)
                         && let Some(pending) = self.pending.pop_front()
                     {
+                        if refusal.is_none() {
+                            self.retained.accept(pending.retained);
+                        }
                         pending.entry.close(refusal.as_ref().map_or(Ok(()), Err));
                         self.door.answer(pending.client, pending.id, refusal);
                     }
@@ -421,6 +440,28 @@ impl Controller {
         let told = self.hang_up.as_ref().is_some_and(|signals| matches!(signals.read_signal(), Ok(Some(_))));
         if told {
             self.reload(None, None);
+        }
+    }
+
+    /// Shows in the store whether the clock is synchronised.
+    fn ask_clock(&mut self, now: u64) {
+        if now - self.clock_asked < CLOCK {
+            return;
+        }
+        self.clock_asked = now;
+        let (word, max_error) = match clock::synchronisation() {
+            None => (0, 0),
+            Some(clock) => (1 + u64::from(clock.synchronized), clock.max_error),
+        };
+        self.own_words.set(MainWord::ClockMaxError, max_error);
+        self.own_words.set(MainWord::ClockSynchronized, word);
+    }
+
+    /// Lets retained values be written, and tells where that fails.
+    fn retain(&mut self, now: u64) {
+        if let (Some(active), Some(alarm)) = (self.retained.tick(now), self.plan.alarm(Alarm::NotRetained)) {
+            // a full ring only leaves the alarm out; the log has it
+            let _ = self.rt.order(Order::Alarm { alarm, active });
         }
     }
 

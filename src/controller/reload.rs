@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -20,7 +21,7 @@ use crate::plan::Plan;
 use crate::rt::{Next, Order};
 use crate::sim::Simulator;
 use crate::store::layout::Word;
-use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
+use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 
 /// A configuration that was read and found to be without mistakes.
 pub struct Candidate {
@@ -47,6 +48,8 @@ const REMEMBERED: usize = 60;
 /// What is under way.
 pub struct Reload {
     load: Option<Arc<Load>>,
+    /// Folder for what outlives a run.
+    state: Option<PathBuf>,
     reading: Option<Reading>,
     /// Plans that the real-time thread has: one, and those that it gives back.
     waiting: Vec<Waiting>,
@@ -96,6 +99,7 @@ struct Ready {
 struct Parts {
     next: Option<Box<Next>>,
     reader: Reader,
+    own_words: MainWriter,
     store: OwnedFd,
 }
 
@@ -111,9 +115,10 @@ struct Trial {
 }
 
 impl Reload {
-    pub fn new(load: Option<Arc<Load>>) -> Reload {
+    pub fn new(load: Option<Arc<Load>>, state: Option<PathBuf>) -> Reload {
         Reload {
             load,
+            state,
             reading: None,
             waiting: Vec::new(),
             number: 0,
@@ -196,12 +201,14 @@ impl Controller {
     }
 
     fn hand_over(&mut self, mut ready: Ready, asked: Option<Asked>, back: bool) {
-        let Some(next) = ready.parts.as_mut().and_then(|parts| parts.next.take()) else {
+        let Some(mut next) = ready.parts.as_mut().and_then(|parts| parts.next.take()) else {
             // nothing for the machine: only the plant side is told
             self.renew_handout(ready);
             info!(plan = self.plan.short_hash(), "the configuration of the machine is the same as before");
             return self.answer_reload(asked, Ok(()));
         };
+        let retained = self.retained.adopt(self.reload.state.as_deref(), &ready.plan);
+        retained.iter().for_each(|patch| next.restore(patch));
         let number = next.number;
         match self.rt.order(Order::Swap(next)) {
             Ok(()) => self.reload.waiting.push(Waiting { number, ready, asked, back }),
@@ -267,7 +274,7 @@ impl Controller {
         let number = self.door.generation().number + 1;
         let handout = generation(&plan, number);
         let store = parts.map(|parts| {
-            self.reader = parts.reader;
+            (self.reader, self.own_words) = (parts.reader, parts.own_words);
             parts.store
         });
         self.door.renew(handout, bundle, store)
@@ -360,9 +367,10 @@ fn prepare(candidate: Candidate, old: &Plan, number: u64, hash: Option<String>) 
         Memory::shared(c"canvoy-store", layout.words()).context("can't make the store").map_err(failed)?;
     let memory = Arc::new(memory);
     let writer = Writer::new(memory.clone(), layout, plan.hash_word());
+    let own_words = MainWriter::new(memory.clone());
     let reader = Reader::open(memory, layout, plan.hash_word()).map_err(|error| failed(error.into()))?;
     let next = Box::new(Next::new(number, old, &plan, writer, simulator));
-    Ok(Ready { plan, bundle, parts: Some(Parts { next: Some(next), reader, store }) })
+    Ok(Ready { plan, bundle, parts: Some(Parts { next: Some(next), reader, own_words, store }) })
 }
 
 /// An answer has to fit into a datagram.

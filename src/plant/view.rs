@@ -108,7 +108,7 @@ impl Plant {
     /// The source addresses of a J1939 message seen so far, with their slot. Empty for other messages.
     pub fn sources(&self, message: MessageIndex) -> Vec<(usize, u8)> {
         let plan = &self.plan.messages[message];
-        if plan.message.pgn.is_none() {
+        if !plan.message.has_sources() {
             return Vec::new();
         }
         let reader = self.reader();

@@ -12,14 +12,15 @@ use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
 use super::next::{self, Next};
+use super::sending::hand_over;
 use super::time::Time;
-use super::token::{TIMER_TOKEN, WAKE_TOKEN, data_token, error_token, errors_once, is_data};
-use super::{HEARTBEAT, NOTICES_RESERVED, Notice, ORDERS, Order};
+use super::token::{CLOCK_TOKEN, TIMER_TOKEN, WAKE_TOKEN, data_token, error_token, errors_once, is_data};
+use super::{HEARTBEAT, Inherited, NOTICES_RESERVED, Notice, ORDERS, Order};
 use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
 use crate::can::Frame;
-use crate::control::{Control, Event, Now, Outgoing, Sent, Transmit};
+use crate::control::{Control, Event, Now, Sent, Transmit};
 use crate::plan::Plan;
 use crate::sim::Simulator;
 use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, Word};
@@ -70,6 +71,8 @@ pub(super) struct Machine {
     pub(super) epoll: Epoll,
     wake: Arc<EventFd>,
     timer: TimerFd,
+    /// Readable when CLOCK_REALTIME was set.
+    clock: TimerFd,
     /// What the timer is set to, CLOCK_MONOTONIC nanoseconds.
     armed: u64,
     batch: Batch,
@@ -90,6 +93,9 @@ impl Machine {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE_TOKEN))?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER_TOKEN))?;
+        let clock = TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+        epoll.add(&clock, EpollEvent::new(EpollFlags::EPOLLIN, CLOCK_TOKEN))?;
+        watch_clock(&clock)?;
         let time = Time::new();
         Ok(Machine {
             buses: next::slots(plan),
@@ -108,15 +114,19 @@ impl Machine {
             epoll,
             wake,
             timer,
+            clock,
             armed: 0,
             batch: Batch::default(),
             time,
         })
     }
 
-    /// The last controller did not end in order. Before [`Machine::start`].
-    pub fn after_unclean_end(&mut self) {
-        self.control.after_unclean_end();
+    /// Takes over what the last controller left. Before [`Machine::start`].
+    pub fn inherit(&mut self, Inherited { unclean, retained }: &Inherited) {
+        if *unclean {
+            self.control.after_unclean_end();
+        }
+        retained.iter().for_each(|patch| self.control.restore(patch));
     }
 
     /// Shows the start in the store and opens the virtual buses.
@@ -149,6 +159,12 @@ impl Machine {
             };
             let ready = &ready[..count];
             self.time.waited();
+            if ready.iter().any(|event| event.data() == CLOCK_TOKEN) {
+                // reading takes back that it is readable; it fails (ECANCELED), which is the news
+                let _ = self.clock.wait();
+                let _ = watch_clock(&self.clock);
+                self.time.clock_was_set();
+            }
             // Frames bring their time with them; whatever else there is to do goes by the clock.
             if !ready.iter().all(|event| is_data(event.data())) {
                 self.time.look();
@@ -156,7 +172,7 @@ impl Machine {
             if ready.iter().any(|event| event.data() == WAKE_TOKEN) && !self.orders() {
                 return;
             }
-            for (index, event) in ready.iter().enumerate().filter(|(_, event)| event.data() < TIMER_TOKEN) {
+            for (index, event) in ready.iter().enumerate().filter(|(_, event)| event.data() < CLOCK_TOKEN) {
                 let bus = (event.data() / 2) as usize;
                 if is_data(event.data()) {
                     self.read_data(bus)
@@ -237,6 +253,7 @@ impl Machine {
                     self.store.set_bus(bus, BusWord::Mode, mode);
                     self.store.set_bus(bus, BusWord::BitRate, bit_rate);
                 }
+                Order::Alarm { alarm, active } => self.store.alarm(alarm, active, 0, now.realtime),
                 Order::Swap(next) => {
                     if let Some((unused, ..)) = self.next.replace((next, now.monotonic, false)) {
                         self.notify(Notice::Unused(unused));
@@ -474,18 +491,9 @@ impl Machine {
     }
 }
 
-/// Hands a frame to the kernel.
-fn hand_over(port: &Port, outgoing: &Outgoing, time: &mut Time) -> Sent {
-    let Some(sockets) = &port.sockets else { return Sent::NoBus };
-    // what hit the socket while it was down may be told to the first call after that, once
-    let sent = sockets.send(&outgoing.frame).or_else(|error| match error {
-        Errno::ENETDOWN => sockets.send(&outgoing.frame),
-        _ => Err(error),
-    });
-    match sent {
-        Ok(()) => time.sent(outgoing),
-        Err(Errno::ENOBUFS | Errno::EAGAIN) => Sent::Busy,
-        Err(Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => Sent::NoBus,
-        Err(_) => Sent::Refused,
-    }
+/// Asks to be told when CLOCK_REALTIME is set (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2)). The timer itself is never due.
+fn watch_clock(clock: &TimerFd) -> nix::Result<()> {
+    let never = TimeSpec::new(libc::time_t::MAX, 0);
+    let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+    clock.set(Expiration::OneShot(never), flags)
 }

@@ -12,6 +12,7 @@
 pub mod grants;
 mod machine;
 mod next;
+mod sending;
 mod time;
 mod token;
 
@@ -25,9 +26,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::Sockets;
-use crate::command::{Change, Denied};
+use crate::command::{Change, Denied, Patch};
 use crate::control::Wish;
-use crate::plan::Plan;
+use crate::plan::{AlarmIndex, Plan};
 use crate::sim::Simulator;
 use crate::store::Writer;
 use crate::store::layout::BusState;
@@ -57,6 +58,8 @@ pub enum Order {
     State { bus: usize, state: BusState },
     /// How the controller of a bus is set up: bits of `BusWord::Mode`, and bit/s.
     Setup { bus: usize, mode: u64, bit_rate: u64 },
+    /// An alarm of the main thread has begun, or is over.
+    Alarm { alarm: AlarmIndex, active: bool },
     /// Another plan, to take the place of this one as soon as its `reload_when` allows: at the end of a cycle. Answered by
     /// [`Notice::Swapped`].
     Swap(Box<Next>),
@@ -104,10 +107,18 @@ pub struct Handle {
     pub grants: Grants,
 }
 
-/// Starts the thread and waits until it is in its loop. `unclean`: the last controller did not end in order, so nothing
-/// commands until armed. Virtual buses are active from then on, SocketCAN buses wait for
+/// What comes from the controller before this one.
+#[derive(Clone, Debug, Default)]
+pub struct Inherited {
+    /// It did not end in order, so nothing commands until armed.
+    pub unclean: bool,
+    /// Values that the plant wrote then, as checked writes; in force once armed.
+    pub retained: Vec<Patch>,
+}
+
+/// Starts the thread and waits until it is in its loop. Virtual buses are active from then on, SocketCAN buses wait for
 /// [`Order::Open`].
-pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, unclean: bool) -> io::Result<Handle> {
+pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, inherited: Inherited) -> io::Result<Handle> {
     let (orders, incoming) = RingBuffer::new(ORDERS);
     let (outgoing, notices) = RingBuffer::new(NOTICES);
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
@@ -120,9 +131,7 @@ pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, uncle
             Ok(machine) => machine,
             Err(error) => return drop(started.send(Err(error))),
         };
-        if unclean {
-            machine.after_unclean_end();
-        }
+        machine.inherit(&inherited);
         grants::touch_stack();
         let grants = Grants { fifo: grants::fifo(grants::BUS_PRIORITY), locked: grants::lock_memory() };
         machine.start(grants);

@@ -8,7 +8,7 @@ use super::token::{data_token, error_token, errors_once};
 use super::{Notice, Order};
 use crate::bus::Bus;
 use crate::bus::socketcan::Port;
-use crate::command::Denied;
+use crate::command::{Denied, Patch};
 use crate::control::{Control, Now, State, Transmit};
 use crate::plan::{Direction, Interface, Plan, Succession};
 use crate::sim::Simulator;
@@ -59,6 +59,12 @@ impl Next {
             room: ROOM + ROOM_FOR_RECORD * records as u64,
             succession,
         }
+    }
+
+    /// A retained value that this plan has use for, as a checked write: in force once armed, where the plan in force does not know
+    /// better.
+    pub fn restore(&mut self, retained: &Patch) {
+        self.control.restore(retained);
     }
 
     /// Once it has been taken over: lets the old store look alive for readers that do not have the new one yet.
@@ -164,7 +170,7 @@ impl Machine {
             Order::Open { sockets, .. } => self.notify(Notice::Closed { sockets }),
             Order::Swap(next) => self.notify(Notice::Unused(next)),
             // said again by the next look at the interfaces
-            Order::State { .. } | Order::Setup { .. } | Order::Cancel | Order::Stop => {}
+            Order::State { .. } | Order::Setup { .. } | Order::Alarm { .. } | Order::Cancel | Order::Stop => {}
         }
     }
 }

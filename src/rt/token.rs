@@ -1,12 +1,14 @@
-//! What epoll tells a descriptor by: two for each bus, and two of the loop's own.
+//! What epoll tells a descriptor by: two for each bus, and some of the loop's own.
 
 use nix::sys::epoll::EpollFlags;
 
 pub const WAKE_TOKEN: u64 = u64::MAX;
 pub const TIMER_TOKEN: u64 = u64::MAX - 1;
+/// CLOCK_REALTIME was set.
+pub const CLOCK_TOKEN: u64 = u64::MAX - 2;
 
 pub fn is_data(token: u64) -> bool {
-    token < TIMER_TOKEN && token.is_multiple_of(2)
+    token < CLOCK_TOKEN && token.is_multiple_of(2)
 }
 
 pub fn data_token(bus: usize) -> u64 {

@@ -26,8 +26,8 @@ pub struct Client {
     pub pid: u32,
     /// Number of the generation that `plan` is of.
     pub generation: u64,
-    /// The configuration file as the controller was told it, and how that reads it.
-    pub file: String,
+    /// What the controller's plan was made from, and how it reads it.
+    pub sources: Sources,
     pub options: LoadOptions,
     pub socket: PathBuf,
     link: Link,
@@ -50,7 +50,7 @@ impl Client {
         let (sources, options) =
             Sources::from_bundle(&handover.bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;
         let (plan, _, reader) = plan_of(handover)?;
-        Ok(Client { plan, reader, pid, generation, file: sources.config.name, options, socket, link, runtime })
+        Ok(Client { plan, reader, pid, generation, sources, options, socket, link, runtime })
     }
 
     /// One command; the controller's answer.

@@ -10,7 +10,7 @@ use crate::config::LoadOptions;
 use crate::notify::Notifier;
 use crate::service::log::Who;
 use crate::service::source::{Source, print_diagnostics};
-use crate::service::{exit, log, process};
+use crate::service::{exit, folder, log, process};
 use crate::{controller, service};
 
 /// What the command line says.
@@ -23,6 +23,8 @@ pub struct Options {
     pub group: Option<String>,
     /// Path of the socket of `canvoy-link`.
     pub link: PathBuf,
+    /// Folder for what outlives a run.
+    pub state: Option<PathBuf>,
     /// Process id of the supervisor; it has printed the warnings.
     pub supervisor: Option<u32>,
 }
@@ -38,7 +40,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn try_run(options: Options) -> anyhow::Result<ExitCode> {
-    let Options { source, simulate, socket, group, link, supervisor } = options;
+    let Options { source, simulate, socket, group, link, state, supervisor } = options;
     // a clean stop when the supervisor dies: outputs end between two frames, not in one
     process::begin(c"canvoy-control", supervisor, Signal::SIGTERM)?;
     log::start(Who::Controller, supervisor.is_some());
@@ -50,5 +52,7 @@ fn try_run(options: Options) -> anyhow::Result<ExitCode> {
     let group = group.as_deref().map(controller::group).transpose()?;
     let bundle = sources.to_bundle(options);
     let load = source.reload(options);
-    controller::run(controller::Options { plan: Arc::new(loaded.plan), bundle, simulator, socket, group, link, load })
+    let state = state.or_else(|| folder::of_service(|name| std::env::var_os(name)));
+    let plan = Arc::new(loaded.plan);
+    controller::run(controller::Options { plan, bundle, simulator, socket, group, link, load, state })
 }

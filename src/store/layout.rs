@@ -81,6 +81,16 @@ pub enum Word {
     Lateness,
 }
 
+/// Words of the header that the controller's main thread writes, the others being the real-time thread's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum MainWord {
+    /// 0: not known. 1: the kernel says that its clock is not synchronised. 2: that it is.
+    ClockSynchronized = 96,
+    /// Nanoseconds by which the clock may be wrong, as the kernel estimates it.
+    ClockMaxError,
+}
+
 /// Buckets of the lateness histogram: bucket n counts 2^n..2^(n+1) microseconds, the first everything below 2.
 pub const LATENESS_BUCKETS: usize = 24;
 

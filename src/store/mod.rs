@@ -17,4 +17,4 @@ pub use layout::Layout;
 pub use memory::Memory;
 pub use reader::Reader;
 pub use record::Record;
-pub use writer::Writer;
+pub use writer::{MainWriter, Writer};

@@ -85,6 +85,7 @@ impl Machine {
             group: None,
             link: "/nowhere".into(),
             load: None,
+            state: None,
         };
         let mut controller = Controller::open(options, Notifier::default()).expect("open the controller");
         let (reader, thread_id) = (controller.reader().clone(), controller.thread_id());

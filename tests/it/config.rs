@@ -255,7 +255,7 @@ fn places_that_are_hard_to_find() {
         (b"\xEF\xBB\xBFbuss = 1\n", "p.toml:1:1: error: unknown key \"buss\"; did you mean \"bus\"?"),
         (
             "\"größe\" = 1\n".as_bytes(),
-            "p.toml:1:1: error: unknown key \"größe\"; known here: bus, machine, route, interlock, link, opcua, http",
+            "p.toml:1:1: error: unknown key \"größe\"; known here: bus, machine, route, interlock, link, opcua, http, include, variables, machine_file",
         ),
         ("bus = 'größe' # \r\n".as_bytes(), "p.toml:1:7: error: bus takes sections [bus.NAME], one for each bus"),
         (b"opcua.listn = 'x'\n", "p.toml:1:7: error: unknown key \"listn\"; did you mean \"listen\"?"),
@@ -438,16 +438,17 @@ a.DriveCommand.Trim           100  sent       i8    -100  100   %     20        
 a.DriveStatus.State           200  received   u4    0     15          20        50           no
 ";
     assert_eq!(tags::table(&picked), table);
-    let csv = "tag,id,direction,type,min,max,unit,cycle_ms,deadline_ms,writable,comment\r\n\
-        a.DriveCommand.SpeedSetpoint,100,sent,u16,0,3000,rpm,20,,no,\
+    let csv = "tag,id,direction,type,min,max,unit,cycle_ms,deadline_ms,writable,alias,area,comment\r\n\
+        a.DriveCommand.SpeedSetpoint,100,sent,u16,0,3000,rpm,20,,no,,,\
         \"Wanted speed, \"\"measured\"\" at the shaft, before the gear, and after the coupling.\"\r\n\
-        a.DriveCommand.Trim,100,sent,i8,-100,100,%,20,,yes,\r\n\
-        a.DriveStatus.State,200,received,u4,0,15,,20,50,no,\r\n";
+        a.DriveCommand.Trim,100,sent,i8,-100,100,%,20,,yes,,,\r\n\
+        a.DriveStatus.State,200,received,u4,0,15,,20,50,no,,,\r\n";
     assert_eq!(tags::csv(&picked), csv);
     let json = serde_json::json!({
         "tag": "a.DriveStatus.State", "bus": "a", "message": "DriveStatus", "signal": "State", "id": "200",
         "extended": false, "pgn": null, "direction": "received", "unit": "", "min": 0.0, "max": 15.0, "type": "u4",
-        "cycle_ms": 20.0, "deadline_ms": 50.0, "writable": false, "comment": null,
+        "cycle_ms": 20.0, "deadline_ms": 50.0, "writable": false, "alias": null, "area": null,
+        "device_type": null, "device": null, "comment": null, "descriptions": {},
         "values": [{"raw": "0", "label": "Off"}, {"raw": "1", "label": "Running, \"hot\""}],
     });
     assert_eq!(serde_json::to_value(&rows[5]).unwrap(), json);

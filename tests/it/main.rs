@@ -3,6 +3,8 @@
 mod allocations;
 mod bench;
 mod config;
+mod config_files;
+mod config_fleet;
 mod config_reception;
 mod control;
 mod control_authority;

@@ -29,7 +29,12 @@ impl Authority {
         }
         for index in 0..self.outputs.len() {
             let message = self.outputs[index].message;
-            match succession.messages[message].and_then(|at| old.output(at)) {
+            let heir = succession.messages[message].and_then(|at| old.output(at));
+            if let Some(at) = heir {
+                // what the plant wrote since the retained values were looked at
+                self.outputs[index].adopt_retained(&old.outputs[at].retained);
+            }
+            match heir {
                 Some(at) if succession.continues[message] => self.adopt_output(index, old, at),
                 _ => self.enter(index, succession.known_ids[message], now),
             }

@@ -1,6 +1,6 @@
 //! What latches an output in its fallback values, and what arms it again.
 
-use super::{Authority, NOT_ARMED, take_over};
+use super::{Authority, NOT_ARMED};
 use crate::command::{Denied, Lasting};
 use crate::control::Now;
 use crate::control::receive::Inputs;
@@ -28,7 +28,7 @@ impl Authority {
         // Start values of the plant's signals come into force where the machine arms itself at its start, which its
         // configuration says. Who arms by hand gets what is sent already, until somebody writes.
         for output in self.outputs.iter_mut().filter(|output| output.latches != 0) {
-            take_over(&mut output.owner, &output.fallback, &output.plant);
+            output.forget_writes();
         }
         self.unlatch(now, u64::MAX, store);
         Ok(())
@@ -127,7 +127,7 @@ impl Authority {
         output.latches |= latch as u64;
         self.buses[output.bus].foreign += usize::from(latch == Latch::Foreign);
         // an old write must not come into force when armed again
-        take_over(&mut output.owner, &output.fallback, &output.plant);
+        output.forget_writes();
         self.due.set(index, u64::MAX);
         self.show_latches(now, index, store);
         self.recompose_and_tell(index, store);

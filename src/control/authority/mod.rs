@@ -75,6 +75,10 @@ struct Output {
     fallback: [u8; MAX_LEN],
     /// Ones where the plant may write, selectors of what it may write included.
     plant: [u8; MAX_LEN],
+    /// Ones where what the plant wrote outlives a latch.
+    retainable: [u8; MAX_LEN],
+    /// What it wrote there.
+    retained: Bits,
     when_disarmed: WhenDisarmed,
     /// Nanoseconds.
     lease: Option<u64>,
@@ -140,6 +144,8 @@ impl Authority {
                 owner: transmission.start,
                 fallback: transmission.fallback,
                 plant,
+                retainable: retained_bits(plan, message),
+                retained: Bits::NONE,
                 when_disarmed: transmission.when_disarmed,
                 lease: transmission.lease,
                 foreign_gone: listen.max(transmission.period.unwrap_or(0).saturating_mul(3)),
@@ -231,8 +237,18 @@ impl Authority {
             return Err(Denied::Interlocked(tag));
         }
         self.renew_lease(now, index, true);
-        bits.apply(&mut self.outputs[index].owner);
+        let output = &mut self.outputs[index];
+        bits.apply(&mut output.owner);
+        output.retain(bits);
         Ok(self.recompose(index, store))
+    }
+
+    /// A value that was retained before this start. It is the owner's, and in force once armed. Before the first step.
+    pub fn restore(&mut self, message: MessageIndex, bits: &Bits) {
+        let Some(index) = self.output(message) else { return };
+        let output = &mut self.outputs[index];
+        output.retain(bits);
+        output.retained.apply(&mut output.owner);
     }
 
     /// Renews the lease of a message, where the plant has written it.
@@ -426,6 +442,16 @@ fn plant_bits(plan: &Plan, message: MessageIndex) -> [u8; MAX_LEN] {
     mask
 }
 
+/// Ones where what the plant writes is retained.
+fn retained_bits(plan: &Plan, message: MessageIndex) -> [u8; MAX_LEN] {
+    let message = &plan.messages[message];
+    let mut mask = [0; MAX_LEN];
+    for tag in plan.tags[message.tags.clone()].iter().filter(|tag| tag.retained) {
+        message.message.signals[tag.signal].codec.mask(&mut mask);
+    }
+    mask
+}
+
 /// What interlocks can hold in a message, the strongest last.
 fn holds(plan: &Plan, message: MessageIndex) -> Box<[Hold]> {
     let mut holds = Vec::new();
@@ -437,7 +463,27 @@ fn holds(plan: &Plan, message: MessageIndex) -> Box<[Hold]> {
     holds.into_boxed_slice()
 }
 
-/// Copies the bits of `mask`.
-fn take_over(payload: &mut [u8; MAX_LEN], from: &[u8; MAX_LEN], mask: &[u8; MAX_LEN]) {
-    Bits { mask: *mask, bits: *from }.apply(payload);
+impl Output {
+    /// Remembers what of a write is to be retained.
+    fn retain(&mut self, written: &Bits) {
+        let at = self.retained.mask.iter_mut().zip(&mut self.retained.bits).zip(&self.retainable);
+        for (((mask, bits), retainable), (written_mask, written_bits)) in at.zip(written.mask.iter().zip(&written.bits))
+        {
+            let new = retainable & written_mask;
+            *mask |= new;
+            *bits = *bits & !new | written_bits & new;
+        }
+    }
+
+    /// Goes on with what was retained under the plan before, in the same bits.
+    fn adopt_retained(&mut self, before: &Bits) {
+        self.retain(before);
+        self.retained.apply(&mut self.owner);
+    }
+
+    /// Forgets what the plant wrote, but for what is retained.
+    fn forget_writes(&mut self) {
+        Bits { mask: self.plant, bits: self.fallback }.apply(&mut self.owner);
+        self.retained.apply(&mut self.owner);
+    }
 }

@@ -7,6 +7,7 @@ use crate::plant::Plant;
 use crate::plant::machine::Machine;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
+use crate::store::clock;
 use crate::store::layout::Word;
 
 /// One variable, in the order of the names.
@@ -18,6 +19,8 @@ pub enum State {
     Alarms,
     /// Boolean. Writing true arms, false disarms.
     Armed,
+    /// Boolean: a time service keeps the clock of the machine.
+    ClockSynchronized,
     /// How many signals are forced: UInt32.
     Forces,
     /// Boolean: the plant may write. Switched at the machine.
@@ -25,13 +28,15 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 5] = [State::ActiveAlarms, State::Alarms, State::Armed, State::Forces, State::Remote];
+    pub const ALL: [State; 6] =
+        [State::ActiveAlarms, State::Alarms, State::Armed, State::ClockSynchronized, State::Forces, State::Remote];
 
     pub fn name(self) -> &'static str {
         match self {
             State::ActiveAlarms => "ActiveAlarms",
             State::Alarms => "Alarms",
             State::Armed => "Armed",
+            State::ClockSynchronized => "ClockSynchronized",
             State::Forces => "Forces",
             State::Remote => "Remote",
         }
@@ -44,6 +49,9 @@ impl State {
             State::Armed => {
                 "Whether the outputs are armed; if not, they have their fallback values. Writing true arms, writing false disarms."
             }
+            State::ClockSynchronized => {
+                "Whether a time service keeps the clock of the machine. Not available where the kernel does not say."
+            }
             State::Forces => "Number of signals that are forced by an operator.",
             State::Remote => "Whether the plant may write. Switched at the machine.",
         }
@@ -53,7 +61,7 @@ impl State {
         match self {
             State::ActiveAlarms | State::Forces => DataTypeId::UInt32,
             State::Alarms => DataTypeId::String,
-            State::Armed | State::Remote => DataTypeId::Boolean,
+            State::Armed | State::ClockSynchronized | State::Remote => DataTypeId::Boolean,
         }
     }
 
@@ -69,10 +77,12 @@ impl State {
     pub fn value(self, plant: &Plant, now: u64) -> (Variant, Sample) {
         let reader = plant.reader();
         let number = |word: Word| Variant::UInt32(u32::try_from(reader.get(word)).unwrap_or(u32::MAX));
+        let clock = reader.clock();
         let value = match self {
             State::ActiveAlarms => number(Word::AlarmsActive),
             State::Forces => number(Word::Forces),
             State::Armed => Variant::Boolean(reader.get(Word::Armed) == 1),
+            State::ClockSynchronized => clock.map_or(Variant::Empty, |clock| Variant::Boolean(clock.synchronized)),
             State::Remote => Variant::Boolean(reader.get(Word::Remote) == 1),
             State::Alarms => {
                 let alarms = Machine::take(&plant.plan, &reader, now).alarms;
@@ -81,7 +91,12 @@ impl State {
             }
         };
         let causes = if plant.alive(now) { Causes::NONE } else { Causes::of(Cause::ControllerGone) };
-        let source_time = if self == State::Armed { reader.get(Word::ArmedSince) } else { 0 };
+        let causes = match self {
+            State::ClockSynchronized if clock.is_none() => causes.with(Cause::NotAvailable),
+            _ => causes,
+        };
+        let source_time =
+            if self == State::Armed { clock::known(reader.get(Word::ArmedSince)).unwrap_or(0) } else { 0 };
         (value, Sample { raw: None, value: None, causes, source_time, received: now, count: 1 })
     }
 

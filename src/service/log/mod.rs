@@ -84,7 +84,7 @@ fn is_journal() -> bool {
 
 /// Takes the place of lines that nobody read.
 fn lost_line(process: &str, lost: u64) -> String {
-    format!("{} {process:10} WARN  {}\n", text::time(clock::realtime()), lost_text(lost))
+    format!("{} {process:10} WARN  {}\n", moment(), lost_text(lost))
 }
 
 fn lost_text(lost: u64) -> String {
@@ -110,7 +110,7 @@ where
             Level::DEBUG => ("DEBUG", "\x1b[34m"),
             Level::TRACE => ("TRACE", "\x1b[35m"),
         };
-        write!(writer, "{} ", text::time(clock::realtime()))?;
+        write!(writer, "{} ", moment())?;
         if !self.process.is_empty() {
             write!(writer, "{:10} ", self.process)?;
         }
@@ -122,4 +122,9 @@ where
         context.format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }
+}
+
+/// The time of a line; before the clock is set the time since the boot, as dmesg has it.
+fn moment() -> String {
+    text::known_time(clock::realtime()).unwrap_or_else(|| format!("[{:12.6}]", clock::monotonic() as f64 / 1e9))
 }
