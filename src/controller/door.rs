@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tracing::{info, warn};
 
@@ -269,6 +270,12 @@ fn parse(datagram: &[u8]) -> Result<Command, u64> {
         let document: serde_json::Value = serde_json::from_slice(datagram).unwrap_or_default();
         document.get("id").and_then(serde_json::Value::as_u64).unwrap_or(0)
     })
+}
+
+/// The numeric id of a group, for [`super::Options::group`].
+pub fn group(name: &str) -> anyhow::Result<Gid> {
+    let found = nix::unistd::Group::from_name(name).with_context(|| format!("can't look up the group {name}"))?;
+    Ok(found.with_context(|| format!("there is no group {name}"))?.gid)
 }
 
 #[cfg(test)]

@@ -39,8 +39,8 @@ use crate::sim::Simulator;
 use crate::store::layout::{BusState, MainWord, Word};
 use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
-pub use door::OpenError;
 use door::{Door, Handout, Request};
+pub use door::{OpenError, group};
 use limiter::Limiter;
 use managed::Managed;
 use marker::Marker;
@@ -91,12 +91,6 @@ const SOONEST_LOOK: u64 = 10_000_000;
 const CLOCK: u64 = 1_000_000_000;
 /// Between two status lines for the service manager, in nanoseconds.
 const STATUS: u64 = 5_000_000_000;
-
-/// The numeric id of a group, for [`Options::group`].
-pub fn group(name: &str) -> anyhow::Result<Gid> {
-    let found = nix::unistd::Group::from_name(name).with_context(|| format!("can't look up the group {name}"))?;
-    Ok(found.with_context(|| format!("there is no group {name}"))?.gid)
-}
 
 /// Runs until SIGTERM or SIGINT. Call it before other threads are started: they would take the signals.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {

@@ -31,14 +31,11 @@ fn stuck(reader: &Reader, buses: usize, now: u64) -> Option<Stuck> {
     }
     // in this order: the other way round a deadline that is served in between would look overdue
     let turned = reader.get(Word::Heartbeat);
-    if turned.saturating_sub(reader.get(Word::NextDue)) > LIMIT {
+    let overdue = |at: u64| at != 0 && turned.saturating_sub(at) > LIMIT;
+    if overdue(reader.get(Word::NextDue)) {
         return Some(Stuck::Overdue);
     }
-    let unread = |bus: &usize| match reader.bus(*bus, BusWord::ReadAt) {
-        0 => false,
-        read_at => turned.saturating_sub(read_at) > LIMIT,
-    };
-    (0..buses).find(unread).map(Stuck::Unread)
+    (0..buses).find(|bus| overdue(reader.bus(*bus, BusWord::ReadAt))).map(Stuck::Unread)
 }
 
 /// What was known at the last feeding.
@@ -127,6 +124,7 @@ mod tests {
         check(100, u64::MAX, [0, 0, 0], None);
         check(100, 101, [100, 99, 98], None);
         check(100, 98, [0, 100, 100], None);
+        check(100, 0, [0, 0, 0], None);
         check(100, 97, [0, 100, 100], Some(Stuck::Overdue));
         check(100, 101, [100, 97, 100], Some(Stuck::Unread(1)));
         check(100, 101, [0, 100, 3], Some(Stuck::Unread(2)));

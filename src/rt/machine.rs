@@ -12,13 +12,15 @@ use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
 use super::next::{self, Next};
+use super::sending::hand_over;
 use super::time::Time;
+use super::token::{CLOCK_TOKEN, TIMER_TOKEN, WAKE_TOKEN, data_token, error_token, errors_once, is_data};
 use super::{HEARTBEAT, Inherited, NOTICES_RESERVED, Notice, ORDERS, Order};
 use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
 use crate::can::Frame;
-use crate::control::{Control, Event, Now, Outgoing, Sent, Transmit};
+use crate::control::{Control, Event, Now, Sent, Transmit};
 use crate::plan::Plan;
 use crate::sim::Simulator;
 use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, Word};
@@ -36,11 +38,6 @@ const SIMULATED_FRAMES: usize = 256;
 const READ_AGAIN: u64 = 500_000_000;
 /// Descriptors that one wait reports at most; the others are reported by the next.
 const READY: usize = 32;
-
-const WAKE_TOKEN: u64 = u64::MAX;
-const TIMER_TOKEN: u64 = u64::MAX - 1;
-/// CLOCK_REALTIME was set.
-const CLOCK_TOKEN: u64 = u64::MAX - 2;
 
 /// One bus and what the loop knows about it.
 pub(super) struct Slot {
@@ -494,42 +491,9 @@ impl Machine {
     }
 }
 
-/// Hands a frame to the kernel.
-fn hand_over(port: &Port, outgoing: &Outgoing, time: &mut Time) -> Sent {
-    let Some(sockets) = &port.sockets else { return Sent::NoBus };
-    // what hit the socket while it was down may be told to the first call after that, once
-    let sent = sockets.send(&outgoing.frame).or_else(|error| match error {
-        Errno::ENETDOWN => sockets.send(&outgoing.frame),
-        _ => Err(error),
-    });
-    match sent {
-        Ok(()) => time.sent(outgoing),
-        Err(Errno::ENOBUFS | Errno::EAGAIN) => Sent::Busy,
-        Err(Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => Sent::NoBus,
-        Err(_) => Sent::Refused,
-    }
-}
-
 /// Asks to be told when CLOCK_REALTIME is set (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2)). The timer itself is never due.
 fn watch_clock(clock: &TimerFd) -> nix::Result<()> {
     let never = TimeSpec::new(libc::time_t::MAX, 0);
     let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
     clock.set(Expiration::OneShot(never), flags)
-}
-
-fn is_data(token: u64) -> bool {
-    token < CLOCK_TOKEN && token.is_multiple_of(2)
-}
-
-pub(super) fn data_token(bus: usize) -> u64 {
-    bus as u64 * 2
-}
-
-pub(super) fn error_token(bus: usize) -> u64 {
-    bus as u64 * 2 + 1
-}
-
-/// An error socket speaks once, then rests until it is asked again.
-pub(super) fn errors_once() -> EpollFlags {
-    EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT
 }

@@ -12,7 +12,9 @@
 pub mod grants;
 mod machine;
 mod next;
+mod sending;
 mod time;
+mod token;
 
 use std::io;
 use std::sync::Arc;

@@ -2,8 +2,9 @@
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use super::machine::{Machine, Slot, data_token, error_token, errors_once};
+use super::machine::{Machine, Slot};
 use super::time::Time;
+use super::token::{data_token, error_token, errors_once};
 use super::{Notice, Order};
 use crate::bus::Bus;
 use crate::bus::socketcan::Port;

@@ -74,7 +74,8 @@ pub enum Word {
     Published,
     /// Nanoseconds: the sum of what [`Word::Lateness`] counts.
     LatenessSum,
-    /// CLOCK_MONOTONIC, nanoseconds: the earliest deadline that was not served yet at [`Word::Heartbeat`]; `u64::MAX`: none.
+    /// CLOCK_MONOTONIC, nanoseconds: the earliest deadline that was not served yet at [`Word::Heartbeat`]; `u64::MAX`: none,
+    /// 0: not known yet.
     NextDue,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
     Lateness,
