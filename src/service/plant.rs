@@ -275,7 +275,7 @@ enum Event {
     /// From the controller, or the end of the connection.
     Link(Result<End, LinkError>),
     /// A handover has been understood, or not.
-    Loaded(anyhow::Result<Loaded>),
+    Loaded(anyhow::Result<Box<Loaded>>),
 }
 
 /// Keeps the connection to the controller and shows the plant what it hands over. Comes back when this process has to be
@@ -318,7 +318,7 @@ async fn follow(
                     let message = "[opcua] or [http] has changed; starting again with that";
                     return Failure::new(UNAVAILABLE, message).into();
                 }
-                show(plant, loaded, &sender, std::mem::take(&mut returned));
+                show(plant, *loaded, &sender, std::mem::take(&mut returned));
             }
             // the controller may be of another version than we are: a new process is of the one that is installed
             Event::Loaded(Err(error)) if returned => return error,
@@ -331,11 +331,11 @@ async fn follow(
 }
 
 /// Never without one.
-async fn finished(loading: &mut Option<JoinHandle<anyhow::Result<Loaded>>>) -> anyhow::Result<Loaded> {
+async fn finished(loading: &mut Option<JoinHandle<anyhow::Result<Loaded>>>) -> anyhow::Result<Box<Loaded>> {
     let Some(handle) = loading else { return std::future::pending().await };
     let loaded = handle.await;
     *loading = None;
-    loaded.context("the controller's configuration")?
+    loaded.context("the controller's configuration")?.map(Box::new)
 }
 
 /// Puts a generation in the place of the one before. `returned`: of a controller that was gone.
