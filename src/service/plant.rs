@@ -280,7 +280,7 @@ enum Event {
 
 /// Keeps the connection to the controller and shows the plant what it hands over. Comes back when this process has to be
 /// started anew.
-async fn follow(
+pub(super) async fn follow(
     mut link: Link,
     mut requests: mpsc::Receiver<Request>,
     plant: &Plant,
