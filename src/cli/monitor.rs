@@ -118,6 +118,8 @@ mod tests {
     use super::*;
     use crate::can::{Frame, FrameId};
     use crate::candump;
+    use crate::service::tests::{Fake, PUBLISHED, toml};
+    use crate::store::layout::Word;
 
     #[test]
     fn lines_are_candumps() {
@@ -144,5 +146,40 @@ mod tests {
             };
             assert_eq!((read.bus, read.content), ("line", content), "{line}");
         }
+    }
+
+    #[test]
+    fn no_frame_is_lost_over_a_reload() {
+        let mut fake = Fake::new("monitor");
+        let socket = fake.socket.clone();
+        let (seen, done) = std::sync::mpsc::channel();
+        let watching = std::thread::spawn(move || {
+            let mut client = Client::open(Some(socket)).unwrap();
+            seen.send(()).unwrap();
+            let mut output = Vec::new();
+            follow(&mut client, &[], &mut output).unwrap();
+            String::from_utf8(output).unwrap()
+        });
+        let frame = |number: u8| Frame::classic(FrameId::standard(0x100).unwrap(), &[number]).unwrap();
+        let (_, mut old) = fake.hand_over(&toml(&["line"]), PUBLISHED);
+        done.recv().unwrap();
+        // it may begin to follow a moment later: frames until it has seen one are not counted
+        std::thread::sleep(Duration::from_millis(300));
+        for number in 0..100 {
+            old.publish(0, &frame(number), 1, false);
+        }
+        let (_, mut new) = fake.hand_over(&toml(&["cell", "line"]), PUBLISHED + 100);
+        // bus 0 is another one now
+        for number in 100..200 {
+            new.publish(usize::from(number % 2), &frame(number), 1, false);
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        new.set(Word::Heartbeat, 1);
+        let output = watching.join().unwrap();
+        let want = |number: u8| {
+            let bus = if number < 100 || number % 2 == 1 { "line" } else { "cell" };
+            format!("(0.000000) {bus} 100#{number:02X} R")
+        };
+        assert_eq!(output.lines().collect::<Vec<_>>(), (0..200).map(want).collect::<Vec<_>>());
     }
 }

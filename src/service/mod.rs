@@ -24,3 +24,6 @@ pub mod restart;
 pub mod source;
 pub mod supervisor;
 pub mod terminal;
+
+#[cfg(test)]
+pub(crate) mod tests;

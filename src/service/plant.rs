@@ -284,7 +284,7 @@ enum Event {
 
 /// Keeps the connection to the controller and shows the plant what it hands over. Comes back when this process has to be
 /// started anew.
-async fn follow(
+pub(super) async fn follow(
     mut link: Link,
     mut requests: mpsc::Receiver<Request>,
     plant: &Plant,
@@ -335,11 +335,11 @@ async fn follow(
 }
 
 /// Never without one.
-async fn finished(loading: &mut Option<JoinHandle<anyhow::Result<Loaded>>>) -> anyhow::Result<Loaded> {
+async fn finished(loading: &mut Option<JoinHandle<anyhow::Result<Loaded>>>) -> anyhow::Result<Box<Loaded>> {
     let Some(handle) = loading else { return std::future::pending().await };
     let loaded = handle.await;
     *loading = None;
-    loaded.context("the controller's configuration")?
+    loaded.context("the controller's configuration")?.map(Box::new)
 }
 
 /// Puts a generation in the place of the one before. `returned`: of a controller that was gone.

@@ -109,16 +109,18 @@ impl Scenes {
         let mut changes = plant.changes();
         loop {
             let view = changes.borrow_and_update().clone();
-            let Scene { number, view: before, space } = &*self.now();
-            if !Arc::ptr_eq(before, &view) {
-                let space = if Arc::ptr_eq(&before.plan, &view.plan) {
-                    space.clone()
+            let before = self.now();
+            if !Arc::ptr_eq(&before.view, &view) {
+                let space = if Arc::ptr_eq(&before.view.plan, &view.plan) {
+                    before.space.clone()
                 } else {
                     let plan = view.plan.clone();
                     Arc::new(tokio::task::spawn_blocking(move || Space::new(plan)).await.context("the nodes")?)
                 };
-                self.current.send_replace(Arc::new(Scene { number: number + 1, view, space }));
+                self.current.send_replace(Arc::new(Scene { number: before.number + 1, view, space }));
             }
+            // the old store is not kept while nothing happens
+            drop(before);
             changes.changed().await.context("the plant")?;
         }
     }
