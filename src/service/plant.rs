@@ -298,7 +298,7 @@ pub(super) async fn follow(
     loop {
         let event = tokio::select! {
             served = link.serve(&mut requests) => Event::Link(served),
-            loaded = finished(&mut loading) => Event::Loaded(loaded.map(Box::new)),
+            loaded = finished(&mut loading) => Event::Loaded(loaded),
         };
         match event {
             // a newer one makes the one before it worthless
