@@ -8,8 +8,10 @@ mod door;
 mod limiter;
 mod managed;
 mod marker;
+mod report;
 mod retain;
 mod supervision;
+mod timekeeping;
 mod watchdog;
 
 use std::collections::VecDeque;
@@ -25,11 +27,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Gid;
-use socketcan::CanErrorFrame;
-use socketcan::errors::CanError;
 use tracing::{error, info, warn};
 
-use crate::bus::error_frame::ErrorFrame;
 use crate::command::{self, Action, Change, Command, Generation, Origin, Refusal};
 use crate::control::Wish;
 use crate::link;
@@ -37,7 +36,7 @@ use crate::notify::Notifier;
 use crate::plan::{Alarm, Arm, Direction, Plan};
 use crate::rt::{self, Inherited, Notice, Order, grants};
 use crate::sim::Simulator;
-use crate::store::layout::{BusState, BusWord, MainWord, Word};
+use crate::store::layout::{BusState, BusWord, Word};
 use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
 pub use door::OpenError;
@@ -47,6 +46,7 @@ use managed::Managed;
 use marker::Marker;
 use retain::Retained;
 use supervision::Supervision;
+use timekeeping::Timekeeping;
 use watchdog::Watchdog;
 
 /// What a controller is started with.
@@ -86,8 +86,6 @@ const LONGEST_REST: Duration = Duration::from_millis(100);
 const LOOK: u64 = 1_000_000_000;
 /// And at most this often, in nanoseconds: asking takes a lock of the kernel.
 const SOONEST_LOOK: u64 = 10_000_000;
-/// Between two looks at the state of the clock, in nanoseconds.
-const CLOCK: u64 = 1_000_000_000;
 /// Between two status lines for the service manager, in nanoseconds.
 const STATUS: u64 = 5_000_000_000;
 
@@ -122,11 +120,10 @@ pub struct Controller {
     /// Stopped first when dropped: nothing is sent without the rest.
     rt: rt::Handle,
     reader: Reader,
-    own_words: MainWriter,
     door: Door,
     marker: Marker,
     retained: Retained,
-    clock_asked: u64,
+    timekeeping: Timekeeping,
     supervision: Option<Supervision>,
     managed: Managed,
     notifier: Notifier,
@@ -156,7 +153,7 @@ impl Controller {
         let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
-        let own_words = MainWriter::new(memory.clone());
+        let timekeeping = Timekeeping::new(MainWriter::new(memory.clone()));
         let writer = Writer::new(memory.clone(), layout, plan.hash_word());
         let reader = Reader::open(memory, layout, plan.hash_word())?;
         let handout = Handout {
@@ -190,11 +187,10 @@ impl Controller {
             plan,
             rt,
             reader,
-            own_words,
             door,
             marker,
             retained,
-            clock_asked: 0,
+            timekeeping,
             supervision,
             managed: Managed::new(link),
             notifier,
@@ -209,7 +205,7 @@ impl Controller {
         };
         controller.report_start();
         controller.look(clock::monotonic());
-        controller.ask_clock(clock::monotonic());
+        controller.timekeeping.look(clock::monotonic());
         controller.notifier.ready(&controller.status());
         Ok(controller)
     }
@@ -240,7 +236,7 @@ impl Controller {
             let now = clock::monotonic();
             self.notices();
             self.retain(now);
-            self.ask_clock(now);
+            self.timekeeping.look(now);
             self.managed.answers(&self.plan);
             let pause = if self.look_wanted { SOONEST_LOOK } else { LOOK };
             if now - self.looked >= pause {
@@ -405,26 +401,12 @@ impl Controller {
                     self.look_wanted = true;
                 }
                 Notice::Bus { bus, before, state, error } => {
-                    self.report_bus(bus, before, state, error);
+                    report::bus(&self.plan.buses[bus].name, before, state, error);
                     self.look_wanted = true;
                 }
                 Notice::Wish { bus, wish } => self.grant(bus, wish),
             }
         }
-    }
-
-    /// Shows in the store whether the clock is synchronised.
-    fn ask_clock(&mut self, now: u64) {
-        if now - self.clock_asked < CLOCK {
-            return;
-        }
-        self.clock_asked = now;
-        let (word, max_error) = match clock::synchronisation() {
-            None => (0, 0),
-            Some(clock) => (1 + u64::from(clock.synchronized), clock.max_error),
-        };
-        self.own_words.set(MainWord::ClockMaxError, max_error);
-        self.own_words.set(MainWord::ClockSynchronized, word);
     }
 
     /// Lets retained values be written, and tells where that fails.
@@ -489,23 +471,6 @@ impl Controller {
         }
     }
 
-    fn report_bus(&self, bus: usize, before: BusState, state: BusState, cause: Option<ErrorFrame>) {
-        let bus = &self.plan.buses[bus].name;
-        let before = before.word();
-        let cause = cause.map(describe).unwrap_or_default();
-        match state {
-            BusState::Active => info!(%bus, before, "bus is active"),
-            BusState::Warning => warn!(%bus, before, cause, "bus has many errors (error warning)"),
-            BusState::Passive => warn!(%bus, before, cause, "bus controller is error-passive"),
-            BusState::BusOff => error!(%bus, before, cause, "bus is off: nothing is sent or received"),
-            BusState::Down if before == BusState::Gone.word() => {
-                warn!(%bus, "bus is not up: its interface is there, but down")
-            }
-            BusState::Down => error!(%bus, before, "bus is down: somebody has taken its interface down"),
-            BusState::Gone => error!(%bus, before, "bus is gone: its interface does not exist any more"),
-        }
-    }
-
     /// What is done about a bus that is off.
     fn grant(&mut self, bus: usize, wish: Wish) {
         let asked = wish == Wish::Restart && self.managed.ask(&self.plan, bus, link::Action::Restart);
@@ -529,10 +494,4 @@ impl Controller {
         });
         format!("{}{} clients connected", buses.collect::<String>(), self.door.clients().len())
     }
-}
-
-/// What an error frame says, in words.
-fn describe(error: ErrorFrame) -> String {
-    let frame = CanErrorFrame::new_error(error.classes, &error.data);
-    frame.map(|frame| CanError::from(frame).to_string()).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
-use super::time::Time;
+use super::time::{Time, watch_clock};
 use super::{HEARTBEAT, Inherited, NOTICES_RESERVED, Notice, ORDERS, Order};
 use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
@@ -475,13 +475,6 @@ fn hand_over(port: &Port, outgoing: &Outgoing, time: &mut Time) -> Sent {
         Err(Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => Sent::NoBus,
         Err(_) => Sent::Refused,
     }
-}
-
-/// Asks to be told when CLOCK_REALTIME is set (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2)). The timer itself is never due.
-fn watch_clock(clock: &TimerFd) -> nix::Result<()> {
-    let never = TimeSpec::new(libc::time_t::MAX, 0);
-    let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
-    clock.set(Expiration::OneShot(never), flags)
 }
 
 fn is_data(token: u64) -> bool {

@@ -3,6 +3,9 @@
 //! A look at the clock is cheap where the kernel lends it without a call, and not everywhere does it. Between the arrival
 //! of a frame and its leaving by a route there is none.
 
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
+
 use super::HEARTBEAT;
 use crate::control::{Key, Now, Outgoing, Sent};
 use crate::plan::ContractIndex;
@@ -16,6 +19,13 @@ const OLD_STAMPS: u64 = 20_000_000;
 
 /// Routed frames that may leave between two looks at the clock.
 const UNMEASURED: usize = 256;
+
+/// Asks to be told when CLOCK_REALTIME is set (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2)). The timer itself is never due.
+pub(super) fn watch_clock(clock: &TimerFd) -> nix::Result<()> {
+    let never = TimeSpec::new(libc::time_t::MAX, 0);
+    let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+    clock.set(Expiration::OneShot(never), flags)
+}
 
 /// The time as the loop knows it. It never goes back.
 pub(super) struct Time {
