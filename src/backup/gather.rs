@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use super::archive::{Backup, Entry, List};
 use super::{CONFIGURATION, MOST_BYTES, NETWORK, PLANT_STATE, REPLACED, STATE, UNITS, is_drop_in, is_network_file};
-use crate::config::{Loaded, Sources};
+use crate::config::{Loaded, Sources, credential};
 use crate::plan::Interface;
 use crate::plant::opcua::{self, pki};
 use crate::plant::text;
@@ -48,8 +48,7 @@ pub fn gather(places: &Places, sources: &Sources, loaded: &Loaded) -> anyhow::Re
     let Some(configuration) = name(&places.configuration) else {
         bail!("{}: names no file", places.configuration.display());
     };
-    let used = std::iter::once(&sources.config).chain(&sources.dbc);
-    for file in used {
+    for file in sources.files() {
         let path = PathBuf::from(&file.name);
         let Some(at) = name(&path) else {
             bail!(
@@ -63,8 +62,18 @@ pub fn gather(places: &Places, sources: &Sources, loaded: &Loaded) -> anyhow::Re
     if folder == places.root.join(CONFIGURATION) {
         found.walk(folder, CONFIGURATION, DEEPEST, &|_| true)?;
     }
-    if let Some(users) = &loaded.settings.opcua.users {
-        found.users(places, folder, users)?;
+    match &loaded.settings.opcua.users {
+        Some(users) if credential(users).is_some() => {
+            found.notes.push(format!("no users: {} is handed over by the service manager", users.display()));
+        }
+        Some(users) => found.users(places, folder, users)?,
+        None => {}
+    }
+    if !sources.environment.is_empty() {
+        let names: Vec<&str> = sources.environment.iter().map(|(name, _)| name.as_str()).collect();
+        let note =
+            format!("variables of this environment are not in it, a machine file would be: {}", names.join(", "));
+        found.notes.push(note);
     }
     let pki = places.plant_state.join("pki");
     for part in ["own", "trusted", "issuer", "rejected"] {
@@ -86,7 +95,7 @@ pub fn gather(places: &Places, sources: &Sources, loaded: &Loaded) -> anyhow::Re
         host: pki::hostname(),
         time: text::known_time(clock::realtime()),
         configuration,
-        plan: loaded.plan.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        plan: loaded.plan.hash_text(),
         files,
     };
     Ok(Gathered { backup: Backup { list, contents }, notes: found.notes })
