@@ -195,8 +195,17 @@ fn check_tree(peer: &mut Peer) {
     let machine: Vec<&str> = machine.iter().map(|row| row[1]).collect();
     assert_eq!(
         machine,
-        ["ActiveAlarms", "Alarms", "Armed", "ConfigurationHash", "ConfigurationTime", "Forces", "Remote"]
-            .map(|name| format!("Canvoy.Machine.{name}"))
+        [
+            "ActiveAlarms",
+            "Alarms",
+            "Armed",
+            "ClockSynchronized",
+            "ConfigurationHash",
+            "ConfigurationTime",
+            "Forces",
+            "Remote"
+        ]
+        .map(|name| format!("Canvoy.Machine.{name}"))
     );
     assert!(signals.len() > 300, "{} signals", signals.len());
     for [path, id, ..] in &signals {
