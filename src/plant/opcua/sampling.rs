@@ -14,6 +14,7 @@ use opcua::types::{AttributeId, DataValue, DateTime, NodeId, NumericRange, Statu
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::filter::Trigger;
 use super::mapping;
 use super::scene::{Scene, Scenes};
 use super::space::{self, FASTEST_MS, Node};
@@ -35,32 +36,6 @@ const MOST_LEFT: usize = 500_000;
 const FIXED: Duration = Duration::from_secs(1);
 /// Values handed over under one lock of the server layer.
 const BATCH: usize = 1000;
-
-/// What a client calls a change (OPC 10000-4, 7.22.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trigger {
-    /// No filter: value and status, but the server layer looks only at the value.
-    Unfiltered,
-    /// Status only, or value and status.
-    Filtered,
-    /// Also a new source time.
-    Timestamp,
-}
-
-impl Trigger {
-    /// From the Debug text of the server layer's filter, whose type it keeps to itself. `None` for an event filter.
-    pub fn of(filter: &str) -> Option<Trigger> {
-        if filter == "None" {
-            Some(Trigger::Unfiltered)
-        } else if !filter.starts_with("DataChangeFilter") {
-            None
-        } else if filter.contains("trigger: StatusValueTimestamp") {
-            Some(Trigger::Timestamp)
-        } else {
-            Some(Trigger::Filtered)
-        }
-    }
-}
 
 /// When a value may carry its source time without the server layer changing it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -610,17 +585,6 @@ mod tests {
                 ((1.0, Some(Late), 2), "1 uncertain"),
             ],
         );
-        for (text, want) in [
-            ("None", Some(Trigger::Unfiltered)),
-            ("DataChangeFilter(ParsedDataChangeFilter { trigger: Status, deadband: None })", Some(Trigger::Filtered)),
-            (
-                "DataChangeFilter(ParsedDataChangeFilter { trigger: StatusValueTimestamp, deadband: None })",
-                Some(Trigger::Timestamp),
-            ),
-            ("EventFilter(…)", None),
-        ] {
-            assert_eq!(Trigger::of(text), want, "{text}");
-        }
     }
 
     #[test]
