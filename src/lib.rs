@@ -34,6 +34,7 @@
 //! | [`plant`] | the network process: a view of the store, and a folder per protocol |
 //! | [`config`] | TOML and DBC files checked together → [`plan::Plan`]; every mistake at once, with its place |
 //! | [`service`] | wiring of both processes, supervisor, exit codes, log |
+//! | [`backup`] | a plant in one file: gathered, sealed, checked, put in place on another computer |
 //! | [`cli`] | the subcommands |
 //!
 //! What is absent on purpose:
@@ -41,6 +42,7 @@
 //! - `plant` can neither name nor open a bus; what it wants changed goes through `command`, and the controller checks it;
 //! - nothing but `rt` and `controller` reads a clock on the machine side, so everything that matters is tested as data.
 
+pub mod backup;
 pub mod bus;
 pub mod can;
 pub mod candump;

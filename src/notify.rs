@@ -1,11 +1,15 @@
-//! What a process tells systemd: ready, status, watchdog, stopping (sd_notify(3)); silent where nobody listens.
+//! What a process tells systemd: ready, status, reloading, watchdog, stopping, descriptors to keep (sd_notify(3),
+//! sd_pid_notify_with_fds(3)); silent where nobody listens.
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
+
+use crate::command::socket;
 
 /// The way to the service manager, taken from the environment once at the start.
 #[derive(Debug, Default)]
@@ -42,6 +46,35 @@ impl Notifier {
     /// A line for `systemctl status`.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={}", one_line(status)));
+    }
+
+    /// A reload has begun; [`Notifier::ready`] ends it, whatever came of it. `now`: CLOCK_MONOTONIC, nanoseconds, which
+    /// systemd from 253 on wants to tell one reload from another.
+    pub fn reloading(&self, now: u64, status: &str) {
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS={}", now / 1000, one_line(status)));
+    }
+
+    /// The start, the reload or the stop under way may take this much longer from now on.
+    pub fn extend(&self, by: Duration) {
+        self.send(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
+    }
+
+    /// Why the process is about to end: `systemctl status` shows it besides the exit code. `errno`: what the operating
+    /// system said, where it did.
+    pub fn failed(&self, reason: &str, errno: Option<i32>) {
+        let errno = errno.map(|number| format!("\nERRNO={number}")).unwrap_or_default();
+        self.send(&format!("STATUS={}{errno}", one_line(reason)));
+    }
+
+    /// Has a copy of this descriptor kept, and handed to the next start under this name (FileDescriptorStoreMax=).
+    pub fn keep(&self, name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let Some(manager) = &self.socket else { return Ok(()) };
+        socket::send(manager.as_fd(), format!("FDSTORE=1\nFDNAME={name}").as_bytes(), &[descriptor])
+    }
+
+    /// What is kept under this name is not wanted any more.
+    pub fn forget(&self, name: &str) {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
     /// Still alive. Call it only on proof: an idle timer that feeds the watchdog proves nothing.
@@ -95,11 +128,26 @@ mod tests {
         assert_eq!(notifier.watchdog_interval(), Some(Duration::from_millis(1500)));
         notifier.ready("two buses\nFDSTORE=1");
         notifier.watchdog();
+        notifier.reloading(7_654_321, "reading");
+        notifier.extend(Duration::from_secs(2));
+        notifier.keep("opcua", listener.as_fd()).unwrap();
+        notifier.forget("http");
+        notifier.failed("no bus\n", Some(19));
         notifier.stopping();
         let mut buffer = [0; 256];
-        for expected in ["READY=1\nSTATUS=two buses FDSTORE=1", "WATCHDOG=1", "STOPPING=1"] {
-            let length = listener.recv(&mut buffer).unwrap();
-            assert_eq!(std::str::from_utf8(&buffer[..length]).unwrap(), expected);
+        let mut descriptors = Vec::new();
+        for (expected, with) in [
+            ("READY=1\nSTATUS=two buses FDSTORE=1", 0),
+            ("WATCHDOG=1", 0),
+            ("RELOADING=1\nMONOTONIC_USEC=7654\nSTATUS=reading", 0),
+            ("EXTEND_TIMEOUT_USEC=2000000", 0),
+            ("FDSTORE=1\nFDNAME=opcua", 1),
+            ("FDSTOREREMOVE=1\nFDNAME=http", 0),
+            ("STATUS=no bus \nERRNO=19", 0),
+            ("STOPPING=1", 0),
+        ] {
+            let length = socket::receive(listener.as_fd(), &mut buffer, &mut descriptors).unwrap();
+            assert_eq!((std::str::from_utf8(&buffer[..length]).unwrap(), descriptors.len()), (expected, with));
         }
         if !abstract_name {
             std::fs::remove_file(folder).unwrap();

@@ -4,7 +4,7 @@ use crate::dbc::{self, Raw};
 use crate::plan::{Interface, Plan, TagIndex};
 use crate::quality::{Cause, Causes};
 use crate::store::layout::{FLAG_SIMULATED, Word};
-use crate::store::{Reader, Record};
+use crate::store::{Reader, Record, clock};
 
 /// What one tag is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Sample {
     /// Engineering value of `raw`.
     pub value: Option<f64>,
     pub causes: Causes,
-    /// CLOCK_REALTIME nanoseconds since 1970 of the frame; 0 for none.
+    /// CLOCK_REALTIME nanoseconds since 1970 of the frame; 0: none, or the clock was not set then ([`clock::known`]).
     pub source_time: u64,
     /// CLOCK_MONOTONIC nanoseconds of the receiving; 0 for none.
     pub received: u64,
@@ -56,7 +56,8 @@ pub fn decode(message: &dbc::Message, signal: usize, record: &Record, outer: Cau
             causes = causes.with(Cause::OutOfRange);
         }
     }
-    Sample { raw, value, causes, source_time: record.source_time, received: record.received, count: record.count }
+    let source_time = clock::known(record.source_time).unwrap_or(0);
+    Sample { raw, value, causes, source_time, received: record.received, count: record.count }
 }
 
 /// Reads and decodes one tag. `source`: the J1939 slot, 0 for all others; `now`: CLOCK_MONOTONIC nanoseconds.
@@ -81,5 +82,22 @@ pub fn bus_causes(plan: &Plan, reader: &Reader, bus: usize, now: u64) -> Causes 
         causes.with(Cause::Simulated)
     } else {
         causes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_came_before_the_clock_was_set_has_no_time() {
+        let text = b"BU_: Us\nBO_ 1 M: 8 Us\n SG_ A : 0|8@1+ (1,0) [0|0] \"\" Us\n";
+        let message = &dbc::parse("x.dbc", text).0.unwrap().messages[0];
+        for (stamp, want) in [(0, 0), (5_000_000_000, 0), (clock::FLOOR - 1, 0), (clock::FLOOR, clock::FLOOR)] {
+            let record =
+                Record { causes: Causes::NONE, length: 8, source_time: stamp, received: 7, count: 1, ..Record::EMPTY };
+            let sample = decode(message, 0, &record, Causes::NONE);
+            assert_eq!((sample.source_time, sample.received, sample.value), (want, 7, Some(0.0)));
+        }
     }
 }

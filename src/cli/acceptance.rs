@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{EXIT_CONFIG, print, print_diagnostics};
-use crate::config::{self, LoadOptions};
+use crate::config::{self, Files, LoadOptions};
 use crate::plan::Plan;
 use crate::service::acceptance::{Computer, Counters, Run, report};
 use crate::service::client::Client;
@@ -34,6 +34,9 @@ pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The variables of this machine, in place of the file that FILE names as machine_file
+    #[arg(long, value_name = "FILE")]
+    machine: Option<PathBuf>,
     /// How long to measure, in hours
     #[arg(long, value_name = "N", value_parser = hours)]
     hours: f64,
@@ -58,8 +61,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let loaded =
-        config::read(&args.file).and_then(|sources| config::load(&sources, LoadOptions { simulate: args.simulate }));
+    let files = Files { config: args.file.clone(), machine: args.machine.clone() };
+    let loaded = files.read().and_then(|sources| config::load(&sources, LoadOptions { simulate: args.simulate }));
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -123,6 +126,7 @@ impl Started {
         command.args(args.simulate.then_some("--simulate"));
         // Ctrl-C is for us: the report comes first
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.args(args.machine.iter().flat_map(|machine| ["--machine".as_ref(), machine.as_os_str()]));
         command.arg("--").arg(&args.file).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().context("can't start the controller")?;
         Ok(Started { child, folder })

@@ -22,6 +22,9 @@ pub fn describe(plan: &Plan, text: &mut String) -> std::fmt::Result {
             message(plan, index, text)?;
         }
     }
+    if !plan.machine.reload_when.is_empty() {
+        writeln!(text, "A reload takes effect while {}", conditions(plan, &plan.machine.reload_when))?;
+    }
     if !plan.machine.local_when.is_empty() {
         writeln!(text, "Local while {}, or that can't be told", conditions(plan, &plan.machine.local_when))?;
     }

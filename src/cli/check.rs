@@ -1,28 +1,36 @@
 //! `canvoy check FILE`: every mistake of a configuration, or what it will do.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{EXIT_CONFIG, arming, milliseconds, print, print_diagnostics};
-use crate::config::{self, LoadOptions, Loaded};
-use crate::plan::{Bus, Direction, Immediate, Interface, Message, Plan, RestartPolicy, Transmission};
+use crate::config::{self, Files, LoadOptions, Loaded};
+use crate::plan::{Bus, Direction, Immediate, Instance, Interface, Message, Plan, RestartPolicy, Transmission};
 
 /// Check a configuration and its DBC files, and show what it will do
 ///
 /// Prints every mistake at once, each with file, line and column. Opens no bus and no port.
 /// Exit code: 0 when the configuration can be used (there may be warnings), 78 when it can't.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:\n  canvoy check /etc/canvoy/canvoy.toml && sudo systemctl reload canvoy")]
+#[command(after_help = "Examples:
+  canvoy check /etc/canvoy/canvoy.toml && sudo systemctl reload canvoy
+  canvoy check plant.toml --machine machine-07.toml
+  CANVOY_VAR_INTERFACE=can1 canvoy check plant.toml")]
 pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// The variables of this machine, in place of the file that FILE names as machine_file
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match config::read(&args.file).and_then(|sources| config::load(&sources, LoadOptions::default())) {
+    let files = Files { config: args.file, machine: args.machine };
+    match files.read().and_then(|sources| config::load(&sources, LoadOptions::default())) {
         Ok(loaded) => {
             print_diagnostics(&loaded.diagnostics);
             print(&summary(&loaded))?;
@@ -39,6 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 pub fn summary(loaded: &Loaded) -> String {
     let plan = &loaded.plan;
     let mut text = String::new();
+    let _ = variables(loaded, &mut text);
     for bus in &plan.buses {
         // writing to a string can't fail
         let _ = describe(plan, bus, &mut text);
@@ -58,6 +67,42 @@ pub fn summary(loaded: &Loaded) -> String {
     text
 }
 
+/// The variables in force, and where they come from.
+fn variables(loaded: &Loaded, text: &mut String) -> std::fmt::Result {
+    if loaded.variables.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "variables:")?;
+    let names: Vec<&str> = loaded.variables.iter().map(|variable| variable.name.as_str()).collect();
+    let values: Vec<&str> = loaded.variables.iter().map(|variable| variable.value.as_str()).collect();
+    let (name_width, value_width) = (width(&names), width(&values));
+    for variable in &loaded.variables {
+        let (name, value, origin) = (&variable.name, &variable.value, &variable.origin);
+        writeln!(text, "  {name:name_width$}  {value:value_width$}  from {origin}")?;
+    }
+    Ok(())
+}
+
+/// Alike devices of a bus, and what overlay tables say about it.
+fn described_elsewhere(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
+    let mut types: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let of_bus = |instance: &&Instance| plan.buses.get(instance.bus).is_some_and(|other| other.name == bus.name);
+    for instance in plan.instances.iter().filter(of_bus) {
+        types.entry(&instance.device).or_default().push(&instance.name);
+    }
+    for (device, names) in types {
+        writeln!(text, "  {} {device}: {}", count(names.len(), "device", "devices"), names.join(", "))?;
+    }
+    let messages = bus.messages.clone();
+    let tags = plan.tag_overlays.keys().filter(|tag| messages.contains(&plan.tags[**tag].message)).count();
+    let of_messages = plan.message_overlays.keys().filter(|message| messages.contains(message)).count();
+    if tags + of_messages > 0 {
+        let (tags, of_messages) = (count(tags, "signal", "signals"), count(of_messages, "message", "messages"));
+        writeln!(text, "  overlay tables give names, areas or texts of {tags} and {of_messages}")?;
+    }
+    Ok(())
+}
+
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
@@ -73,6 +118,8 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
     if bus.managed {
         writeln!(text, "  {}", managed(bus))?;
     }
+
+    described_elsewhere(plan, bus, text)?;
 
     let messages = &plan.messages[bus.messages.clone()];
     let sent: Vec<(&Message, &Transmission)> = messages
@@ -110,7 +157,8 @@ fn describe(plan: &Plan, bus: &Bus, text: &mut String) -> std::fmt::Result {
             let names: Vec<String> = writable.iter().map(|tag| plan.tag_name(*tag, None)).collect();
             let name_width = width(&names);
             for (tag, name) in writable.into_iter().zip(names) {
-                let line = format!("{name:name_width$}  {}", range(plan, tag));
+                let kept = if plan.tags[tag].retained { "  retained" } else { "" };
+                let line = format!("{name:name_width$}  {}{kept}", range(plan, tag));
                 writeln!(text, "    {}", line.trim_end())?;
             }
         }

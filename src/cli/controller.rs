@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::Files;
 use crate::service::controller::{self, Options};
 use crate::service::source::Source;
 
@@ -12,18 +13,24 @@ use crate::service::source::Source;
 /// and runs all the same. Log level: CANVOY_LOG=debug.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  canvoy controller /etc/canvoy/canvoy.toml --socket /run/canvoy/command --group canvoy
+  canvoy controller /etc/canvoy/plant.toml --socket /run/canvoy/command --group canvoy --state /var/lib/canvoy
   canvoy controller plant.toml --socket /tmp/command --simulate")]
 pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE", required_unless_present = "demo")]
     pub file: Option<PathBuf>,
+    /// The variables of this machine, in place of the file that FILE names as machine_file
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
     /// Path of the command socket, through which the plant side connects
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
     /// Members of this group may connect, besides our own user and root
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
+    /// Folder that keeps retained values [default: $STATE_DIRECTORY; without either nothing is retained]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
     /// Path of the socket of `canvoy link`, which looks after buses with managed = true
     #[arg(long, value_name = "PATH", default_value = crate::link::SOCKET)]
     pub link: PathBuf,
@@ -31,7 +38,7 @@ pub struct Args {
     #[arg(long)]
     pub simulate: bool,
     /// The built-in demo instead of a file
-    #[arg(long, hide = true, conflicts_with_all = ["file", "simulate"])]
+    #[arg(long, hide = true, conflicts_with_all = ["file", "machine", "simulate"])]
     pub demo: bool,
     /// Process id of the supervisor that has started us
     #[arg(long, hide = true)]
@@ -40,7 +47,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { file, socket, group, link, simulate, demo: _, supervisor } = args;
-    let source = file.map_or(Source::Demo, Source::File);
-    controller::run(Options { source, simulate, socket, group, link, supervisor })
+    let Args { file, machine, socket, group, state, link, simulate, demo: _, supervisor } = args;
+    let source = file.map_or(Source::Demo, |config| Source::File(Files { config, machine }));
+    controller::run(Options { source, simulate, socket, group, link, state, supervisor })
 }

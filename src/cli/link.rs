@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::LoadOptions;
+use crate::config::{Files, LoadOptions};
 use crate::link::{self, Listed};
 use crate::plan::{Interface, Plan};
 use crate::service::exit::Failure;
+use crate::service::log::Who;
 use crate::service::source::Source;
 use crate::service::{exit, log};
 
@@ -22,6 +23,9 @@ pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// The variables of this machine, in place of the file that FILE names as machine_file
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
     /// Path of its socket, where the controller asks
     #[arg(long, value_name = "PATH", default_value = link::SOCKET)]
     pub socket: PathBuf,
@@ -32,9 +36,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { file, socket, user } = args;
-    log::start("");
-    let loaded = Source::File(file).load(LoadOptions::default())?.loaded;
+    let Args { file, machine, socket, user } = args;
+    log::start(Who::Link, false);
+    let loaded = Source::File(Files { config: file, machine }).load(LoadOptions::default())?.loaded;
     let listed = listed(&loaded.plan);
     if listed.is_empty() {
         let remedy = "no bus has managed = true; add it to the buses whose interface is to be set up";

@@ -1,16 +1,21 @@
 //! The command line: one file per subcommand.
 
 pub mod acceptance;
+pub mod backup;
 pub mod check;
 pub mod controller;
 pub mod decode;
 pub mod demo;
+pub mod diff;
 pub mod encode;
 pub mod link;
 pub mod monitor;
 pub mod operate;
 mod passing;
 pub mod plant;
+mod prompt;
+pub mod reload;
+pub mod restore;
 pub mod run;
 pub mod status;
 pub mod tags;
@@ -24,7 +29,7 @@ mod shown;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::service::exit;
 
@@ -47,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   canvoy check plant.toml              every mistake at once; what will be sent and may be written
   canvoy run --simulate plant.toml     your plant at the desk, its other nodes simulated
   canvoy run plant.toml                your plant
+  canvoy backup line3.canvoy           everything for a spare computer; there: canvoy restore line3.canvoy
   canvoy status                        what is wrong and since when; canvoy arm lets the outputs go
   candump can0 | canvoy decode --dbc line.dbc
 
@@ -62,6 +68,8 @@ enum Command {
     Plant(plant::Args),
     Link(link::Args),
     Check(check::Args),
+    Diff(diff::Args),
+    Reload(reload::Args),
     Tags(tags::Args),
     Decode(decode::Args),
     Encode(encode::Args),
@@ -76,9 +84,16 @@ enum Command {
     Restart(operate::RestartArgs),
     Route(operate::RouteArgs),
     Acceptance(acceptance::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     User(user::Args),
     /// Print the version
     Version,
+}
+
+/// The whole command line as clap has it, for manual pages and shell completions (examples/manual.rs).
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs what the command line says.
@@ -111,6 +126,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plant(args) => plant::run(args),
         Command::Link(args) => link::run(args),
         Command::Check(args) => check::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Tags(args) => tags::run(args),
         Command::Decode(args) => decode::run(args),
         Command::Encode(args) => encode::run(args),
@@ -125,6 +142,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restart(args) => operate::restart(args),
         Command::Route(args) => operate::route(args),
         Command::Acceptance(args) => acceptance::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::User(args) => user::run(args),
         Command::Version => {
             print(concat!("canvoy ", env!("CARGO_PKG_VERSION"), "\n"))?;
@@ -149,8 +168,6 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// Every command, with what its help must show.
@@ -161,7 +178,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant link check tags decode encode status monitor arm disarm local remote force release restart route acceptance user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant link check diff reload tags decode encode status monitor arm disarm local remote force release restart route acceptance backup restore user version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -187,17 +204,29 @@ mod tests {
             "canvoy demo --opcua-port 4841 --http-port 0",
             "canvoy run --simulate plant.toml",
             "canvoy run plant.toml --state /tmp/x --watch line.A.B",
+            "canvoy run plant.toml --machine /etc/canvoy/machine.toml",
+            "canvoy check plant.toml --machine machine-07.toml",
+            "canvoy tags --json plant.toml --machine machine-07.toml",
+            "canvoy controller plant.toml --machine m.toml --socket /s",
+            "canvoy link plant.toml --machine m.toml",
+            "canvoy acceptance --hours 1 plant.toml --machine m.toml",
             "canvoy controller plant.toml --socket /run/canvoy/command --group canvoy",
             "canvoy controller --supervisor=1 --demo --socket /s",
             "canvoy plant --socket /run/canvoy/command --state /var/lib/canvoy-plant",
             "canvoy link plant.toml --socket /run/canvoy-link/socket --user canvoy",
             "canvoy user add users anna",
+            "canvoy backup b --encrypt --config plant.toml --root /x",
+            "canvoy backup --list b --passphrase-file p",
+            "canvoy restore b --root /x",
             "canvoy force line.A.B -3.5 --for 10m --socket /s",
             "canvoy release --all",
             "canvoy route drive off",
             "canvoy status --json",
             "canvoy monitor --bus line",
             "canvoy acceptance --hours 24 plant.toml --json r.json",
+            "canvoy diff old.toml new.toml",
+            "canvoy reload --dry-run --socket /s",
+            "canvoy reload --cancel",
             "canvoy version",
         ] {
             check(line, true);
@@ -207,6 +236,7 @@ mod tests {
             "canvoy run",
             "canvoy controller --socket /s",
             "canvoy controller --demo plant.toml --socket /s",
+            "canvoy controller --demo --machine m.toml --socket /s",
             "canvoy plant --state /s",
             "canvoy demo --opcua-port 70000",
             "canvoy user add users",
@@ -216,6 +246,11 @@ mod tests {
             "canvoy acceptance --hours 0 plant.toml",
             "canvoy release line.A.B --all",
             "canvoy route drive maybe",
+            "canvoy diff old.toml",
+            "canvoy reload --cancel --dry-run",
+            "canvoy backup",
+            "canvoy backup --list b --encrypt",
+            "canvoy restore",
             "canvoy nothing",
         ] {
             check(line, false);

@@ -18,7 +18,7 @@ pub fn summary(plan: &Plan) -> String {
     text
 }
 
-fn of_route(plan: &Plan, route: &Route) -> String {
+pub(super) fn of_route(plan: &Plan, route: &Route) -> String {
     let list = |filters: &[Filter]| filters.iter().map(of_filter).collect::<Vec<_>>().join(", ");
     let (from, to) = (&plan.buses[route.from].name, &plan.buses[route.to].name);
     let mut text = format!("{}: {from} -> {to}, {}", route.name, list(&route.filters));
@@ -61,7 +61,7 @@ fn of_filter(filter: &Filter) -> String {
     }
 }
 
-fn of_link(plan: &Plan, link: &Link) -> String {
+pub(super) fn of_link(plan: &Plan, link: &Link) -> String {
     let (from, to) = (plan.tag_name(link.from, link.source_address), plan.tag_name(link.to, None));
     let how = match &link.mapping {
         Mapping::Linear { scale, offset } => {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::Files;
 use crate::service::plant::Overrides;
 use crate::service::source::Source;
 use crate::service::supervisor::{self, Options};
@@ -19,10 +20,13 @@ pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// The variables of this machine, in place of the file that FILE names as machine_file
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
     /// Every bus virtual, the messages of all other nodes played at their cycle times with moving values
     #[arg(long)]
     pub simulate: bool,
-    /// Folder that keeps the OPC UA certificates [default: $XDG_STATE_HOME/canvoy or ~/.local/state/canvoy]
+    /// Folder that keeps the OPC UA certificates and retained values [default: $XDG_STATE_HOME/canvoy or ~/.local/state/canvoy]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Port of the OPC UA server, instead of the one in [opcua]
@@ -66,9 +70,9 @@ CAN interfaces are set up outside: sudo ip link set can0 up type can bitrate 500
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { file, simulate, state, opcua_port, http_port, watch } = args;
+    let Args { file, machine, simulate, state, opcua_port, http_port, watch } = args;
     supervisor::run(Options {
-        source: Source::File(file),
+        source: Source::File(Files { config: file, machine }),
         simulate,
         overrides: Overrides { opcua_port, http_port, ..Overrides::default() },
         state,

@@ -41,8 +41,8 @@ struct Controller<'a> {
     pid: u32,
     /// Its real-time loop turns.
     alive: bool,
-    /// RFC 3339.
-    started: String,
+    /// RFC 3339; `null`: the clock was not set then.
+    started: Option<String>,
     /// First digits of the hash of the configuration in force.
     configuration: String,
     /// All of it.
@@ -101,7 +101,7 @@ fn take(client: &Client, now: u64) -> Document<'_> {
         controller: Controller {
             pid: *pid,
             alive: !reader.stale(now),
-            started: text::time(reader.get(Word::StartedRealtime)),
+            started: text::known_time(reader.get(Word::StartedRealtime)),
             configuration: plan.short_hash(),
             configuration_hash: &generation.hash,
             configuration_since: text::time(generation.since),
@@ -128,13 +128,19 @@ fn write_people(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
         controller.configuration,
         controller.configuration_since,
     )?;
+    match (machine.clock_synchronized, machine.clock_max_error) {
+        (Some(true), Some(error)) => writeln!(out, "clock synchronised, wrong by at most {:.3} s", error)?,
+        (Some(false), _) => writeln!(out, "clock NOT synchronised: times may be wrong")?,
+        _ => {}
+    }
     match machine.alarms.len() {
         0 => writeln!(out, "\nno alarm")?,
         1 => writeln!(out, "\n1 alarm:")?,
         many => writeln!(out, "\n{many} alarms:")?,
     }
     for alarm in &machine.alarms {
-        write!(out, "  {}  {}: {}", alarm.since, alarm.subject, alarm.text)?;
+        let since = alarm.since.as_deref().unwrap_or(text::UNKNOWN_TIME);
+        write!(out, "  {since}  {}: {}", alarm.subject, alarm.text)?;
         if !alarm.detail.is_empty() {
             write!(out, " ({})", alarm.detail)?;
         }

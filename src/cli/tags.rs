@@ -1,5 +1,6 @@
 //! `canvoy tags FILE`: all tags of a plant as a table, JSON or CSV.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::check::decimal;
 use super::milliseconds;
 use super::{EXIT_CONFIG, print, print_diagnostics};
-use crate::config::{self, LoadOptions};
+use crate::config::{self, Files, LoadOptions};
 use crate::dbc::codec::Kind;
 use crate::diagnostic::Severity;
 use crate::plan::{Direction, Plan};
@@ -26,6 +27,9 @@ pub struct Args {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// The variables of this machine, in place of the file that FILE names as machine_file
+    #[arg(long, value_name = "FILE")]
+    pub machine: Option<PathBuf>,
     /// A JSON array, one object for each tag, with value tables
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
@@ -36,7 +40,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let loaded = match config::read(&args.file).and_then(|sources| config::load(&sources, LoadOptions::default())) {
+    let files = Files { config: args.file, machine: args.machine };
+    let loaded = match files.read().and_then(|sources| config::load(&sources, LoadOptions::default())) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             // warnings are the business of `check`
@@ -83,7 +88,17 @@ pub struct Row {
     /// Received: after so long it is late.
     pub deadline_ms: Option<f64>,
     pub writable: bool,
+    /// Name for people, from an overlay table.
+    pub alias: Option<String>,
+    /// Where in the plant, from an overlay table.
+    pub area: Option<String>,
+    /// Type of the device, where one DBC file describes several alike.
+    pub device_type: Option<String>,
+    /// Which of them.
+    pub device: Option<String>,
     pub comment: Option<String>,
+    /// By locale, from an overlay table.
+    pub descriptions: BTreeMap<String, String>,
     /// The value table.
     pub values: Vec<NamedValue>,
 }
@@ -109,6 +124,8 @@ pub fn row(plan: &Plan, tag: usize) -> Row {
         ),
         Direction::Output(transmission) => ("sent", transmission.period, None),
     };
+    let instance = planned.instance.and_then(|instance| plan.instances.get(instance));
+    let overlay = plan.tag_overlays.get(&tag);
     let letter = match signal.codec.kind {
         Kind::Unsigned => 'u',
         Kind::Signed => 'i',
@@ -130,7 +147,12 @@ pub fn row(plan: &Plan, tag: usize) -> Row {
         cycle_ms: cycle.map(milliseconds),
         deadline_ms: deadline.map(milliseconds),
         writable: plan.tags[tag].writable,
+        alias: plan.alias(tag).map(str::to_owned),
+        area: plan.area(tag).map(str::to_owned),
+        device_type: instance.map(|instance| instance.device.clone()),
+        device: instance.map(|instance| instance.name.clone()),
         comment: signal.comment.clone(),
+        descriptions: overlay.map(|overlay| overlay.descriptions.iter().cloned().collect()).unwrap_or_default(),
         values: signal
             .value_table
             .iter()
@@ -139,11 +161,24 @@ pub fn row(plan: &Plan, tag: usize) -> Row {
     }
 }
 
-const HEADER: [&str; 11] =
-    ["tag", "id", "direction", "type", "min", "max", "unit", "cycle_ms", "deadline_ms", "writable", "comment"];
+const HEADER: [&str; 13] = [
+    "tag",
+    "id",
+    "direction",
+    "type",
+    "min",
+    "max",
+    "unit",
+    "cycle_ms",
+    "deadline_ms",
+    "writable",
+    "alias",
+    "area",
+    "comment",
+];
 
 /// The cells under [`HEADER`].
-fn cells(row: &Row) -> [String; 11] {
+fn cells(row: &Row) -> [String; 13] {
     let number = |number: Option<f64>| number.map(decimal).unwrap_or_default();
     [
         row.tag.clone(),
@@ -156,6 +191,8 @@ fn cells(row: &Row) -> [String; 11] {
         number(row.cycle_ms),
         number(row.deadline_ms),
         if row.writable { "yes" } else { "no" }.to_owned(),
+        row.alias.clone().unwrap_or_default(),
+        row.area.clone().unwrap_or_default(),
         row.comment.clone().unwrap_or_default(),
     ]
 }
@@ -173,7 +210,7 @@ pub fn csv(rows: &[Row]) -> String {
     text
 }
 
-/// Columns of equal width; comments on one line, and shortened.
+/// Columns of equal width; comments on one line, and shortened. Without the columns of overlay tables where there are none.
 pub fn table(rows: &[Row]) -> String {
     const COMMENT: usize = 60;
     let mut lines = vec![HEADER.map(|name| name.to_uppercase())];
@@ -192,8 +229,12 @@ pub fn table(rows: &[Row]) -> String {
     let widths: Vec<usize> = (0..HEADER.len())
         .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or_default())
         .collect();
+    let overlaid = |at: usize| lines.iter().skip(1).any(|line| !line[at].is_empty());
+    let shown: Vec<usize> =
+        (0..HEADER.len()).filter(|at| !["alias", "area"].contains(&HEADER[*at]) || overlaid(*at)).collect();
     for line in &lines {
-        let padded: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells = shown.iter().map(|at| (&line[*at], widths[*at]));
+        let padded: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(padded.join("  ").trim_end());
         text.push('\n');
     }

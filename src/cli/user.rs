@@ -1,16 +1,15 @@
 //! `canvoy user add FILE NAME`: users of the OPC UA server.
 
-use std::io::{IsTerminal, Read, Write, stderr, stdin};
+use std::io::{IsTerminal, Read, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use super::print;
+use super::prompt::{ask_twice, refuse};
 use crate::plant::access;
-use crate::service::exit::{Failure, USAGE};
 
 /// Manage the users of the OPC UA server
 #[derive(Clone, Debug, clap::Args)]
@@ -43,7 +42,7 @@ enum Command {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Command::Add { file, name } = args.command;
-    let password = if stdin().is_terminal() { ask_twice(&name)? } else { first_line()? };
+    let password = if stdin().is_terminal() { ask_twice(&format!("Password of {name}: "))? } else { first_line()? };
     access::add(&file, &name, &password).map_err(|error| {
         // what is no matter of the file system is one of the name or the password
         let of_file = error.chain().any(|cause| cause.is::<std::io::Error>());
@@ -51,10 +50,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
     print(&format!("{name} can log in with this password where [opcua] has users = \"{}\"\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn refuse(message: impl Into<String>) -> anyhow::Error {
-    Failure::new(USAGE, message).into()
 }
 
 /// A line of standard input, without its end.
@@ -66,62 +61,4 @@ fn first_line() -> anyhow::Result<String> {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     String::from_utf8(line.to_vec()).context("a password is UTF-8 text")
-}
-
-fn ask_twice(name: &str) -> anyhow::Result<String> {
-    let first = ask(&format!("Password of {name}: "))?;
-    if first.is_empty() {
-        return Err(refuse("no password, nothing changed"));
-    }
-    if ask("Once more: ")? != first {
-        return Err(refuse("these were two different passwords, nothing changed"));
-    }
-    Ok(first)
-}
-
-/// Reads a line from the terminal without showing it.
-fn ask(prompt: &str) -> anyhow::Result<String> {
-    let _ = write!(stderr(), "{prompt}");
-    let terminal = Hidden::new()?;
-    let mut line = Vec::new();
-    let end = loop {
-        let mut byte = [0];
-        match stdin().lock().read(&mut byte)? {
-            0 => break Ok(()),
-            _ => match byte[0] {
-                b'\r' | b'\n' => break Ok(()),
-                // Ctrl-C and Ctrl-D arrive as characters here
-                3 | 4 => break Err(refuse("nothing changed")),
-                // backspace takes a character, which may be several bytes
-                8 | 127 => while line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {},
-                // Ctrl-U
-                21 => line.clear(),
-                byte => line.push(byte),
-            },
-        }
-    };
-    drop(terminal);
-    let _ = writeln!(stderr());
-    end?;
-    String::from_utf8(line).context("a password is UTF-8 text")
-}
-
-/// Standard input without echo and line editing, until dropped.
-struct Hidden(Termios);
-
-impl Hidden {
-    fn new() -> anyhow::Result<Hidden> {
-        let before = tcgetattr(stdin()).context("the terminal")?;
-        let mut without = before.clone();
-        // no signals either: the terminal must not be left like this
-        without.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
-        tcsetattr(stdin(), SetArg::TCSAFLUSH, &without).context("the terminal")?;
-        Ok(Hidden(before))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &self.0);
-    }
 }

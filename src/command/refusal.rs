@@ -103,6 +103,8 @@ pub enum Denied {
     NotBusOff(BusIndex),
     /// Arming: this still lasts.
     Lasts(Lasting),
+    /// Another plan has just been put in force: the indices mean something else.
+    Reloaded,
 }
 
 /// What keeps the machine from being armed.
@@ -131,6 +133,7 @@ impl Denied {
             Denied::Interlocked(tag) => Refusal::Interlocked { tag: plan.tag_name(tag, None) },
             Denied::NotForced(tag) => Refusal::NotForced { tag: plan.tag_name(tag, None) },
             Denied::TooManyForces => Refusal::TooManyForces,
+            Denied::Reloaded => Refusal::Reloaded,
             Denied::NotBusOff(at) => Refusal::NotBusOff { bus: bus(at) },
             Denied::Lasts(lasting) => Refusal::CauseLasts {
                 what: match lasting {

@@ -3,6 +3,8 @@
 //! std has no SOCK_SEQPACKET, so the few system calls stand here. Everything is non-blocking: the controller polls, the
 //! plant waits in its event loop.
 
+pub mod passing;
+
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -124,91 +126,14 @@ impl Connection {
         Ok(Peer { pid: found.pid as u32, uid: found.uid, gid: found.gid })
     }
 
-    /// Sends one datagram with up to [`MAX_DESCRIPTORS`] descriptors. [`io::ErrorKind::WouldBlock`]: the other side does
-    /// not read; nothing was sent.
+    /// [`send`] to the other side.
     pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        if bytes.is_empty() || descriptors.len() > MAX_DESCRIPTORS {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-        let mut control = ControlBuffer::new();
-        // SAFETY: an all-zero msghdr is a valid empty one.
-        let mut message: libc::msghdr = unsafe { zeroed() };
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        if !descriptors.is_empty() {
-            let payload = size_of_val(descriptors) as u32;
-            message.msg_control = control.words.as_mut_ptr().cast();
-            // SAFETY: pure arithmetic; the buffer holds MAX_DESCRIPTORS, checked above.
-            message.msg_controllen = unsafe { libc::CMSG_SPACE(payload) } as _;
-            // SAFETY: `message` describes an aligned control buffer with room for one header and `payload` bytes; a
-            // BorrowedFd is a descriptor number (repr(transparent)).
-            unsafe {
-                let header = libc::CMSG_FIRSTHDR(&message);
-                (*header).cmsg_level = libc::SOL_SOCKET;
-                (*header).cmsg_type = libc::SCM_RIGHTS;
-                (*header).cmsg_len = libc::CMSG_LEN(payload) as _;
-                std::ptr::copy_nonoverlapping(
-                    descriptors.as_ptr().cast::<u8>(),
-                    libc::CMSG_DATA(header),
-                    payload as usize,
-                );
-            }
-        }
-        loop {
-            // SAFETY: everything `message` points to lives until the call returns.
-            match check(unsafe { libc::sendmsg(self.socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) } as i32) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        send(self.as_fd(), bytes, descriptors)
     }
 
-    /// Receives one datagram into `buffer` and its descriptors into `descriptors` (close-on-exec); the length, 0 at the
-    /// end of the connection. A datagram larger than the buffer or with more than [`MAX_DESCRIPTORS`] descriptors is
-    /// [`io::ErrorKind::InvalidData`], and gone.
+    /// [`receive`] from the other side.
     pub fn receive(&self, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
-        descriptors.clear();
-        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        let mut control = ControlBuffer::new();
-        // SAFETY: an all-zero msghdr is a valid empty one.
-        let mut message: libc::msghdr = unsafe { zeroed() };
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.words.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control.words);
-        let length = loop {
-            // SAFETY: everything `message` points to lives until the call returns.
-            let n = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
-            match check(n as i32) {
-                Ok(n) => break n as usize,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // the other side died with something of ours unread: an end like any other
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(0),
-                Err(error) => return Err(error),
-            }
-        };
-        // Own the descriptors before anything can return, so that none leaks.
-        // SAFETY: the kernel filled the control buffer and set its length; the CMSG macros walk just that.
-        unsafe {
-            let mut header = libc::CMSG_FIRSTHDR(&message);
-            while !header.is_null() {
-                if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
-                    let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
-                    let first = libc::CMSG_DATA(header).cast::<RawFd>();
-                    for i in 0..bytes / size_of::<RawFd>() {
-                        descriptors.push(OwnedFd::from_raw_fd(first.add(i).read_unaligned()));
-                    }
-                }
-                header = libc::CMSG_NXTHDR(&message, header);
-            }
-        }
-        if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 || descriptors.len() > MAX_DESCRIPTORS {
-            descriptors.clear();
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a datagram was too large for its buffer"));
-        }
-        Ok(length)
+        receive(self.as_fd(), buffer, descriptors)
     }
 }
 
@@ -222,6 +147,89 @@ impl AsRawFd for Connection {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
+}
+
+/// Sends one datagram over a connected socket with up to [`MAX_DESCRIPTORS`] descriptors. [`io::ErrorKind::WouldBlock`]: the other side does
+/// not read; nothing was sent.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if bytes.is_empty() || descriptors.len() > MAX_DESCRIPTORS {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut control = ControlBuffer::new();
+    // SAFETY: an all-zero msghdr is a valid empty one.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    if !descriptors.is_empty() {
+        let payload = size_of_val(descriptors) as u32;
+        message.msg_control = control.words.as_mut_ptr().cast();
+        // SAFETY: pure arithmetic; the buffer holds MAX_DESCRIPTORS, checked above.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(payload) } as _;
+        // SAFETY: `message` describes an aligned control buffer with room for one header and `payload` bytes; a
+        // BorrowedFd is a descriptor number (repr(transparent)).
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(payload) as _;
+            std::ptr::copy_nonoverlapping(descriptors.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), payload as usize);
+        }
+    }
+    loop {
+        // SAFETY: everything `message` points to lives until the call returns.
+        match check(unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) } as i32) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Receives one datagram into `buffer` and its descriptors into `descriptors` (close-on-exec); the length, 0 at the
+/// end of the connection. A datagram larger than the buffer or with more than [`MAX_DESCRIPTORS`] descriptors is
+/// [`io::ErrorKind::InvalidData`], and gone.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    descriptors.clear();
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut control = ControlBuffer::new();
+    // SAFETY: an all-zero msghdr is a valid empty one.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.words.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control.words);
+    let length = loop {
+        // SAFETY: everything `message` points to lives until the call returns.
+        let n = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) };
+        match check(n as i32) {
+            Ok(n) => break n as usize,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // the other side died with something of ours unread: an end like any other
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(0),
+            Err(error) => return Err(error),
+        }
+    };
+    // Own the descriptors before anything can return, so that none leaks.
+    // SAFETY: the kernel filled the control buffer and set its length; the CMSG macros walk just that.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(&message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let first = libc::CMSG_DATA(header).cast::<RawFd>();
+                for i in 0..bytes / size_of::<RawFd>() {
+                    descriptors.push(OwnedFd::from_raw_fd(first.add(i).read_unaligned()));
+                }
+            }
+            header = libc::CMSG_NXTHDR(&message, header);
+        }
+    }
+    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 || descriptors.len() > MAX_DESCRIPTORS {
+        descriptors.clear();
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a datagram was too large for its buffer"));
+    }
+    Ok(length)
 }
 
 /// Room for one SCM_RIGHTS header with [`MAX_DESCRIPTORS`] descriptors, aligned as cmsghdr asks.

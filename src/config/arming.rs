@@ -27,6 +27,9 @@ const LISTEN: u64 = 200 * NS_PER_MS;
 const MAX_LISTEN_MS: i64 = 60_000;
 /// A day.
 const MAX_LEASE_MS: i64 = 86_400_000;
+/// Seconds after a reload in which missed times take it back, unless configured; and the most.
+const RELOAD_TRIAL: u64 = 10;
+const MAX_RELOAD_TRIAL: u64 = 60;
 
 /// `[machine]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -35,6 +38,8 @@ pub struct Machine {
     pub arm: Option<WrittenArm>,
     pub local_when: OneOrMore,
     pub fallback_on_overrun: bool,
+    pub reload_when: OneOrMore,
+    pub reload_trial_s: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -104,6 +109,7 @@ pub fn connect(plan: &mut Plan, file: &File, sections: &[Section<'_>], report: &
         }
     }
     let local_when = conditions(&file.machine.local_when, &["machine", "local_when"], &tags, report);
+    let reload_when = conditions(&file.machine.reload_when, &["machine", "reload_when"], &tags, report);
     for (index, decided) in decided {
         if let Direction::Output(transmission) = &mut plan.messages[index].direction {
             transmission.vital = decided.vital;
@@ -115,6 +121,8 @@ pub fn connect(plan: &mut Plan, file: &File, sections: &[Section<'_>], report: &
         }
     }
     plan.machine.local_when = local_when;
+    plan.machine.reload_when = reload_when;
+    plan.machine.reload_trial = trial(file, report) * 1000 * NS_PER_MS;
     plan.machine.fallback_on_overrun = file.machine.fallback_on_overrun;
     // who names fallback values or interlocks means that nothing moves by itself
     plan.machine.arm = match file.machine.arm {
@@ -124,6 +132,17 @@ pub fn connect(plan: &mut Plan, file: &File, sections: &[Section<'_>], report: &
         None => Arm::AtStart,
     };
     owners(plan, sections, report);
+}
+
+/// Seconds.
+fn trial(file: &File, report: &mut Report<'_>) -> u64 {
+    let written = file.machine.reload_trial_s;
+    let seconds = written.map_or(Ok(RELOAD_TRIAL), u64::try_from).ok().filter(|seconds| *seconds <= MAX_RELOAD_TRIAL);
+    seconds.unwrap_or_else(|| {
+        let message = format!("reload_trial_s goes from 0 (never take a reload back) to {MAX_RELOAD_TRIAL} seconds");
+        report.error(&["machine", "reload_trial_s"], message);
+        RELOAD_TRIAL
+    })
 }
 
 /// How long each bus with outputs is listened to.
@@ -181,7 +200,7 @@ fn forcible(plan: &mut Plan, sections: &[Section<'_>], report: &mut Report<'_>) 
 }
 
 /// The tags of `Message.Signal` or `Message.*`; the mistake in words, or none where it can't be told.
-fn signals(
+pub(super) fn signals(
     plan: &Plan,
     messages: std::ops::Range<MessageIndex>,
     name: &str,
@@ -192,6 +211,9 @@ fn signals(
             "\"{name}\" is not of the form Message.Signal; for all signals of a message write Message.*"
         )));
     };
+    if let Some(tags) = of_instance(plan, messages.clone(), message_name).filter(|_| signal_name == "*") {
+        return Ok(tags);
+    }
     let Some(index) = find_message(plan, messages.clone(), message_name) else {
         let hint = did_you_mean(message_name, messages.map(|index| plan.messages[index].message.name.as_str()));
         let mistake = format!("no message \"{message_name}\" in the DBC files of this bus{hint}");
@@ -205,6 +227,15 @@ fn signals(
         Ok(signal) => Ok(vec![message.tags.start + signal]),
         Err(mistake) => Err(Some(mistake)),
     }
+}
+
+/// All tags of the device that `pump1_*` means, where there is one of that name.
+fn of_instance(plan: &Plan, messages: std::ops::Range<MessageIndex>, pattern: &str) -> Option<Vec<TagIndex>> {
+    let name = pattern.strip_suffix("_*")?;
+    let of = |instance: usize| plan.instances.get(instance).is_some_and(|instance| instance.name == name);
+    let of_device = messages.map(|index| &plan.messages[index]).filter(|message| message.instance.is_some_and(of));
+    let tags: Vec<TagIndex> = of_device.flat_map(|message| message.tags.clone()).collect();
+    (!tags.is_empty()).then_some(tags)
 }
 
 /// What the section of one message says about its arming.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::instance::Instance;
 use super::life::{self, Life};
 use super::report::{Places, Report};
 use super::sources::SourceFile;
@@ -26,6 +27,8 @@ pub struct Parsed<'a> {
     pub places: Places,
     /// Nothing where the file can't be used at all.
     pub content: Option<Content>,
+    /// The device whose messages these are, where several are described by one file.
+    pub instance: Option<Instance<'a>>,
 }
 
 pub struct Content {
@@ -77,6 +80,16 @@ impl Bus<'_> {
     /// By long name or DBC name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied()
+    }
+
+    /// The device that `pump1_*` means all messages of, where there is one of that name.
+    pub fn instance(&self, pattern: &str) -> Option<impl Iterator<Item = usize>> {
+        let name = pattern.strip_suffix("_*")?;
+        let of = move |entry: &BusMessage<'_>| entry.parsed.instance.is_some_and(|instance| instance.name == name);
+        self.messages.iter().any(of).then(|| {
+            let messages = self.messages.iter().enumerate();
+            messages.filter(move |(_, entry)| of(entry)).map(|(index, _)| index)
+        })
     }
 
     /// Whether the DBC file says that our node sends the message.
@@ -178,11 +191,31 @@ fn check_j1939_sources(section: &Section<'_>, report: &mut Report<'_>) -> usize 
 fn merge<'a>(section: &Section<'a>, report: &mut Report<'_>) -> Vec<BusMessage<'a>> {
     let mut merged: Vec<BusMessage<'a>> = Vec::new();
     let (mut by_name, mut by_id) = (HashMap::<String, usize>::new(), HashMap::<FrameId, usize>::new());
+    let mut by_source = HashMap::<(u32, u8), usize>::new();
+    let mut collided = BTreeSet::new();
     for parsed in &section.files {
         for message in parsed.content.iter().flat_map(|content| &content.messages) {
             let same_id = by_id.get(&message.id);
             let same_name = by_name.get(&message.name);
-            if let Some(other) = same_id.or(same_name).and_then(|index| merged.get(*index)) {
+            let bound = message.pgn.zip(message.source_address);
+            let same_source = bound.and_then(|source| by_source.get(&source));
+            if let Some(other) = same_id.or(same_name).or(same_source).and_then(|index| merged.get(*index)) {
+                if let Some(instance) = parsed.instance.filter(|_| !std::ptr::eq(*parsed, other.parsed)) {
+                    if collided.insert(instance.name) {
+                        let other = &other.message;
+                        let text = match same_name {
+                            Some(_) => format!("its message {} is there already", message.name),
+                            None => format!(
+                                "identifier {} of its {} is that of {} already: alike devices differ by id_offset or source_address",
+                                message.id, message.name, other.name
+                            ),
+                        };
+                        let path = ["bus", section.name, "device", instance.device, "instances"];
+                        let text = format!("device \"{}\": {text}", instance.name);
+                        report.element(Severity::Error, &path, Some(instance.index), text);
+                    }
+                    continue;
+                }
                 let what = if same_id.is_some() {
                     format!("identifier {} ({})", message.id, message.name)
                 } else {
@@ -203,6 +236,9 @@ fn merge<'a>(section: &Section<'a>, report: &mut Report<'_>) -> Vec<BusMessage<'
             }
             by_name.insert(message.name.clone(), merged.len());
             by_id.insert(message.id, merged.len());
+            if let Some(source) = bound {
+                by_source.insert(source, merged.len());
+            }
             merged.push(BusMessage { message: Arc::clone(message), parsed });
         }
     }
@@ -215,7 +251,11 @@ fn merge<'a>(section: &Section<'a>, report: &mut Report<'_>) -> Vec<BusMessage<'
 fn check_parameter_groups(messages: &[BusMessage<'_>], report: &mut Report<'_>) {
     let mut groups: BTreeMap<u32, &BusMessage<'_>> = BTreeMap::new();
     for message in messages {
-        let Some(pgn) = message.message.pgn else { continue };
+        let Some(pgn) = message.message.pgn.filter(|_| message.message.has_sources()) else { continue };
+        // to devices, each with its address
+        if message.parsed.instance.is_some() {
+            continue;
+        }
         let first = groups.entry(pgn).or_insert(message);
         if first.message.id != message.message.id {
             let text = format!(

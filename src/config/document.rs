@@ -1,4 +1,7 @@
-//! One TOML text with the place of everything in it, and reading it into structs with all mistakes at once.
+//! The TOML texts of a configuration as one tree with the place of everything in it, and reading it into structs with all
+//! mistakes at once.
+//!
+//! A place is an offset into all texts behind each other, so it names the file too.
 
 use std::ops::Range;
 
@@ -7,17 +10,43 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::suggest::nearest;
+use super::{device, include, variable};
 use crate::diagnostic::{Diagnostic, Severity, position};
 
 /// After so many mistakes of shape the rest is not looked at.
 const MOST_MISTAKES: usize = 100;
+/// Places of one text in the tree, at most.
+const MOST_COPIES: usize = 10_000;
+/// So many variables are explained behind a mistake.
+const MOST_NOTES: usize = 3;
 
-/// A TOML document, parsed.
+/// TOML texts, parsed and put together.
+#[derive(Clone, Debug, Default)]
 pub struct Document<'a> {
-    /// The file's name as the user gave it.
-    pub file: &'a str,
+    texts: Vec<Text<'a>>,
+    /// All of them as one.
+    pub root: DeTable<'a>,
+    /// Where values came from elsewhere.
+    pub notes: Vec<Note>,
+    /// Values that have been reported already: they are not read.
+    pub wrong: Vec<Range<usize>>,
+}
+
+/// One file.
+#[derive(Clone, Copy, Debug)]
+struct Text<'a> {
+    file: &'a str,
     text: &'a str,
-    root: Spanned<DeTable<'a>>,
+    /// The place of its first byte.
+    start: usize,
+}
+
+/// A value that is not what is written at its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub place: Range<usize>,
+    /// What it is, and from where.
+    pub words: String,
 }
 
 /// A key that was written but could not be read: what depends on it is not checked.
@@ -25,8 +54,8 @@ pub struct Document<'a> {
 pub struct Dropped(Vec<String>);
 
 impl<'a> Document<'a> {
-    /// All syntax errors at once.
-    pub fn parse(file: &'a str, bytes: &'a [u8]) -> Result<Document<'a>, Vec<Diagnostic>> {
+    /// Parses one more file; what is in it is for the caller to put into the root. All syntax errors at once.
+    pub fn add(&mut self, file: &'a str, bytes: &'a [u8]) -> Result<DeTable<'a>, Vec<Diagnostic>> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let (good, _) = bytes.split_at(error.valid_up_to());
             let good = std::str::from_utf8(good).unwrap_or_default();
@@ -35,16 +64,18 @@ impl<'a> Document<'a> {
             vec![Diagnostic::new(Severity::Error, file, line, column, message)]
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // one more, so that the end of a text is not the start of the next
+        let start = self.texts.last().map_or(0, |last| last.start + last.text.len() + 1);
+        self.texts.push(Text { file, text, start });
         let (root, errors) = DeTable::parse_recoverable(text);
-        let document = Document { file, text, root };
         if errors.is_empty() {
-            return Ok(document);
+            return Ok(moved_table(root.into_inner(), start));
         }
         let mut mistakes: Vec<Diagnostic> = Vec::new();
         for error in errors.iter().take(MOST_MISTAKES) {
-            let mistake = document.at(
+            let mistake = self.at(
                 Severity::Error,
-                error.span(),
+                error.span().map(|span| span.start + start..span.end + start),
                 format!("TOML syntax: {}", error.message().trim_end_matches(", expected literal string")),
             );
             // the parser's recovery often finds more to say about the same place
@@ -55,12 +86,54 @@ impl<'a> Document<'a> {
         Err(mistakes)
     }
 
-    /// A diagnostic about a byte range.
-    fn at(&self, severity: Severity, span: Option<Range<usize>>, message: impl Into<String>) -> Diagnostic {
-        let Some(span) = span else { return Diagnostic::new(severity, self.file, 0, 0, message) };
-        let (line, column) = position(self.text, span.start);
-        let excerpt = self.text.lines().nth(line as usize - 1).unwrap_or_default();
-        Diagnostic::new(severity, self.file, line, column, message).excerpt(excerpt)
+    /// The file that was added first.
+    pub fn main_file(&self) -> &'a str {
+        self.texts.first().map_or("", |text| text.file)
+    }
+
+    /// The text that a place is in.
+    fn text(&self, place: usize) -> Option<&Text<'a>> {
+        let behind = self.texts.partition_point(|text| text.start <= place);
+        self.texts.get(behind.checked_sub(1)?)
+    }
+
+    /// The file that a place is in.
+    pub fn file_of(&self, place: &Range<usize>) -> &'a str {
+        self.text(place.start).map_or(self.main_file(), |text| text.file)
+    }
+
+    /// `common.toml:3:9`.
+    pub fn place(&self, span: &Range<usize>) -> String {
+        let Some(text) = self.text(span.start) else { return self.main_file().to_owned() };
+        let (line, column) = position(text.text, span.start - text.start);
+        format!("{}:{line}:{column}", text.file)
+    }
+
+    /// A diagnostic about a place.
+    pub fn at(&self, severity: Severity, span: Option<Range<usize>>, message: impl Into<String>) -> Diagnostic {
+        let Some(span) = span else { return Diagnostic::new(severity, self.main_file(), 0, 0, message) };
+        let Some(text) = self.text(span.start) else {
+            return Diagnostic::new(severity, self.main_file(), 0, 0, message);
+        };
+        let (line, column) = position(text.text, span.start - text.start);
+        let excerpt = text.text.lines().nth(line as usize - 1).unwrap_or_default();
+        let mut message = message.into();
+        let inside = |note: &&Note| contains(&span, &note.place);
+        for note in self.notes.iter().filter(inside).take(MOST_NOTES) {
+            message.push_str("; ");
+            message.push_str(&note.words);
+        }
+        Diagnostic::new(severity, text.file, line, column, message).excerpt(excerpt)
+    }
+
+    /// The file that names the element of the list at a path; without an index the value. The main file where there is none.
+    pub fn file(&self, path: &[&str], index: Option<usize>) -> &'a str {
+        let value = self.find(path).map(|(_, value)| value);
+        let value = match index {
+            Some(index) => value.and_then(|value| value.get_ref().as_array()?.get(index)),
+            None => value,
+        };
+        value.map_or(self.main_file(), |value| self.file_of(&value.span()))
     }
 
     /// About the value at a path of keys; about the nearest section where there is none.
@@ -84,15 +157,16 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The line of the value at a path.
-    pub fn line(&self, path: &[&str]) -> u32 {
-        self.value(Severity::Error, path, "").line
+    /// Where the value at a path is, seen from a mistake at another path: `line 7`, or file and line.
+    pub fn place_from(&self, path: &[&str], from: &[&str]) -> String {
+        let (there, here) = (self.value(Severity::Error, path, ""), self.value(Severity::Error, from, ""));
+        if there.file == here.file { format!("line {}", there.line) } else { format!("{}:{}", there.file, there.line) }
     }
 
     /// The place of the last key of a path, and the value behind it.
     fn find(&self, path: &[&str]) -> Option<(Range<usize>, &Spanned<DeValue<'a>>)> {
         let (first, rest) = path.split_first()?;
-        let (mut key, mut value) = self.root.get_ref().get_key_value(*first)?;
+        let (mut key, mut value) = self.root.get_key_value(*first)?;
         for step in rest {
             (key, value) = value.get_ref().as_table()?.get_key_value(*step)?;
         }
@@ -107,24 +181,32 @@ impl<'a> Document<'a> {
         mistakes: &mut Vec<Diagnostic>,
     ) -> (T, Vec<Dropped>) {
         let mut tree = self.root.clone();
-        let mut dropped = Vec::new();
+        let mut dropped: Vec<Dropped> = Vec::new();
+        for span in &self.wrong {
+            dropped.extend(take_out_all(&mut tree, span).into_iter().map(Dropped));
+        }
         for _ in 0..MOST_MISTAKES {
-            let error = match T::deserialize(toml::Deserializer::from(tree.clone())) {
+            let root = Spanned::new(0..0, tree.clone());
+            let error = match T::deserialize(toml::Deserializer::from(root)) {
                 Ok(read) => return (read, dropped),
                 Err(error) => error,
             };
-            let path = error.span().and_then(|span| take_out(tree.get_mut(), &span));
-            let Some(path) = path else {
+            let span = error.span();
+            // what stands for several devices is there several times, and is reported once
+            let paths = span.map(|span| take_out_all(&mut tree, &span)).unwrap_or_default();
+            let Some(path) = paths.first() else {
                 mistakes.push(self.at(Severity::Error, error.span(), error.message()));
                 break;
             };
-            let (message, meant) = explain(error.message(), &path, takes);
+            let (message, meant) = explain(error.message(), path, takes);
             mistakes.push(self.at(Severity::Error, error.span(), message));
-            if let Some(meant) = meant {
-                let section = &path[..path.len() - 1];
-                dropped.push(Dropped(section.iter().cloned().chain([meant]).collect()));
+            for path in paths {
+                if let Some(meant) = &meant {
+                    let section = &path[..path.len() - 1];
+                    dropped.push(Dropped(section.iter().chain([meant]).cloned().collect()));
+                }
+                dropped.push(Dropped(path));
             }
-            dropped.push(Dropped(path));
         }
         (T::default(), dropped)
     }
@@ -135,6 +217,11 @@ impl Dropped {
     pub fn covers(&self, path: &[&str]) -> bool {
         self.0.len() <= path.len() && self.0.iter().zip(path).all(|(a, b)| a == b)
     }
+}
+
+/// Removes all keys of that place, and says which they were.
+fn take_out_all(table: &mut DeTable<'_>, span: &Range<usize>) -> Vec<Vec<String>> {
+    std::iter::from_fn(|| take_out(table, span)).take(MOST_COPIES).collect()
 }
 
 /// Removes the key whose name or value (or an element of it) is at the span, and says which it was.
@@ -160,7 +247,13 @@ fn find_span(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -
             || value.span() == *span
             || match value.get_ref() {
                 DeValue::Table(inner) => find_span(inner, span, path),
-                _ => value.span().start <= span.start && span.end <= value.span().end,
+                // elements may come from elsewhere
+                DeValue::Array(list) => list.iter().any(|element| contains(&element.span(), span)),
+                _ => false,
+            }
+            || match value.get_ref() {
+                DeValue::Table(_) => false,
+                _ => contains(&value.span(), span),
             };
         if found {
             return true;
@@ -170,13 +263,27 @@ fn find_span(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -
     false
 }
 
+fn contains(outer: &Range<usize>, inner: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// Keys of a section that are used before it is read into a struct.
+fn taken_out_before(path: &[String]) -> &'static [&'static str] {
+    match path {
+        [_] => &[include::KEY, variable::SECTION, include::MACHINE_FILE],
+        [bus, _, device, _, _] if bus == "bus" && device == "device" => &device::KEYS,
+        _ => &[],
+    }
+}
+
 /// serde's words in ours; for an unknown key also the key that was probably meant.
 fn explain(message: &str, path: &[String], takes: &[(&str, &str)]) -> (String, Option<String>) {
     let key = path.last().map(String::as_str).unwrap_or_default();
     // serde: "unknown field `x`, expected one of `a`, `b`"
     if message.starts_with("unknown field") {
         let known = message.rsplit_once(", expected ").map(|(_, known)| known).unwrap_or_default();
-        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        let mut known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        known.extend(taken_out_before(path));
         // inside of a list the path ends at the list
         let key = message.split('`').nth(1).unwrap_or(key);
         let meant = nearest(key, known.iter().copied());
@@ -199,4 +306,29 @@ fn explain(message: &str, path: &[String], takes: &[(&str, &str)]) -> (String, O
         return (format!("\"{key}\" must be a section, [{}]", path.join(".")), None);
     }
     (message.to_owned(), None)
+}
+
+/// The table with all its places further behind.
+fn moved_table(table: DeTable<'_>, by: usize) -> DeTable<'_> {
+    if by == 0 {
+        return table;
+    }
+    table.into_iter().map(|(key, value)| (moved(key, by, |key, _| key), moved(value, by, moved_value))).collect()
+}
+
+fn moved_value(value: DeValue<'_>, by: usize) -> DeValue<'_> {
+    match value {
+        DeValue::Array(list) => {
+            DeValue::Array(list.into_iter().map(|element| moved(element, by, moved_value)).collect())
+        }
+        DeValue::Table(table) => DeValue::Table(moved_table(table, by)),
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+            value
+        }
+    }
+}
+
+fn moved<T>(spanned: Spanned<T>, by: usize, inside: impl Fn(T, usize) -> T) -> Spanned<T> {
+    let span = spanned.span();
+    Spanned::new(span.start + by..span.end + by, inside(spanned.into_inner(), by))
 }

@@ -37,6 +37,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
             hash.bytes(message.message.name.as_bytes());
             hash.number(message.message.id.bits().into());
             hash.number(message.sources as u64);
+            hash.option(message.message.source_address.map(u64::from));
             match &message.direction {
                 Direction::Input(reception) => {
                     hash.number(0);
@@ -82,6 +83,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
             for tag in &plan.tags[message.tags.clone()] {
                 hash.number(tag.writable.into());
                 hash.number(tag.forcible.into());
+                hash.number(tag.retained.into());
                 hash.number(match tag.immediate {
                     Immediate::No => 0,
                     Immediate::OnChange => 1,
@@ -92,7 +94,9 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
         }
     }
     // Every field with its name, so that one that is added later counts too.
-    hash.bytes(format!("{:?}", (&plan.routes, &plan.links, &plan.machine, &plan.interlocks)).as_bytes());
+    hash.bytes(
+        format!("{:?}", (&plan.routes, &plan.links, &plan.machine, &plan.interlocks, &plan.instances)).as_bytes(),
+    );
     hash.0.finalize().into()
 }
 

@@ -409,11 +409,9 @@ fn own(plan: &mut Plan, links: &[Link], sections: &[Section<'_>], report: &mut R
     let mut taken: Vec<(usize, Bits)> = Vec::new();
     for (index, link) in links.iter().enumerate() {
         let (tag, name) = (&plan.tags[link.to], plan.tag_name(link.to, None));
-        let line = |path: &[&str], report: &Report<'_>| report.document.line(path);
         if let Some(other) = tag.link.map(|other| &links[other].name) {
-            let line = line(&["link", other, "to"], report);
-            let text =
-                format!("{name} is already the target of link \"{other}\" (line {line}): a signal has one owner");
+            let place = report.document.place_from(&["link", other, "to"], &["link", &link.name, "to"]);
+            let text = format!("{name} is already the target of link \"{other}\" ({place}): a signal has one owner");
             report.error(&["link", &link.name, "to"], text);
             continue;
         }
@@ -445,9 +443,9 @@ fn own(plan: &mut Plan, links: &[Link], sections: &[Section<'_>], report: &mut R
         for tag in std::iter::once(link.to).chain(selectors) {
             if std::mem::take(&mut plan.tags[tag].writable) {
                 let name = &plan.buses[bus].name;
-                let line = report.document.line(&["bus", name, "writable"]);
+                let place = report.document.place_from(&["bus", name, "writable"], &["link", &link.name, "to"]);
                 let text = format!(
-                    "{} is in writable of [bus.{name}] (line {line}) too: a signal has one owner, the plant or a link",
+                    "{} is in writable of [bus.{name}] ({place}) too: a signal has one owner, the plant or a link",
                     plan.tag_name(tag, None)
                 );
                 report.error(&["link", &link.name, "to"], text);

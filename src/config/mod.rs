@@ -1,21 +1,28 @@
 //! Configuration: the TOML file as written, checked together with its DBC files, and resolved to a [`Plan`].
 //!
-//! `sources` has the only file access; everything after it is a function of bytes, so the controller and the plant
+//! `disk` has the only file access; everything after it is a function of bytes, so the controller and the plant
 //! process build the same plan. All mistakes of all files are reported together, each with its place and a remedy.
 
 mod arming;
+mod assemble;
 mod bus;
 mod condition;
 mod cycle;
+mod device;
+mod disk;
 mod document;
 mod hash;
 mod identifiers;
+mod include;
+mod instance;
 mod interlock;
 mod life;
 mod link;
+mod overlay;
 mod protection;
 mod reception;
 mod report;
+mod retain;
 mod rights;
 mod route;
 mod sources;
@@ -23,21 +30,27 @@ mod suggest;
 mod tag;
 mod transmission;
 mod unit;
+mod variable;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use sources::{BundleError, SourceFile, Sources, read};
+pub use disk::{Files, read};
+pub use sources::{BundleError, SourceFile, Sources};
+pub use variable::{Origin, Variable};
 
 use crate::dbc;
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
-use crate::plan::{Bus, Direction, Message, Plan, Tag};
+use crate::plan::{Bus, Direction, Instance, Message, Plan, Tag};
 use crate::plant;
 use crate::protection::Protection;
+use assemble::{Assembled, Missing, assemble};
 use bus::{Content, Parsed, Section};
 use document::Document;
+use instance::Devices;
+use overlay::Overlays;
 use report::{Places, Report, sort};
 use rights::Decided;
 
@@ -62,6 +75,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     pub plan: Plan,
     pub settings: Settings,
+    /// Sorted by name.
+    pub variables: Vec<Variable>,
     /// Warnings.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -77,29 +92,38 @@ pub struct Settings {
 ///
 /// The same bytes and options give the same plan and the same hash.
 pub fn load(sources: &Sources, options: LoadOptions) -> Result<Loaded, Vec<Diagnostic>> {
-    check(sources, options, true)
+    check(sources, options, &Missing::new())
 }
 
-/// `complete`: all DBC files that the configuration names should be there; else missing ones are passed over.
-fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Loaded, Vec<Diagnostic>> {
-    let document = Document::parse(&sources.config.name, &sources.config.bytes)?;
-    let mut found = Vec::new();
-    let (file, dropped) = document.read::<written::File>(written::TAKES, &mut found);
-    let mut report = Report { document: &document, found, dropped };
+/// `missing`: files that are named and could not be read, with the reason.
+fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut assembled = assemble(sources, missing)?;
+    let (file, dropped) = assemble::read(&mut assembled);
+    let Assembled { document, variables, found } = assembled;
+    let mut report = Report { document: &document, missing, found, dropped, alike: Vec::new() };
 
-    let named: BTreeSet<String> =
-        file.bus.values().flat_map(|bus| &bus.dbc).map(|name| sources::dbc_name(&sources.config.name, name)).collect();
+    let named = named(&file, &document);
     let used = sources.dbc.iter().filter(|file| named.contains(&file.name));
     let parsed: Vec<Parsed<'_>> = used.map(|file| parse(file, &mut report)).collect();
-    let mut sections = sections(&file, sources, &parsed, complete, &mut report);
+    let devices: Vec<Devices<'_>> =
+        file.bus.iter().map(|(name, written)| instance::devices(name, written, &parsed, &mut report)).collect();
+    report.alike = devices
+        .iter()
+        .flat_map(|devices| &devices.files)
+        .filter_map(|file| file.instance)
+        .map(|instance| device::message_name(instance.name, ""))
+        .collect();
+    report.alike.dedup();
+    let mut sections = sections(&file, &parsed, &devices, &mut report);
     check_buses(&sections, &mut report);
     sections.truncate(MAX_BUSES);
     let mut plan = Plan { simulated: options.simulate, ..Plan::default() };
     for section in &sections {
-        let bus = bus::check(section, options.simulate, &mut report);
+        let mut bus = bus::check(section, options.simulate, &mut report);
+        let overlays = overlay::apply(section, &mut bus, &sources.overlay, &mut report);
         let protections = protection::decide(section, &bus, &mut report);
         let decided = rights::decide(section, &bus, &protections, &mut report);
-        if !add(&mut plan, section, bus, decided, protections) {
+        if !add(&mut plan, section, bus, decided, protections, overlays) {
             let limits =
                 format!("{MAX_TAGS} signals and {MAX_RECORDS} records (message, J1939 source, multiplexed branch)");
             let message = format!("with bus \"{}\" the plant has more than {limits}", section.name);
@@ -111,23 +135,39 @@ fn check(sources: &Sources, options: LoadOptions, complete: bool) -> Result<Load
     link::connect(&mut plan, &file, &sections, &mut report);
     plan.routes = route::routes(&file, &plan, &sections, &mut report);
     arming::connect(&mut plan, &file, &sections, &mut report);
+    retain::connect(&mut plan, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
-    let settings = settings(&file, sources, &mut report);
+    let settings = settings(&file, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);
     if has_errors(&diagnostics) {
         return Err(diagnostics);
     }
-    let dbc: Vec<Vec<(&str, &[u8])>> = sections
-        .iter()
-        .map(|section| {
-            let files = section.written.dbc.iter().zip(&section.files);
-            files.map(|(name, parsed)| (name.as_str(), parsed.file.bytes.as_slice())).collect()
-        })
-        .collect();
+    let dbc: Vec<Vec<(&str, &[u8])>> = sections.iter().map(|section| dbc_bytes(section, sources, &document)).collect();
     plan.number();
     plan.hash = hash::hash(&plan, &dbc);
-    Ok(Loaded { plan, settings, diagnostics })
+    Ok(Loaded { plan, settings, variables, diagnostics })
+}
+
+/// The DBC files and overlay tables of a bus by their names, those of device types once.
+fn dbc_bytes<'a>(section: &Section<'a>, sources: &'a Sources, document: &Document<'_>) -> Vec<(&'a str, &'a [u8])> {
+    let own = section.files.iter().filter(|parsed| parsed.instance.is_none());
+    let own = section.written.dbc.iter().map(String::as_str).zip(own.map(|parsed| parsed.file.bytes.as_slice()));
+    let mut all: Vec<_> = own.collect();
+    for parsed in section.files.iter().filter(|parsed| parsed.instance.is_some()) {
+        let bytes = parsed.file.bytes.as_slice();
+        if !all.iter().any(|(_, other)| std::ptr::eq(*other, bytes)) {
+            let name = Path::new(&parsed.file.name).file_name().and_then(|name| name.to_str());
+            all.push((name.unwrap_or_default(), bytes));
+        }
+    }
+    let path = ["bus", section.name, "overlay"];
+    for (index, written) in section.written.overlay.iter().enumerate() {
+        let name = sources::dbc_name(document.file(&path, Some(index)), written);
+        let file = sources.overlay.iter().find(|file| file.name == name);
+        all.extend(file.map(|file| (written.as_str(), file.bytes.as_slice())));
+    }
+    all
 }
 
 fn parse<'a>(file: &'a SourceFile, report: &mut Report<'_>) -> Parsed<'a> {
@@ -137,46 +177,68 @@ fn parse<'a>(file: &'a SourceFile, report: &mut Report<'_>) -> Parsed<'a> {
         nodes: database.nodes,
         messages: database.messages.into_iter().map(Arc::new).collect(),
     });
-    Parsed { file, places: Places::of(&file.bytes), content }
+    Parsed { file, places: Places::of(&file.bytes), content, instance: None }
+}
+
+/// The names of all DBC files.
+fn named(file: &written::File, document: &Document<'_>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (bus, section) in &file.bus {
+        let mut add = |path: &[&str], written: &[String]| {
+            let files = written.iter().enumerate();
+            names.extend(files.map(|(index, name)| sources::dbc_name(document.file(path, Some(index)), name)));
+        };
+        add(&["bus", bus, "dbc"], &section.dbc);
+        section.device.iter().for_each(|(name, device)| add(&["bus", bus, "device", name, "dbc"], &device.dbc));
+    }
+    names
+}
+
+/// The DBC files that a list names; false where one is missing.
+fn dbc_files<'p, 'a>(
+    path: &[&str],
+    written: &[String],
+    parsed: &'p [Parsed<'a>],
+    report: &mut Report<'_>,
+) -> (Vec<&'p Parsed<'a>>, bool) {
+    let mut files: Vec<&Parsed<'_>> = Vec::new();
+    // one that can't be used has been reported
+    let mut whole = !report.is_dropped(path);
+    for (index, dbc) in written.iter().enumerate() {
+        let wanted = sources::dbc_name(report.document.file(path, Some(index)), dbc);
+        let Some(found) = parsed.iter().find(|parsed| parsed.file.name == wanted) else {
+            whole = false;
+            report.unread(path, index, dbc, &wanted);
+            continue;
+        };
+        if files.iter().any(|other| std::ptr::eq(*other, found)) {
+            report.element(Severity::Error, path, Some(index), format!("\"{dbc}\" is listed twice"));
+            continue;
+        }
+        whole &= found.content.is_some();
+        files.push(found);
+    }
+    (files, whole)
 }
 
 /// The bus sections, sorted by name, with their DBC files.
 fn sections<'a>(
     file: &'a written::File,
-    sources: &Sources,
     parsed: &'a [Parsed<'a>],
-    complete: bool,
+    devices: &'a [Devices<'a>],
     report: &mut Report<'_>,
 ) -> Vec<Section<'a>> {
     let mut sections = Vec::new();
-    for (name, written) in &file.bus {
+    for ((name, written), devices) in file.bus.iter().zip(devices) {
         let path = ["bus", name.as_str(), "dbc"];
-        let mut files = Vec::new();
-        // one that can't be used has been reported
-        let mut whole = !report.is_dropped(&path);
-        if written.dbc.is_empty() && whole {
+        if written.dbc.is_empty() && written.device.is_empty() && !report.is_dropped(&path) {
             report.warning(&path[..2], format!("bus \"{name}\" names no DBC file: its frames are only counted"));
         }
-        for (index, dbc) in written.dbc.iter().enumerate() {
-            let wanted = sources::dbc_name(&sources.config.name, dbc);
-            let Some(found) = parsed.iter().find(|parsed| parsed.file.name == wanted) else {
-                whole = false;
-                if complete {
-                    let message = format!("\"{dbc}\" is not among the files handed over");
-                    report.element(Severity::Error, &path, Some(index), message);
-                }
-                continue;
-            };
-            if files.iter().any(|other: &&Parsed<'_>| std::ptr::eq(*other, found)) {
-                report.element(Severity::Error, &path, Some(index), format!("\"{dbc}\" is listed twice"));
-                continue;
-            }
-            whole &= found.content.is_some();
-            files.push(found);
-        }
+        let (mut files, whole) = dbc_files(&path, &written.dbc, parsed, report);
+        files.extend(&devices.files);
         let targets = file.link.values().filter_map(|link| link.to.as_deref()?.strip_prefix(name.as_str()));
         let linked = targets.filter_map(|target| target.strip_prefix('.')).collect();
-        sections.push(Section { name, written, files, complete: whole, linked });
+        sections.push(Section { name, written, files, complete: whole && devices.complete, linked });
     }
     sections
 }
@@ -194,10 +256,10 @@ fn check_buses(sections: &[Section<'_>], report: &mut Report<'_>) {
     for section in sections {
         let Some(interface) = section.written.interface.as_deref() else { continue };
         if let Some(other) = interfaces.insert(interface, section.name) {
-            let line = report.document.line(&["bus", other, "interface"]);
-            let message =
-                format!("interface {interface} is already bus \"{other}\" (line {line}); put both in one bus");
-            report.error(&["bus", section.name, "interface"], message);
+            let path = ["bus", section.name, "interface"];
+            let place = report.document.place_from(&["bus", other, "interface"], &path);
+            let message = format!("interface {interface} is already bus \"{other}\" ({place}); put both in one bus");
+            report.error(&path, message);
         }
     }
 }
@@ -209,10 +271,19 @@ fn add(
     bus: bus::Bus<'_>,
     decided: Vec<Decided>,
     mut protections: BTreeMap<usize, Protection>,
+    overlays: Overlays,
 ) -> bool {
     let first_message = plan.messages.len();
+    let first_instance = plan.instances.len();
+    let devices: BTreeMap<&str, &str> =
+        section.files.iter().filter_map(|parsed| parsed.instance.map(|of| (of.name, of.device))).collect();
+    plan.instances.extend(devices.into_iter().map(|(name, device)| Instance {
+        bus: plan.buses.len(),
+        name: name.to_owned(),
+        device: device.to_owned(),
+    }));
     for (index, (entry, decided)) in bus.messages.into_iter().zip(decided).enumerate() {
-        let received_j1939 = entry.message.pgn.is_some() && matches!(decided.direction, Direction::Input(_));
+        let received_j1939 = entry.message.has_sources() && matches!(decided.direction, Direction::Input(_));
         let first_tag = plan.tags.len();
         let tags = decided.tags.into_iter().enumerate();
         plan.tags.extend(tags.map(|(signal, (writable, immediate, repeated))| Tag {
@@ -230,10 +301,21 @@ fn add(
             first_record: plan.records,
             tags: first_tag..plan.tags.len(),
             protection: protections.remove(&index),
+            instance: entry.parsed.instance.and_then(|of| {
+                let devices = plan.instances[first_instance..].iter();
+                devices.zip(first_instance..).find(|(device, _)| device.name == of.name).map(|(_, index)| index)
+            }),
             message: entry.message,
         };
         plan.records += message.records();
         plan.messages.push(message);
+    }
+    for ((message, signal), overlay) in overlays {
+        let message = first_message + message;
+        match signal {
+            Some(signal) => plan.tag_overlays.insert(plan.messages[message].tags.start + signal, overlay),
+            None => plan.message_overlays.insert(message, overlay),
+        };
     }
     plan.buses.push(Bus {
         name: section.name.to_owned(),
@@ -251,12 +333,26 @@ fn add(
     plan.tags.len() <= MAX_TAGS && plan.records <= MAX_RECORDS
 }
 
+/// The name in `credential:NAME`, which stands for a file that the service manager hands to the process.
+pub fn credential(file: &Path) -> Option<&str> {
+    file.to_str()?.strip_prefix("credential:")
+}
+
 /// Checks the sections of the network process, and resolves their files.
-fn settings(file: &written::File, sources: &Sources, report: &mut Report<'_>) -> Settings {
+fn settings(file: &written::File, report: &mut Report<'_>) -> Settings {
     let mut opcua = file.opcua.clone();
     let http = file.http.clone();
-    let folder = Path::new(&sources.config.name).parent().unwrap_or(Path::new(""));
-    opcua.users = opcua.users.map(|users| folder.join(users));
+    let folder = Path::new(report.document.file(&["opcua", "users"], None)).parent().unwrap_or(Path::new(""));
+    match opcua.users.as_deref().and_then(credential) {
+        None => opcua.users = opcua.users.map(|users| folder.join(users)),
+        // its path is known to the process that it is given to
+        Some(name)
+            if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) => {}
+        Some(_) => {
+            let message = "the name of a credential has letters, digits, _ and -: users = \"credential:opcua_users\"";
+            report.error(&["opcua", "users"], message);
+        }
+    }
     if opcua.trust_any_client_certificate && !opcua.listen.ip().is_loopback() {
         let message = "with this, anyone who reaches the server is trusted: only possible when listen is a loopback address, like 127.0.0.1";
         report.error(&["opcua", "trust_any_client_certificate"], message);

@@ -17,7 +17,7 @@ const MAX_INTERVAL_MS: f64 = 60_000.0;
 pub fn reception(bus: &Bus<'_>, message: &dbc::Message, over: &Override) -> Reception {
     Reception {
         deadlines: deadlines(bus, message, over),
-        awaited: over.timeout_ms.is_some_and(|ms| ms > 0) && message.pgn.is_none(),
+        awaited: over.timeout_ms.is_some_and(|ms| ms > 0) && !message.has_sources(),
         expected_when: Vec::new(),
         shortest_interval: over.shortest_interval_ms.map(|ms| (ms * NS_PER_MS as f64).round() as u64),
     }
@@ -111,7 +111,7 @@ pub fn connect(plan: &mut Plan, sections: &[Section<'_>], report: &mut Report<'_
         }
     }
     for (index, conditions) in found {
-        let awaited = plan.messages[index].message.pgn.is_none();
+        let awaited = !plan.messages[index].message.has_sources();
         if let Direction::Input(reception) = &mut plan.messages[index].direction {
             reception.expected_when = conditions;
             reception.awaited = awaited;

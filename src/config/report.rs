@@ -4,19 +4,24 @@ use super::document::{Document, Dropped};
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::assemble::Missing;
 use super::bus::Parsed;
 use super::sources::Sources;
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// So many are collected; who has more has another problem.
-const MOST: usize = 300;
+pub const MOST: usize = 300;
 
 /// The mistakes found so far.
 pub struct Report<'a> {
     pub document: &'a Document<'a>,
+    /// Files that are named and could not be read, with the reason.
+    pub missing: &'a Missing,
     pub found: Vec<Diagnostic>,
     /// Keys that were written but can't be read; nothing more is said about them.
     pub dropped: Vec<Dropped>,
+    /// Names of alike devices, each with what stands between it and the name of a message.
+    pub alike: Vec<String>,
 }
 
 impl Report<'_> {
@@ -38,6 +43,19 @@ impl Report<'_> {
         });
     }
 
+    /// About a file that a list names, and that is not there.
+    pub fn unread(&mut self, path: &[&str], index: usize, written: &str, name: &str) {
+        let message = match self.missing.get(name) {
+            Some(reason) => format!("can't read \"{written}\": {reason}"),
+            None => format!("\"{written}\" is not among the files handed over"),
+        };
+        let once = |found: &Diagnostic| found.message == message;
+        if self.missing.contains_key(name) && self.found.iter().any(once) {
+            return;
+        }
+        self.element(Severity::Error, path, Some(index), message);
+    }
+
     /// About a message in a DBC file.
     pub fn dbc(
         &mut self,
@@ -56,6 +74,11 @@ impl Report<'_> {
         });
     }
 
+    /// About another file.
+    pub fn elsewhere(&mut self, found: Diagnostic) {
+        self.add(|_| found);
+    }
+
     /// Whether so much is wrong that more would not help.
     pub fn is_full(&self) -> bool {
         self.found.len() > MOST
@@ -63,9 +86,12 @@ impl Report<'_> {
 
     fn add(&mut self, make: impl FnOnce(&Document<'_>) -> Diagnostic) {
         if self.found.len() < MOST {
-            self.found.push(make(self.document));
+            let new = make(self.document);
+            if self.alike.is_empty() || !self.found.iter().any(|other| self.is_alike(other, &new)) {
+                self.found.push(new);
+            }
         } else if self.found.len() == MOST {
-            let file = self.document.file;
+            let file = self.document.main_file();
             self.found.push(Diagnostic::new(
                 Severity::Error,
                 file,
@@ -74,6 +100,16 @@ impl Report<'_> {
                 "there are more mistakes; correct these first",
             ));
         }
+    }
+
+    /// Whether the same is said at one place about two alike devices: once is enough.
+    fn is_alike(&self, one: &Diagnostic, other: &Diagnostic) -> bool {
+        let place = |found: &Diagnostic| (found.line, found.column, found.severity);
+        let plain = |text: &str| self.alike.iter().fold(text.to_owned(), |text, name| text.replace(name, ""));
+        one.line > 0
+            && place(one) == place(other)
+            && one.file == other.file
+            && plain(&one.message) == plain(&other.message)
     }
 
     /// Whether the key was written but can't be read.
@@ -86,6 +122,7 @@ impl Report<'_> {
 pub struct Places(HashMap<(u32, String), Place>);
 
 /// One line of a file.
+#[derive(Clone)]
 pub struct Place {
     /// From 1.
     pub line: u32,
@@ -112,15 +149,26 @@ impl Places {
         Places(places)
     }
 
+    /// For messages under other names.
+    pub fn empty(&self) -> Places {
+        Places(HashMap::with_capacity(self.0.len()))
+    }
+
+    pub fn put(&mut self, message: &crate::dbc::Message, place: Option<&Place>) {
+        if let Some(place) = place {
+            self.0.insert((message.id.bits(), message.dbc_name.clone()), place.clone());
+        }
+    }
+
     pub fn get(&self, message: &crate::dbc::Message) -> Option<&Place> {
         self.0.get(&(message.id.bits(), message.dbc_name.clone()))
     }
 }
 
-/// By file (the configuration, then the DBC files), line and column.
+/// By file (the configuration's, then the DBC files, then others), line and column.
 pub fn sort(found: &mut [Diagnostic], sources: &Sources) {
     let rank = |file: &str| {
-        let place = std::iter::once(&sources.config).chain(&sources.dbc).position(|source| source.name == file);
+        let place = sources.files().position(|source| source.name == file);
         place.unwrap_or(usize::MAX)
     };
     found.sort_by_cached_key(|found| (rank(&found.file), found.line, found.column, found.severity));

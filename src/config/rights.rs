@@ -186,6 +186,16 @@ fn check_transmit(section: &Section<'_>, bus: &Bus<'_>, report: &mut Report<'_>)
                 if report.is_full() {
                     break;
                 }
+                if let Some(messages) = bus.instance(name) {
+                    let of_ours = messages.filter(|index| bus.ours(&bus.messages[*index].message));
+                    let before = transmitted.len();
+                    transmitted.extend(of_ours.map(|index| (index, Some(place))));
+                    if transmitted.len() == before {
+                        let text = format!("{name} is nothing: {node} sends no message of this device");
+                        report.element(Severity::Warning, &path, Some(place), text);
+                    }
+                    continue;
+                }
                 let mistake = match bus.find(name) {
                     None if !section.complete => continue,
                     None if name == "all" || name == "*" => "to send all messages write transmit = \"all\"".to_owned(),
@@ -254,6 +264,16 @@ fn check_writable(
     for (place, name) in names.iter().enumerate() {
         if report.is_full() {
             break;
+        }
+        if let Some(messages) = name.strip_suffix(".*").and_then(|name| bus.instance(name)) {
+            let sent = messages.filter(|index| transmitted.contains_key(index));
+            let before = writable.len();
+            writable.extend(sent.flat_map(all).map(|at| (at, Some(place))));
+            if writable.len() == before && section.complete {
+                let text = format!("{name} is nothing: no message of this device is in transmit");
+                report.element(Severity::Warning, &path, Some(place), text);
+            }
+            continue;
         }
         match find_signals(section, bus, transmitted, name, report) {
             Ok((index, mut signals)) => {

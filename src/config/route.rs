@@ -255,7 +255,17 @@ fn of_message(
         report.error(&["route", name, "message"], text);
         return None;
     }
-    Some(found.message.pgn.map_or(Filter::Id(found.message.id), Filter::Pgn))
+    let id = found.message.id;
+    Some(match (found.message.pgn, found.message.source_address) {
+        (None, _) => Filter::Id(id),
+        (Some(pgn), None) => Filter::Pgn(pgn),
+        (Some(pgn), Some(_)) => Filter::Mask { value: id, mask: source_mask(pgn) },
+    })
+}
+
+/// Parameter group and source address in an identifier; without the priority, and of PDU1 without the destination.
+fn source_mask(pgn: u32) -> u32 {
+    if pgn >> 8 & 0xFF < 240 { 0x3FF_00FF } else { 0x3FF_FFFF }
 }
 
 fn id_change(name: &str, written: &written::Route, filters: Option<&[Filter]>, report: &mut Report<'_>) -> IdChange {

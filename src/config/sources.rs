@@ -1,35 +1,38 @@
-//! The bytes that a plan is made from: the configuration file and the DBC files it names, from disk, embedded, or handed over.
+//! The bytes that a plan is made from: the configuration's files and all they name, from disk, embedded, or handed over.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::LoadOptions;
-use super::document::Document;
-use super::written;
-use crate::diagnostic::{Diagnostic, Severity};
 
-/// Largest configuration file, in bytes.
-const MAX_CONFIG: u64 = 1 << 20;
-/// Largest DBC file, in bytes. The largest known public ones have about 10 MB.
-const MAX_DBC: u64 = 64 << 20;
-/// Most DBC files of one configuration.
-const MAX_FILES: usize = 256;
+/// Most DBC files and overlay tables of one configuration.
+pub(super) const MAX_FILES: usize = 256;
+/// Most files that a configuration is made of besides the main one.
+pub(super) const MAX_INCLUDED: usize = 256;
+/// Most parts of a bundle.
+const MAX_PARTS: usize = MAX_FILES + MAX_INCLUDED + 4096;
 
-const BUNDLE_MAGIC: &[u8; 8] = b"CANVOYB\x01";
+const BUNDLE_MAGIC: &[u8; 8] = b"CANVOYB\x02";
 
-/// The configuration file, then the DBC files it names, with the bytes as read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The configuration file, then all that it names, with the bytes as read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     pub config: SourceFile,
+    /// In the order of their first mention; each file once.
+    pub included: Vec<SourceFile>,
+    /// The variables of one machine.
+    pub machine: Option<SourceFile>,
+    /// Variables of the environment, name and value, sorted.
+    pub environment: Vec<(String, String)>,
     /// In the order of their first mention by buses sorted by name; each file once.
     pub dbc: Vec<SourceFile>,
+    /// As `dbc`.
+    pub overlay: Vec<SourceFile>,
 }
 
 /// One file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceFile {
-    /// As a user can open it: the configuration as named on the command line, a DBC file relative to that.
+    /// As a user can open it: the configuration as named on the command line, others relative to the file that names them.
     pub name: String,
     pub bytes: Vec<u8>,
 }
@@ -45,92 +48,13 @@ pub enum BundleError {
     Damaged,
 }
 
-/// Reads the configuration and the DBC files it names: the only file access of this module.
-///
-/// Where a file can't be read, all mistakes of those that can be are in the answer too.
-pub fn read(path: &Path) -> Result<Sources, Vec<Diagnostic>> {
-    let name = path.display().to_string();
-    let bytes = read_file(path, MAX_CONFIG).map_err(|reason| {
-        vec![Diagnostic::new(Severity::Error, &name, 0, 0, format!("can't read the file: {reason}"))]
-    })?;
-    let config = SourceFile { name, bytes };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut unreadable = Vec::new();
-    let mut dbc = Vec::new();
-    {
-        let document = Document::parse(&config.name, &config.bytes)?;
-        for place in mentioned(&document) {
-            match read_file(&folder.join(&place.written), MAX_DBC) {
-                Ok(bytes) => dbc.push(SourceFile { name: dbc_name(&config.name, &place.written), bytes }),
-                Err(reason) => unreadable.push(place.diagnostic(&document, &reason)),
-            }
-        }
-    }
-    let sources = Sources { config, dbc };
-    if unreadable.is_empty() {
-        return Ok(sources);
-    }
-    // what the files that are there say is reported along; a file that is not there is reported once
-    let rest = match super::check(&sources, LoadOptions::default(), false) {
-        Ok(loaded) => loaded.diagnostics,
-        Err(mistakes) => mistakes,
-    };
-    unreadable.extend(rest);
-    super::sort(&mut unreadable, &sources);
-    Err(unreadable)
-}
-
-/// A DBC file where the configuration first names it.
-struct Mention {
-    bus: String,
-    index: usize,
-    written: String,
-}
-
-impl Mention {
-    fn diagnostic(&self, document: &Document<'_>, reason: &str) -> Diagnostic {
-        let message = format!("can't read \"{}\": {reason}", self.written);
-        document.element(Severity::Error, &["bus", &self.bus, "dbc"], self.index, message)
-    }
-}
-
-/// Every DBC file once. Mistakes of shape are left to the check that follows.
-fn mentioned(document: &Document<'_>) -> Vec<Mention> {
-    let (file, _): (written::File, _) = document.read(written::TAKES, &mut Vec::new());
-    let mut mentions: Vec<Mention> = Vec::new();
-    for (bus, section) in file.bus {
-        for (index, written) in section.dbc.into_iter().enumerate() {
-            if mentions.len() < MAX_FILES && mentions.iter().all(|known| known.written != written) {
-                mentions.push(Mention { bus: bus.clone(), index, written });
-            }
-        }
-    }
-    mentions
-}
-
-/// A whole regular file; the reason in words where that can't be had.
-fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    let explain = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::InvalidInput => "not a file name".to_owned(),
-        _ => error.to_string(),
-    };
-    // before opening: a named pipe would wait for its other end
-    let metadata = std::fs::metadata(path).map_err(explain)?;
-    if metadata.is_dir() {
-        return Err("it is a directory".into());
-    }
-    if !metadata.is_file() {
-        return Err("it is not a regular file".into());
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(explain)?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("it is larger than {} MiB", limit >> 20));
-    }
-    Ok(bytes)
-}
+/// What a part of a bundle is.
+const CONFIG: u8 = 0;
+const INCLUDED: u8 = 1;
+const MACHINE: u8 = 2;
+const VARIABLE: u8 = 3;
+const DBC: u8 = 4;
+const OVERLAY: u8 = 5;
 
 /// A DBC file's name for people: the path in the configuration, seen from where the configuration's own name is seen.
 pub(super) fn dbc_name(config: &str, written: &str) -> String {
@@ -148,19 +72,33 @@ impl Sources {
                 .iter()
                 .map(|(written, bytes)| SourceFile { name: dbc_name(name, written), bytes: bytes.to_vec() })
                 .collect(),
+            ..Sources::default()
         }
+    }
+
+    /// All files, in the order in which mistakes in them are shown.
+    pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
+        let texts = std::iter::once(&self.config).chain(&self.included).chain(&self.machine);
+        texts.chain(&self.dbc).chain(&self.overlay)
     }
 
     /// For the plant process: files and options in one piece, so that it builds the same plan.
     pub fn to_bundle(&self, options: LoadOptions) -> Vec<u8> {
         let mut bundle = BUNDLE_MAGIC.to_vec();
         bundle.push(options.simulate.into());
-        for file in std::iter::once(&self.config).chain(&self.dbc) {
-            for part in [file.name.as_bytes(), &file.bytes] {
+        let mut put = |kind: u8, name: &str, bytes: &[u8]| {
+            bundle.push(kind);
+            for part in [name.as_bytes(), bytes] {
                 bundle.extend((part.len() as u64).to_le_bytes());
                 bundle.extend(part);
             }
-        }
+        };
+        put(CONFIG, &self.config.name, &self.config.bytes);
+        self.included.iter().for_each(|file| put(INCLUDED, &file.name, &file.bytes));
+        self.machine.iter().for_each(|file| put(MACHINE, &file.name, &file.bytes));
+        self.environment.iter().for_each(|(name, value)| put(VARIABLE, name, value.as_bytes()));
+        self.dbc.iter().for_each(|file| put(DBC, &file.name, &file.bytes));
+        self.overlay.iter().for_each(|file| put(OVERLAY, &file.name, &file.bytes));
         bundle
     }
 
@@ -172,19 +110,32 @@ impl Sources {
             [] => return Err(BundleError::Truncated),
             _ => return Err(BundleError::Damaged),
         };
-        let mut files = Vec::new();
-        while !rest.is_empty() {
+        let mut sources = Sources::default();
+        let mut parts = 0;
+        while let Some((kind, after)) = rest.split_first() {
+            rest = after;
             let name = String::from_utf8(take_part(&mut rest)?).map_err(|_| BundleError::Damaged)?;
-            files.push(SourceFile { name, bytes: take_part(&mut rest)? });
-            if files.len() > MAX_FILES + 1 {
+            let bytes = take_part(&mut rest)?;
+            // the configuration is the first, and the only one of its kind
+            if (*kind == CONFIG) != (parts == 0) || parts >= MAX_PARTS {
                 return Err(BundleError::Damaged);
             }
+            parts += 1;
+            let file = SourceFile { name, bytes };
+            match *kind {
+                CONFIG => sources.config = file,
+                INCLUDED => sources.included.push(file),
+                MACHINE if sources.machine.is_none() => sources.machine = Some(file),
+                VARIABLE => {
+                    let value = String::from_utf8(file.bytes).map_err(|_| BundleError::Damaged)?;
+                    sources.environment.push((file.name, value));
+                }
+                DBC => sources.dbc.push(file),
+                OVERLAY => sources.overlay.push(file),
+                _ => return Err(BundleError::Damaged),
+            }
         }
-        if files.is_empty() {
-            return Err(BundleError::Truncated);
-        }
-        let config = files.remove(0);
-        Ok((Sources { config, dbc: files }, options))
+        if parts == 0 { Err(BundleError::Truncated) } else { Ok((sources, options)) }
     }
 }
 
@@ -221,24 +172,29 @@ mod tests {
         let whole = sources.to_bundle(LoadOptions { simulate: true });
         assert_eq!(Sources::from_bundle(&whole), Ok((sources, LoadOptions { simulate: true })));
         // the end of the first file is the only cut that leaves a whole bundle
-        let first = BUNDLE_MAGIC.len() + 1 + 8 + "p.toml".len() + 8 + 1;
+        let first = BUNDLE_MAGIC.len() + 1 + 1 + 8 + "p.toml".len() + 8 + 1;
         for cut in 0..whole.len() {
             assert_eq!(Sources::from_bundle(&whole[..cut]).is_ok(), cut == first, "{cut}");
         }
         let mut long = whole.clone();
-        long[9..17].fill(0xFF);
+        long[10..18].fill(0xFF);
         assert_eq!(Sources::from_bundle(&long), Err(BundleError::Truncated));
-        assert_eq!(Sources::from_bundle(b"CANVOYB\x02"), Err(BundleError::Version));
+        assert_eq!(Sources::from_bundle(b"CANVOYB\x01"), Err(BundleError::Version));
     }
 
     proptest! {
         #[test]
         fn bundles_come_back(
-            files in prop::collection::vec((".{0,8}", prop::collection::vec(any::<u8>(), 0..50)), 1..5),
+            files in prop::collection::vec((".{0,8}", prop::collection::vec(any::<u8>(), 0..50)), 1..9),
+            environment in prop::collection::vec((".{0,8}", ".{0,8}"), 0..3),
             simulate: bool,
         ) {
             let mut files: Vec<_> = files.into_iter().map(|(name, bytes)| SourceFile { name, bytes }).collect();
-            let sources = Sources { config: files.remove(0), dbc: files };
+            let config = files.remove(0);
+            let machine = files.pop();
+            let overlay = files.split_off(files.len() / 2);
+            let dbc = files.split_off(files.len() / 2);
+            let sources = Sources { config, included: files, machine, environment, dbc, overlay };
             let options = LoadOptions { simulate };
             prop_assert_eq!(Sources::from_bundle(&sources.to_bundle(options)), Ok((sources, options)));
         }
@@ -246,7 +202,7 @@ mod tests {
         #[test]
         fn any_bytes_are_no_trouble(mut bytes in prop::collection::vec(any::<u8>(), 0..100), magic: bool) {
             if magic {
-                bytes.splice(..0, *b"CANVOYB\x01\x00");
+                bytes.splice(..0, *b"CANVOYB\x02\x00\x00");
             }
             let _ = Sources::from_bundle(&bytes);
         }

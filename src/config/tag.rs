@@ -69,7 +69,7 @@ impl<'a> Tags<'a> {
 }
 
 fn source_address(name: &str, message: &Message, written: Option<&str>) -> Result<Option<u8>, String> {
-    let received = message.message.pgn.is_some() && matches!(message.direction, Direction::Input(_));
+    let received = message.message.has_sources() && matches!(message.direction, Direction::Input(_));
     match (received, written) {
         (false, None) => Ok(None),
         (true, Some(address)) => match address.parse() {

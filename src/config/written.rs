@@ -46,8 +46,28 @@ pub struct Bus {
     pub quarantine_ms: Option<i64>,
     pub listen_ms: Option<i64>,
     pub forcible: Names,
+    pub retain: Names,
     pub message: BTreeMap<String, Override>,
     pub protection: BTreeMap<String, protection::Written>,
+    pub device: BTreeMap<String, Device>,
+    pub overlay: Vec<String>,
+}
+
+/// `[bus.NAME.device.TYPE]`, without what is the bus's by now (`device`).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Device {
+    pub dbc: Vec<String>,
+    pub instances: Vec<Instance>,
+}
+
+/// One device of a type.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Instance {
+    pub name: Option<String>,
+    pub id_offset: Option<i64>,
+    pub source_address: Option<i64>,
 }
 
 /// `[bus.NAME.message.NAME]`.
@@ -230,10 +250,16 @@ pub const TAKES: &[(&str, &str)] = &[
     ("interlock", "sections [interlock.NAME], one for each interlock"),
     ("machine", "a section [machine]"),
     ("arm", "\"at-start\" or \"by-hand\""),
+    (
+        "reload_when",
+        "a condition in quotes, like \"line.DriveStatus.ActualSpeed == 0\", or a list of conditions that must all hold",
+    ),
+    ("reload_trial_s", "a whole number of seconds"),
     ("local_when", "a condition in quotes, like \"panel.Keys.Local == 1\", or a list of conditions that must all hold"),
     ("fallback_on_overrun", "true or false"),
     ("listen_ms", "a whole number of milliseconds"),
     ("forcible", "a list, like [\"DriveStatus.Speed\", \"OvenCommand.*\"], or \"all\""),
+    ("retain", "a list, like [\"DriveCommand.SpeedSetpoint\", \"OvenCommand.*\"]"),
     ("fallback", "a section of signals and values, like { Enable = 0, Mode = \"Stop\" }"),
     ("when_disarmed", "\"fallback\" or \"silent\""),
     ("vital", "the name in quotes of what must be good, like \"line.DriveStatus\", or a list of names"),
@@ -261,6 +287,12 @@ pub const TAKES: &[(&str, &str)] = &[
     ("restarts_per_hour", "a whole number from 1 to 3600"),
     ("quarantine_ms", "a whole number of milliseconds from 0 to 60000"),
     ("message", "sections [bus.BUS.message.NAME]"),
+    ("device", "sections [bus.BUS.device.TYPE]"),
+    (
+        "instances",
+        "a list of devices, like [{ name = \"pump1\", id_offset = 0x10 }] or [{ name = \"pump1\", source_address = 0x21 }]",
+    ),
+    ("overlay", "a list of file names, like [\"names.csv\"]"),
     ("cycle_ms", "a whole number of milliseconds"),
     ("timeout_ms", "a whole number of milliseconds"),
     ("branch_timeout_ms", "a whole number of milliseconds"),

@@ -10,6 +10,7 @@ pub(super) struct Alarms {
     not_armed: Option<AlarmIndex>,
     forced: Option<AlarmIndex>,
     overrun: Option<AlarmIndex>,
+    not_retained: Option<AlarmIndex>,
     buses: Vec<[Option<AlarmIndex>; 6]>,
     /// Sent: foreign sender, fallback; received: late, protection.
     messages: Vec<[Option<AlarmIndex>; 4]>,
@@ -23,6 +24,7 @@ impl Alarms {
             not_armed: None,
             forced: None,
             overrun: None,
+            not_retained: None,
             buses: vec![[None; 6]; plan.buses.len()],
             messages: vec![[None; 4]; plan.messages.len()],
             storms: vec![None; plan.routes.len()],
@@ -58,6 +60,7 @@ impl Alarms {
             Alarm::Protection(message) => self.message(message, 3),
             Alarm::Storm(route) => self.storm(route),
             Alarm::Link(link) => self.link(link),
+            Alarm::NotRetained => &mut self.not_retained,
         }
     }
 

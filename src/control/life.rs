@@ -101,6 +101,31 @@ impl Life {
         Life { buses: buses.collect(), due: Due::new(plan.buses.len() * KINDS), alarms: Alarms::new(plan), wishes: 0 }
     }
 
+    /// Goes on with the buses that both plans have; the others begin. Instead of [`Life::start`].
+    pub fn adopt(&mut self, old: &mut Life, buses: &[Option<BusIndex>], now: Now) {
+        for (bus, heir) in buses.iter().enumerate() {
+            let Some(at) = *heir else {
+                self.set_due(bus, Kind::Grace, now.monotonic.saturating_add(START_GRACE));
+                continue;
+            };
+            let (life, before) = (&mut self.buses[bus], &mut old.buses[at]);
+            let same_rule = life.restarts.adopt(&before.restarts);
+            // all of it, but for what the plan says
+            std::mem::swap(life, before);
+            std::mem::swap(&mut life.restarts, &mut before.restarts);
+            life.listen = before.listen;
+            self.wishes += usize::from(life.wish.is_some());
+            let off = life.state == BusState::BusOff;
+            for kind in KIND {
+                self.set_due(bus, kind, old.due.get(at * KINDS + kind as usize));
+            }
+            if off && !same_rule {
+                self.plan_restart(now, bus);
+            }
+        }
+        old.wishes = 0;
+    }
+
     /// Once, before the first event.
     pub fn start(&mut self, now: Now) {
         for bus in 0..self.buses.len() {

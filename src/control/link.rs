@@ -10,8 +10,8 @@ use super::{Now, Transmit};
 use crate::command::Patch;
 use crate::dbc::{self, Raw};
 use crate::plan::{
-    Alarm, AlarmIndex, BusIndex, ContractIndex, Immediate, Mapping, MessageIndex, Otherwise, Plan, TagIndex, Timed,
-    WhenBad,
+    Alarm, AlarmIndex, BusIndex, ContractIndex, Immediate, LinkIndex, Mapping, MessageIndex, Otherwise, Plan, TagIndex,
+    Timed, WhenBad,
 };
 use crate::quality::{Cause, Causes};
 use crate::store::Writer;
@@ -120,6 +120,24 @@ impl Links {
             buses: buses.into_iter().map(|bus| (bus, None)).collect(),
             due: Due::new(links.len()),
             links,
+        }
+    }
+
+    /// Goes on with the links that both plans have. All are looked at with the next step, the new ones for the first time.
+    pub fn adopt(&mut self, old: &Links, heirs: &[Option<LinkIndex>], authority: &mut Authority, store: &mut Writer) {
+        for (index, heir) in heirs.iter().enumerate() {
+            let Some(at) = *heir else { continue };
+            let (link, before) = (&mut self.links[index], &old.links[at]);
+            (link.state, link.count) = (before.state, before.count);
+            self.due.set(index, old.due.get(at));
+            match link.state {
+                State::New | State::Good => {}
+                State::Holding | State::Replaced => store.mark(link.to, Marks::SUBSTITUTED, true),
+                State::Stopped => {
+                    self.stops[link.patch.message] += 1;
+                    authority.stop(link.patch.message, true, store);
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Everything is allocated by [`Control::new`]; [`Control::step`] allocates nothing, takes no lock and runs for a time
 //! that the plan bounds.
 
+mod adopt;
 mod alarm;
 mod authority;
 mod condition;
@@ -18,9 +19,10 @@ use crate::bus::error_frame::ErrorFrame;
 use crate::can::{Frame, FrameId};
 use crate::command::{Change, Denied, Patch};
 use crate::dbc::Lookup;
-use crate::plan::{BusIndex, ContractIndex, Direction, MessageIndex, Plan, RouteIndex};
+use crate::plan::{BusIndex, Condition, ContractIndex, Direction, MessageIndex, Plan, RouteIndex};
 use crate::store::Writer;
 use crate::store::layout::{BusState, BusWord, RouteWord, Word};
+pub use adopt::State;
 use authority::Authority;
 use life::Life;
 pub use life::Wish;
@@ -110,6 +112,7 @@ pub struct Control {
     inputs: Inputs,
     outputs: Outputs,
     life: Life,
+    reload_when: Box<[Condition]>,
 }
 
 impl Control {
@@ -136,6 +139,7 @@ impl Control {
             inputs: Inputs::new(plan),
             outputs: Outputs::new(plan, start),
             life: Life::new(plan),
+            reload_when: plan.machine.reload_when.clone().into(),
         }
     }
 
@@ -143,6 +147,11 @@ impl Control {
     /// commands until it is armed by the command. Before [`Control::start`].
     pub fn after_unclean_end(&mut self) {
         self.authority.only_by_hand();
+    }
+
+    /// What was retained before this start, as a checked write. Before [`Control::start`].
+    pub fn restore(&mut self, retained: &Patch) {
+        self.authority.restore(retained.message, &retained.bits);
     }
 
     /// Shows the outputs' start values in the store. Once, before the first step.

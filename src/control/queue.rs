@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use super::due::Due;
 use super::{Key, Now, Outgoing};
 use crate::can::{Frame, FrameId};
-use crate::plan::{Alarm, AlarmIndex, BusIndex, Direction, Plan};
+use crate::plan::{Alarm, AlarmIndex, BusIndex, Direction, Plan, Succession};
 use crate::store::Writer;
 use crate::store::layout::{BusWord, RouteWord};
 
@@ -86,6 +86,38 @@ impl Transmit {
             ready: VecDeque::with_capacity(plan.buses.len()),
             due: Due::new(2 * plan.buses.len()),
             alarms: (0..plan.buses.len()).map(|bus| plan.alarm(Alarm::TransmitDropped(bus))).collect(),
+        }
+    }
+
+    /// Goes on with the queues of the buses that both plans have, and with the frames in them that have a place in the new
+    /// plan; the others are withdrawn.
+    pub(super) fn adopt(&mut self, old: &mut Transmit, succession: &Succession, now: Now, store: &mut Writer) {
+        for (bus, heir) in succession.buses.iter().enumerate() {
+            let Some(at) = *heir else { continue };
+            let old_buses = old.queues.len();
+            let (queue, before) = (&mut self.queues[bus], &mut old.queues[at]);
+            (queue.open, queue.pushed, queue.blocked) = (before.open, before.pushed, before.blocked);
+            (queue.pause, queue.shown) = (before.pause, before.shown);
+            self.due.set(bus, old.due.get(at));
+            self.due.set(self.queues.len() + bus, old.due.get(old_buses + at));
+            // those that waited longest first, as they came
+            while let Some(place) = old.queues[at].order.pop() {
+                let before = &mut old.queues[at];
+                let mut outgoing = before.slots[place.slot as usize];
+                before.free.push(place.slot);
+                let key = match outgoing.key {
+                    Key::Message(message) => succession.message_after[message].map(Key::Message),
+                    Key::Route(route) => succession.route_after[route].map(Key::Route),
+                };
+                let Some(key) = key else {
+                    store.add_bus(bus, BusWord::TransmitWithdrawn, 1);
+                    continue;
+                };
+                outgoing.key = key;
+                outgoing.contract = outgoing.contract.and_then(|contract| succession.contract_after[contract]);
+                self.push(bus, &outgoing, now, store);
+            }
+            self.show(bus, store);
         }
     }
 
@@ -353,6 +385,7 @@ mod tests {
             first_record: 0,
             tags: 0..0,
             protection: None,
+            instance: None,
         });
         let route = |newest_wins| Route {
             name: "r".into(),

@@ -86,6 +86,16 @@ impl Routes {
         Routes { dispatch: dispatch.collect(), routes: routes.collect() }
     }
 
+    /// Goes on with the routes that both plans have.
+    pub fn adopt(&mut self, old: &mut Routes, heirs: &[Option<RouteIndex>]) {
+        for (route, heir) in self.routes.iter_mut().zip(heirs) {
+            let Some(before) = heir.and_then(|at| old.routes.get_mut(at)) else { continue };
+            std::mem::swap(&mut route.limit, &mut before.limit);
+            (route.window_start, route.window_frames) = (before.window_start, before.window_frames);
+            route.stopped = before.stopped;
+        }
+    }
+
     /// Passes a received frame on; whether a route takes its identifier.
     pub fn receive(&mut self, arrival: Arrival<'_>, store: &mut Writer, transmit: &mut Transmit) -> bool {
         let Some(dispatch) = &self.dispatch[arrival.bus] else { return false };

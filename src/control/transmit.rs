@@ -10,7 +10,7 @@ use super::{Key, Now, Outgoing, Transmit};
 use crate::can::{Frame, MAX_LEN};
 use crate::dbc;
 use crate::plan::{
-    Alarm, AlarmIndex, Bits, ContractIndex, Direction, Immediate, MessageIndex, Plan, Timed, Transmission,
+    Alarm, AlarmIndex, Bits, ContractIndex, Direction, Immediate, MessageIndex, Plan, Succession, Timed, Transmission,
 };
 use crate::protection::Protector;
 use crate::quality::Cause;
@@ -92,6 +92,59 @@ impl Outputs {
             budgets: plan.contracts.iter().map(|contract| contract.budget).collect(),
             overrun: plan.alarm(Alarm::Overrun),
             overrun_ends: u64::MAX,
+        }
+    }
+
+    /// Goes on with the messages that both plans have: those that are sent as before keep their phase, the others begin
+    /// now. `start`: the moment that this was made for.
+    pub fn adopt(&mut self, old: &mut Outputs, succession: &Succession, start: Now, now: Now) {
+        for index in 0..self.outputs.len() {
+            let output = &mut self.outputs[index];
+            let heir = succession.messages[output.index].and_then(|message| old.by_message[message]);
+            let before = heir.map(|at| &mut old.outputs[at]);
+            if let Some(before) = before {
+                output.sent = before.sent;
+                if succession.protection[output.index] {
+                    // the receivers go on counting
+                    std::mem::swap(&mut output.protector, &mut before.protector);
+                }
+                if succession.continues[output.index] {
+                    output.carried = before.carried;
+                    std::mem::swap(&mut output.schedule, &mut before.schedule);
+                    for (contract, waiting) in &mut output.links {
+                        let was = |known: &&(ContractIndex, u64)| succession.contracts[*contract] == Some(known.0);
+                        *waiting = before.links.iter().find(was).map_or(u64::MAX, |(_, waiting)| *waiting);
+                    }
+                    self.due.set(index, self.outputs[index].schedule.next());
+                    continue;
+                }
+            }
+            output.schedule.shift(now.monotonic.saturating_sub(start.monotonic));
+            self.due.set(index, output.schedule.next());
+        }
+        self.overrun_ends = old.overrun_ends;
+    }
+
+    /// Says once more what a message carries, which will not be sent any more; where it was sent before.
+    pub fn farewell(
+        &mut self,
+        now: Now,
+        message: MessageIndex,
+        composed: &Composed,
+        store: &mut Writer,
+        transmit: &mut Transmit,
+    ) {
+        let Some(index) = self.by_message.get(message).copied().flatten() else { return };
+        let output = &mut self.outputs[index];
+        if output.sent > 0 {
+            output.send(now, Leave::AtOnce, composed, store, transmit);
+        }
+    }
+
+    /// Shows a message's present payload in the store.
+    pub fn show(&mut self, now: Now, message: MessageIndex, composed: &Composed, store: &mut Writer) {
+        if let Some(index) = self.by_message.get(message).copied().flatten() {
+            self.outputs[index].show(now, composed, store);
         }
     }
 

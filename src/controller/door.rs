@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tracing::{info, warn};
 
@@ -43,6 +44,13 @@ pub struct Handout {
     /// The sealed configuration.
     pub bundle: OwnedFd,
     pub store: OwnedFd,
+}
+
+impl Handout {
+    fn send(&self, connection: &Connection) -> io::Result<()> {
+        let text = serde_json::to_vec(&self.generation).map_err(io::Error::other)?;
+        connection.send(&text, &[self.bundle.as_fd(), self.store.as_fd()])
+    }
 }
 
 /// The listening socket and its clients.
@@ -157,10 +165,7 @@ impl Door {
         if self.clients.len() == CLIENTS {
             return refused(&mut self.refusals, peer, "there are as many plant processes as there may be");
         }
-        let sent = serde_json::to_vec(&self.handout.generation)
-            .map_err(io::Error::other)
-            .and_then(|text| connection.send(&text, &[self.handout.bundle.as_fd(), self.handout.store.as_fd()]));
-        if sent.is_err() {
+        if self.handout.send(&connection).is_err() {
             return refused(&mut self.refusals, peer, "it went away before it was connected");
         }
         info!(uid = peer.uid, pid = peer.pid, "client connected");
@@ -191,6 +196,30 @@ impl Door {
         let mut ready = ready.iter();
         let buffer = &mut self.buffer;
         self.clients.retain(|client| !ready.next().is_some_and(|ready| *ready) || client.receive(buffer, requests));
+    }
+
+    /// What clients are handed now.
+    pub fn generation(&self) -> &Generation {
+        &self.handout.generation
+    }
+
+    /// Hands another generation to every client, and to those that come; the bundle of the one before. `store`: where it is
+    /// another one.
+    pub fn renew(&mut self, generation: Generation, bundle: OwnedFd, store: Option<OwnedFd>) -> OwnedFd {
+        self.handout.generation = generation;
+        let before = std::mem::replace(&mut self.handout.bundle, bundle);
+        if let Some(store) = store {
+            self.handout.store = store;
+        }
+        let handout = &self.handout;
+        self.clients.retain(|client| match handout.send(&client.connection) {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(pid = client.peer.pid, %error, "client disconnected: it does not take the new configuration");
+                false
+            }
+        });
+        before
     }
 
     /// Answers a client. One that is gone, or does not read, is forgotten.
@@ -241,6 +270,12 @@ fn parse(datagram: &[u8]) -> Result<Command, u64> {
         let document: serde_json::Value = serde_json::from_slice(datagram).unwrap_or_default();
         document.get("id").and_then(serde_json::Value::as_u64).unwrap_or(0)
     })
+}
+
+/// The numeric id of a group, for [`super::Options::group`].
+pub fn group(name: &str) -> anyhow::Result<Gid> {
+    let found = nix::unistd::Group::from_name(name).with_context(|| format!("can't look up the group {name}"))?;
+    Ok(found.with_context(|| format!("there is no group {name}"))?.gid)
 }
 
 #[cfg(test)]

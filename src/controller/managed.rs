@@ -17,8 +17,8 @@ const WAITING: usize = 64;
 pub struct Managed {
     socket: PathBuf,
     connection: Option<Connection>,
-    /// What was asked for and not answered yet: id, bus, action.
-    waiting: VecDeque<(u64, BusIndex, Action)>,
+    /// What was asked for and not answered yet: id, name of the bus, action.
+    waiting: VecDeque<(u64, String, Action)>,
     next: u64,
     /// That it can't be reached has been told.
     told: bool,
@@ -40,7 +40,7 @@ impl Managed {
         match self.send(&request) {
             Ok(()) => {
                 self.told = false;
-                self.waiting.push_back((self.next, bus, action));
+                self.waiting.push_back((self.next, bus_plan.name.clone(), action));
                 self.next += 1;
                 true
             }
@@ -67,7 +67,7 @@ impl Managed {
     }
 
     /// Takes what it has answered.
-    pub fn answers(&mut self, plan: &Plan) {
+    pub fn answers(&mut self) {
         let Some(connection) = &self.connection else { return };
         let (mut buffer, mut unwanted) = ([0; MAX_DATAGRAM], Vec::new());
         for _ in 0..WAITING {
@@ -76,7 +76,7 @@ impl Managed {
                     let Ok(reply) = serde_json::from_slice::<Reply>(&buffer[..length]) else { continue };
                     let Some(at) = self.waiting.iter().position(|(id, ..)| *id == reply.id) else { continue };
                     if let Some((_, bus, action)) = self.waiting.remove(at) {
-                        tell(&plan.buses[bus].name, action, reply.result);
+                        tell(&bus, action, reply.result);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

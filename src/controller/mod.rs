@@ -8,6 +8,9 @@ mod door;
 mod limiter;
 mod managed;
 mod marker;
+mod reload;
+mod report;
+mod retain;
 mod supervision;
 mod watchdog;
 
@@ -24,26 +27,26 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Gid;
-use socketcan::CanErrorFrame;
-use socketcan::errors::CanError;
 use tracing::{error, info, warn};
 
-use crate::bus::error_frame::ErrorFrame;
 use crate::command::{self, Action, Change, Command, Generation, Origin, Refusal};
 use crate::control::Wish;
 use crate::link;
 use crate::notify::Notifier;
-use crate::plan::{Arm, Direction, Plan};
-use crate::rt::{self, Notice, Order, grants};
+use crate::plan::{Alarm, Direction, Plan};
+use crate::rt::{self, Inherited, Notice, Order, grants};
 use crate::sim::Simulator;
-use crate::store::layout::{BusState, BusWord, Word};
-use crate::store::{Layout, Memory, Reader, Writer, clock, memory};
+use crate::store::layout::{BusState, MainWord, Word};
+use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
-pub use door::OpenError;
 use door::{Door, Handout, Request};
+pub use door::{OpenError, group};
 use limiter::Limiter;
 use managed::Managed;
 use marker::Marker;
+use reload::{Asked, Reload};
+pub use reload::{Candidate, Load};
+use retain::Retained;
 use supervision::Supervision;
 use watchdog::Watchdog;
 
@@ -60,10 +63,12 @@ pub struct Options {
     pub group: Option<Gid>,
     /// Path of the socket of `canvoy-link`.
     pub link: PathBuf,
+    /// How the configuration is read again; `None`: it can't be.
+    pub load: Option<Arc<Load>>,
+    /// Folder for what outlives a run; without it nothing is retained.
+    pub state: Option<PathBuf>,
 }
 
-/// The number of the only generation.
-const GENERATION: u64 = 1;
 /// The socket is taken or can't be made (EX_UNAVAILABLE).
 const EXIT_UNAVAILABLE: u8 = 69;
 /// The real-time thread has ended by itself (EX_SOFTWARE).
@@ -82,20 +87,20 @@ const LONGEST_REST: Duration = Duration::from_millis(100);
 const LOOK: u64 = 1_000_000_000;
 /// And at most this often, in nanoseconds: asking takes a lock of the kernel.
 const SOONEST_LOOK: u64 = 10_000_000;
+/// Between two looks at the state of the clock, in nanoseconds.
+const CLOCK: u64 = 1_000_000_000;
 /// Between two status lines for the service manager, in nanoseconds.
 const STATUS: u64 = 5_000_000_000;
-
-/// The numeric id of a group, for [`Options::group`].
-pub fn group(name: &str) -> anyhow::Result<Gid> {
-    let found = nix::unistd::Group::from_name(name).with_context(|| format!("can't look up the group {name}"))?;
-    Ok(found.with_context(|| format!("there is no group {name}"))?.gid)
-}
 
 /// Runs until SIGTERM or SIGINT. Call it before other threads are started: they would take the signals.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let stop = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     stop.thread_block().context("can't block signals")?;
     let stop = SignalFd::with_flags(&stop, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .context("can't wait for signals")?;
+    let hang_up = SigSet::from_iter([Signal::SIGHUP]);
+    hang_up.thread_block().context("can't block signals")?;
+    let hang_up = SignalFd::with_flags(&hang_up, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .context("can't wait for signals")?;
     let mut controller = match Controller::open(options, Notifier::from_environment()) {
         Ok(controller) => controller,
@@ -107,7 +112,14 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             };
         }
     };
+    controller.hang_up = Some(hang_up);
     Ok(if controller.serve(stop.as_fd())? { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INTERNAL) })
+}
+
+/// What is handed over with a plan that comes into force now.
+fn generation(plan: &Plan, number: u64) -> Generation {
+    let hash = plan.hash_text();
+    Generation { version: command::VERSION, number, pid: std::process::id(), hash, since: clock::realtime() }
 }
 
 /// A running controller.
@@ -116,8 +128,11 @@ pub struct Controller {
     /// Stopped first when dropped: nothing is sent without the rest.
     rt: rt::Handle,
     reader: Reader,
+    own_words: MainWriter,
     door: Door,
     marker: Marker,
+    retained: Retained,
+    clock_asked: u64,
     supervision: Option<Supervision>,
     managed: Managed,
     notifier: Notifier,
@@ -129,6 +144,9 @@ pub struct Controller {
     look_wanted: bool,
     status_told: u64,
     watchdog: Watchdog,
+    reload: Reload,
+    /// Readable when the configuration is to be read again.
+    hang_up: Option<SignalFd>,
 }
 
 /// A write that the real-time thread has not confirmed yet.
@@ -137,25 +155,21 @@ struct Pending {
     client: u64,
     id: u64,
     entry: Entry,
+    retained: Vec<retain::Write>,
 }
 
 impl Controller {
     /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
     pub fn open(options: Options, notifier: Notifier) -> anyhow::Result<Controller> {
-        let Options { plan, bundle, simulator, socket, group, link } = options;
+        let Options { plan, bundle, simulator, socket, group, link, load, state } = options;
         let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
+        let own_words = MainWriter::new(memory.clone());
         let writer = Writer::new(memory.clone(), layout, plan.hash_word());
         let reader = Reader::open(memory, layout, plan.hash_word())?;
         let handout = Handout {
-            generation: Generation {
-                version: command::VERSION,
-                number: GENERATION,
-                pid: std::process::id(),
-                hash: plan.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
-                since: clock::realtime(),
-            },
+            generation: generation(&plan, 1),
             bundle: memory::sealed(c"canvoy-bundle", &bundle).context("can't seal the configuration")?,
             store,
         };
@@ -163,7 +177,9 @@ impl Controller {
         let door = Door::open(&socket, group, handout)?;
         let supervision = Supervision::new(&plan).context("can't follow network interfaces (netlink)")?;
         let marker = Marker::put(&socket).context("can't put the file beside the socket that says that we run")?;
-        let rt = rt::start(plan.clone(), writer, simulator, marker.unclean)
+        let mut retained = Retained::open(state.as_deref(), &plan);
+        let inherited = Inherited { unclean: marker.unclean, retained: retained.restore(&plan) };
+        let rt = rt::start(plan.clone(), writer, simulator, inherited)
             .inspect_err(|_| {
                 // nothing was sent: the next one need not know of us
                 if !marker.unclean {
@@ -177,8 +193,11 @@ impl Controller {
             plan,
             rt,
             reader,
+            own_words,
             door,
             marker,
+            retained,
+            clock_asked: 0,
             supervision,
             managed: Managed::new(link),
             notifier,
@@ -190,9 +209,12 @@ impl Controller {
             look_wanted: false,
             status_told: 0,
             watchdog: Watchdog::default(),
+            reload: Reload::new(load, state),
+            hang_up: None,
         };
         controller.report_start();
         controller.look(clock::monotonic());
+        controller.ask_clock(clock::monotonic());
         controller.notifier.ready(&controller.status());
         Ok(controller)
     }
@@ -211,16 +233,22 @@ impl Controller {
         loop {
             if self.wait(stop)? {
                 self.notifier.stopping();
-                info!("stopping: nothing is sent any more");
+                info!("stopping: the fallback values are sent once more, then nothing");
                 let clean = self.rt.stop().is_ok();
+                self.notices(clock::monotonic());
+                self.retained.flush();
                 if clean && let Err(error) = self.marker.take_away() {
                     warn!(%error, "the next start will take this end for a crash");
                 }
                 return Ok(clean);
             }
             let now = clock::monotonic();
-            self.notices();
-            self.managed.answers(&self.plan);
+            self.notices(now);
+            self.hang_up();
+            self.look_after_reload(now);
+            self.retain(now);
+            self.ask_clock(now);
+            self.managed.answers();
             let pause = if self.look_wanted { SOONEST_LOOK } else { LOOK };
             if now - self.looked >= pause {
                 self.look(now);
@@ -239,7 +267,8 @@ impl Controller {
 
     /// Waits for something to do and does what sockets want; true when it is time to stop.
     fn wait(&mut self, stop: BorrowedFd<'_>) -> anyhow::Result<bool> {
-        let tick = if self.pending.is_empty() && !self.look_wanted { TICK } else { SHORT_TICK };
+        let idle = self.pending.is_empty() && !self.look_wanted && !self.reload.is_awaited();
+        let tick = if idle { TICK } else { SHORT_TICK };
         let listener = self.door.listener(clock::monotonic());
         let links = self.supervision.as_ref().map(|supervision| supervision.links().events());
         let mut waited: Vec<PollFd> = std::iter::once(stop)
@@ -291,10 +320,22 @@ impl Controller {
                 return self.door.answer(client, id, Some(Refusal::Malformed));
             }
         };
-        if generation != GENERATION {
+        let about_indices = !matches!(action, Action::Reload(_) | Action::CancelReload);
+        if about_indices && generation != self.door.generation().number {
             return self.door.answer(client, id, Some(Refusal::Reloaded));
         }
         let entry = Entry::new(&self.plan, &self.reader, peer, origin.clone(), &action);
+        if !about_indices {
+            let asked = Some(Asked { client, id, entry });
+            return match action {
+                _ if origin.protocol != AT_THE_MACHINE => {
+                    let refusal = Refusal::OnlyAtTheMachine { protocol: origin.protocol };
+                    self.answer_reload(asked, Err(refusal));
+                }
+                Action::Reload(hash) => self.reload(hash, asked),
+                _ => self.cancel_reload(asked),
+            };
+        }
         let ticket = self.tickets;
         let result = self.check(&action, &origin).and_then(|change| {
             // one answer has room in the notices for each that is pending
@@ -306,7 +347,8 @@ impl Controller {
         match result {
             Ok(()) => {
                 self.tickets += 1;
-                self.pending.push_back(Pending { ticket, client, id, entry });
+                let retained = self.retained.of(&self.plan, &action);
+                self.pending.push_back(Pending { ticket, client, id, entry, retained });
             }
             Err(refusal) => {
                 entry.close(Err(&refusal));
@@ -353,14 +395,13 @@ impl Controller {
             Action::Restart(bus) => Change::Restart(*bus),
             Action::Route { route, .. } if *route >= plan.routes.len() => return Err(Refusal::Unknown),
             Action::Route { route, on } => Change::Route { route: *route, on: *on },
-            Action::Reload(_) | Action::CancelReload => {
-                return Err(Refusal::NotReloaded { reason: "this version can't reload".into() });
-            }
+            // answered before
+            Action::Reload(_) | Action::CancelReload => return Err(Refusal::Malformed),
         })
     }
 
     /// Takes what the real-time thread has to say.
-    fn notices(&mut self) {
+    fn notices(&mut self, now: u64) {
         while let Some(notice) = self.rt.notice() {
             match notice {
                 Notice::Done { ticket, result } => {
@@ -369,13 +410,16 @@ impl Controller {
                     if self.pending.front().is_some_and(|pending| pending.ticket == ticket)
                         && let Some(pending) = self.pending.pop_front()
                     {
+                        if refusal.is_none() {
+                            self.retained.accept(pending.retained);
+                        }
                         pending.entry.close(refusal.as_ref().map_or(Ok(()), Err));
                         self.door.answer(pending.client, pending.id, refusal);
                     }
                 }
-                Notice::Closed { bus, sockets } => {
+                Notice::Closed { sockets, .. } => {
                     if let Some(supervision) = &mut self.supervision {
-                        supervision.closed(bus, sockets);
+                        supervision.closed(sockets);
                     }
                     self.look_wanted = true;
                 }
@@ -384,7 +428,40 @@ impl Controller {
                     self.look_wanted = true;
                 }
                 Notice::Wish { bus, wish } => self.grant(bus, wish),
+                Notice::Waits => self.reload_waits(),
+                Notice::Swapped(left) => self.reloaded(left, now),
+                Notice::Unused(next) => self.reload_unused(next),
             }
+        }
+    }
+
+    /// SIGHUP: the configuration is read again.
+    fn hang_up(&mut self) {
+        let told = self.hang_up.as_ref().is_some_and(|signals| matches!(signals.read_signal(), Ok(Some(_))));
+        if told {
+            self.reload(None, None);
+        }
+    }
+
+    /// Shows in the store whether the clock is synchronised.
+    fn ask_clock(&mut self, now: u64) {
+        if now - self.clock_asked < CLOCK {
+            return;
+        }
+        self.clock_asked = now;
+        let (word, max_error) = match clock::synchronisation() {
+            None => (0, 0),
+            Some(clock) => (1 + u64::from(clock.synchronized), clock.max_error),
+        };
+        self.own_words.set(MainWord::ClockMaxError, max_error);
+        self.own_words.set(MainWord::ClockSynchronized, word);
+    }
+
+    /// Lets retained values be written, and tells where that fails.
+    fn retain(&mut self, now: u64) {
+        if let (Some(active), Some(alarm)) = (self.retained.tick(now), self.plan.alarm(Alarm::NotRetained)) {
+            // a full ring only leaves the alarm out; the log has it
+            let _ = self.rt.order(Order::Alarm { alarm, active });
         }
     }
 
@@ -395,67 +472,12 @@ impl Controller {
         }
     }
 
-    /// Tells the service manager that the process lives, if the real-time loop has turned since the last time.
+    /// Tells the service manager that the process lives, if the real-time loop has done its work since the last time.
     fn feed_watchdog(&mut self, now: u64) {
+        self.watchdog.look(&self.plan, &self.reader, now);
         let Some(interval) = self.notifier.watchdog_interval() else { return };
-        let (turns, stale) = (self.reader.get(Word::Turns), self.reader.stale(now));
-        if self.watchdog.due(now, interval, turns, stale) {
+        if self.watchdog.due(now, interval, self.reader.get(Word::Turns)) {
             self.notifier.watchdog();
-        }
-    }
-
-    /// What stands in the log once, at the start.
-    fn report_start(&self) {
-        let plan = &self.plan;
-        info!(buses = plan.buses.len(), messages = plan.messages.len(), plan = plan.short_hash(), "controller started");
-        if self.marker.unclean {
-            warn!(
-                "the last controller did not end in order: the outputs keep their fallback values until armed (canvoy arm)"
-            );
-        } else if plan.machine.arm == Arm::ByHand {
-            info!("the outputs keep their fallback values until armed (canvoy arm)");
-        }
-        if plan.simulated {
-            warn!("simulated: there is no machine behind these values");
-        }
-        for (index, bus) in plan.buses.iter().enumerate() {
-            let messages = &plan.messages[bus.messages.clone()];
-            let routes = plan.routes.iter().filter(|route| route.to == index).map(|route| route.name.as_str());
-            let routes: Vec<&str> = routes.collect();
-            let sent: Vec<&str> = messages
-                .iter()
-                .filter(|message| matches!(message.direction, Direction::Output(_)))
-                .map(|message| message.message.name.as_str())
-                .collect();
-            let node = bus.node.as_deref().unwrap_or("none");
-            if !routes.is_empty() {
-                info!(bus = %bus.name, routes = %routes.join(", "), "routes send on this bus what they pass");
-            }
-            if sent.is_empty() && routes.is_empty() {
-                info!(bus = %bus.name, node, "listen only: nothing is sent on this bus");
-            } else if !sent.is_empty() {
-                info!(bus = %bus.name, node, messages = %sent.join(" "), "these messages are sent on this bus");
-            }
-        }
-        for line in self.rt.grants.missing() {
-            warn!("{line}");
-        }
-    }
-
-    fn report_bus(&self, bus: usize, before: BusState, state: BusState, cause: Option<ErrorFrame>) {
-        let bus = &self.plan.buses[bus].name;
-        let before = before.word();
-        let cause = cause.map(describe).unwrap_or_default();
-        match state {
-            BusState::Active => info!(%bus, before, "bus is active"),
-            BusState::Warning => warn!(%bus, before, cause, "bus has many errors (error warning)"),
-            BusState::Passive => warn!(%bus, before, cause, "bus controller is error-passive"),
-            BusState::BusOff => error!(%bus, before, cause, "bus is off: nothing is sent or received"),
-            BusState::Down if before == BusState::Gone.word() => {
-                warn!(%bus, "bus is not up: its interface is there, but down")
-            }
-            BusState::Down => error!(%bus, before, "bus is down: somebody has taken its interface down"),
-            BusState::Gone => error!(%bus, before, "bus is gone: its interface does not exist any more"),
         }
     }
 
@@ -472,20 +494,4 @@ impl Controller {
             }
         }
     }
-
-    /// One line for people.
-    fn status(&self) -> String {
-        let buses = self.plan.buses.iter().enumerate().map(|(index, bus)| {
-            let word = |word| self.reader.bus(index, word);
-            let (state, received) = (self.reader.bus_state(index).word(), word(BusWord::ReceivedFrames));
-            format!("{} {state} {received} in {} out; ", bus.name, word(BusWord::TransmittedFrames))
-        });
-        format!("{}{} clients connected", buses.collect::<String>(), self.door.clients().len())
-    }
-}
-
-/// What an error frame says, in words.
-fn describe(error: ErrorFrame) -> String {
-    let frame = CanErrorFrame::new_error(error.classes, &error.data);
-    frame.map(|frame| CanError::from(frame).to_string()).unwrap_or_default()
 }

@@ -55,42 +55,60 @@ struct Watched {
 impl Supervision {
     /// `None` where the plan has no SocketCAN bus: then no socket is opened at all.
     pub fn new(plan: &Plan) -> io::Result<Option<Supervision>> {
-        let watched: Vec<Watched> = plan
-            .buses
-            .iter()
-            .enumerate()
-            .filter_map(|(bus, description)| match &description.interface {
-                Interface::SocketCan(interface) => Some(Watched {
-                    bus,
-                    name: description.name.clone(),
-                    interface: interface.clone(),
-                    fd: description.fd,
-                    sends: sends(plan, bus),
-                    bit_rate: description.bit_rate,
-                    data_bit_rate: description.data_bit_rate,
-                    managed: description.managed,
-                    asked: None,
-                    shown: None,
-                    told_setup: None,
-                    opened: None,
-                    disagree: None,
-                    buffer_told: false,
-                    told: None,
-                }),
-                Interface::Virtual => None,
-            })
-            .collect();
+        let watched = watched(plan);
         if watched.is_empty() { Ok(None) } else { Ok(Some(Supervision { links: Links::open()?, watched })) }
+    }
+
+    /// Goes on with the interfaces that another plan names too, whose sockets have been taken over. What the real-time thread is to
+    /// show of them is told again.
+    pub fn adopt(&mut self, plan: &Plan) {
+        let before = std::mem::replace(&mut self.watched, watched(plan));
+        for watched in &mut self.watched {
+            let same = |old: &&Watched| old.name == watched.name && old.interface == watched.interface;
+            let Some(old) = before.iter().find(same) else { continue };
+            (watched.opened, watched.asked, watched.disagree) = (old.opened, old.asked, old.disagree);
+            (watched.buffer_told, watched.told) = (old.buffer_told, old.told.clone());
+            watched.told_setup = old.told_setup.filter(|_| watched.managed == old.managed);
+        }
     }
 
     pub fn links(&self) -> &Links {
         &self.links
     }
+}
 
+fn watched(plan: &Plan) -> Vec<Watched> {
+    plan.buses
+        .iter()
+        .enumerate()
+        .filter_map(|(bus, description)| match &description.interface {
+            Interface::SocketCan(interface) => Some(Watched {
+                bus,
+                name: description.name.clone(),
+                interface: interface.clone(),
+                fd: description.fd,
+                sends: sends(plan, bus),
+                bit_rate: description.bit_rate,
+                data_bit_rate: description.data_bit_rate,
+                managed: description.managed,
+                asked: None,
+                shown: None,
+                told_setup: None,
+                opened: None,
+                disagree: None,
+                buffer_told: false,
+                told: None,
+            }),
+            Interface::Virtual => None,
+        })
+        .collect()
+}
+
+impl Supervision {
     /// Sockets came back from the real-time thread.
-    pub fn closed(&mut self, bus: usize, sockets: Sockets) {
+    pub fn closed(&mut self, sockets: Sockets) {
         for watched in &mut self.watched {
-            if watched.bus == bus && watched.opened == Some(sockets.interface_index) {
+            if watched.opened == Some(sockets.interface_index) {
                 watched.opened = None;
             }
         }

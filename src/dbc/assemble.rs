@@ -190,6 +190,7 @@ fn message(draft: Draft, id: FrameId, gathered: &mut Gathered, context: &Context
     Message {
         id,
         pgn: is_j1939.then(|| id.pgn()),
+        source_address: None,
         name,
         dbc_name: line.name,
         length: line.size as u16,

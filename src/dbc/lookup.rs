@@ -12,6 +12,8 @@ const NONE: u32 = u32::MAX;
 pub struct Lookup {
     standard: Box<[u32]>,
     extended: Table,
+    /// J1939: parameter group and source address to message.
+    sources: Table,
     /// J1939: parameter group number to message.
     groups: Table,
 }
@@ -19,7 +21,7 @@ pub struct Lookup {
 impl Lookup {
     pub fn new<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Lookup {
         let mut standard = vec![NONE; FrameId::MAX_STANDARD as usize + 1].into_boxed_slice();
-        let (mut extended, mut groups) = (Vec::new(), Vec::new());
+        let (mut extended, mut sources, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for (index, message) in messages.into_iter().enumerate() {
             let index = index as u32;
             if message.id.is_extended() {
@@ -27,23 +29,32 @@ impl Lookup {
             } else if standard[message.id.number() as usize] == NONE {
                 standard[message.id.number() as usize] = index;
             }
-            if let Some(pgn) = message.pgn {
-                groups.push((pgn, index));
+            match (message.pgn, message.source_address) {
+                (Some(pgn), None) => groups.push((pgn, index)),
+                (Some(pgn), Some(address)) => sources.push((sender(pgn, address), index)),
+                (None, _) => {}
             }
         }
-        Lookup { standard, extended: Table::new(&extended), groups: Table::new(&groups) }
+        Lookup { standard, extended: Table::new(&extended), sources: Table::new(&sources), groups: Table::new(&groups) }
     }
 
-    /// The message of a frame: by its exact identifier first; a J1939 message then by its parameter group, whatever the
-    /// priority, source and (PDU1) destination address.
+    /// The message of a frame: by its exact identifier first; a J1939 message then by parameter group and source address,
+    /// whatever the priority and (PDU1) destination address, then by its parameter group alone.
     #[inline]
     pub fn get(&self, id: FrameId) -> Option<usize> {
         if !id.is_extended() {
             let index = *self.standard.get(id.number() as usize)?;
             return (index != NONE).then_some(index as usize);
         }
-        self.extended.get(id.number()).or_else(|| self.groups.get(id.pgn()))
+        let exact = self.extended.get(id.number());
+        exact.or_else(|| self.sources.get(sender(id.pgn(), id.source_address()))).or_else(|| self.groups.get(id.pgn()))
     }
+}
+
+/// A parameter group (18 bits) and a source address.
+#[inline(always)]
+fn sender(pgn: u32, address: u8) -> u32 {
+    pgn << 8 | u32::from(address)
 }
 
 /// A perfect hash (hash and displace): one load finds by how much a key's bucket is moved, the sum is the only place
@@ -147,6 +158,7 @@ mod tests {
         Message {
             id,
             pgn,
+            source_address: None,
             name: "M".into(),
             dbc_name: "M".into(),
             length: 8,
@@ -179,6 +191,8 @@ mod tests {
             message(extended(0x100), None),
             message(eec1, Some(0xF004)),
             message(tsc1, Some(0)),
+            Message { source_address: Some(0x33), ..message(extended(0x0CF0_0433), Some(0xF004)) },
+            Message { source_address: Some(0x34), ..message(extended(0x0C00_0034), Some(0)) },
         ];
         let lookup = Lookup::new(&messages);
         for (id, want) in [
@@ -189,6 +203,12 @@ mod tests {
             (extended(0x18F0_0421), Some(2)),
             (extended(0x0C00_1103), Some(3)), // PDU1: any destination
             (extended(0x0CF0_0500), None),
+            // one source of a group: any priority, and of PDU1 any destination
+            (extended(0x0CF0_0433), Some(4)),
+            (extended(0x18F0_0433), Some(4)),
+            (extended(0x0CF0_0434), Some(2)),
+            (extended(0x1800_FF34), Some(5)),
+            (extended(0x1801_FF34), None),
         ] {
             assert_eq!(lookup.get(id), want, "{id:?}");
         }

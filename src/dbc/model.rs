@@ -49,6 +49,9 @@ pub struct Message {
     pub id: FrameId,
     /// Set when the message is matched by parameter group number (VFrameFormat or ProtocolType say J1939).
     pub pgn: Option<u32>,
+    /// Of the J1939 parameter group only what this address sends. A DBC file never says so: it comes with devices that are
+    /// described by one file.
+    pub source_address: Option<u8>,
     /// The long name where the file has one, else the name in `BO_`.
     pub name: String,
     /// The name in `BO_`.
@@ -186,6 +189,11 @@ impl Signal {
 }
 
 impl Message {
+    /// Whether several J1939 source addresses may send it, each with values of its own.
+    pub fn has_sources(&self) -> bool {
+        self.pgn.is_some() && self.source_address.is_none()
+    }
+
     /// `GenMsgCycleTimeFast`: between repetitions and while active; `None` for 0 or absent.
     pub fn fast_cycle_time(&self) -> Option<Duration> {
         attribute::milliseconds(self.attributes.get("GenMsgCycleTimeFast"))

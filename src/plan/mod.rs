@@ -1,12 +1,15 @@
 //! Configuration and DBC resolved to dense indices: the one description of a plant that both processes work from.
 
+mod succession;
 mod traffic;
 mod transmission;
 mod watched;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use succession::{Succession, same_layout};
 pub use traffic::{Edit, Filter, Format, IdChange, Interlock, Link, Mapping, Otherwise, Route, WhenBad};
 pub use transmission::{Active, Bits, Transmission, Vital, WhenDisarmed};
 pub use watched::{Alarm, Contract, Timed};
@@ -21,6 +24,8 @@ pub type MessageIndex = usize;
 /// Index into [`Plan::tags`].
 pub type TagIndex = usize;
 
+/// Index into [`Plan::instances`].
+pub type InstanceIndex = usize;
 /// Index into [`Plan::routes`].
 pub type RouteIndex = usize;
 /// Index into [`Plan::links`].
@@ -47,6 +52,12 @@ pub struct Plan {
     pub messages: Vec<Message>,
     /// By message; within a message in the order of the DBC.
     pub tags: Vec<Tag>,
+    /// By bus; within a bus sorted by name.
+    pub instances: Vec<Instance>,
+    /// What overlay tables say about tags beside unit, limits and comment, which are the signal's own.
+    pub tag_overlays: BTreeMap<TagIndex, Overlay>,
+    /// The same about messages.
+    pub message_overlays: BTreeMap<MessageIndex, Overlay>,
     /// Sorted by name; one that goes both ways is two.
     pub routes: Vec<Route>,
     /// Sorted by name.
@@ -69,6 +80,10 @@ pub struct Machine {
     pub local_when: Vec<Condition>,
     /// A cyclic frame that misses its budget takes the outputs of its bus to their fallback values.
     pub fallback_on_overrun: bool,
+    /// All must hold for another plan to take the place of this one. Empty: at any time.
+    pub reload_when: Vec<Condition>,
+    /// Nanoseconds after a reload within which missed budgets bring the plan before it back; 0: never.
+    pub reload_trial: u64,
 }
 
 /// How the outputs leave their fallback values after a start. After a crash it is always by hand.
@@ -189,6 +204,25 @@ pub enum Interface {
     Virtual,
 }
 
+/// One of several alike devices of a bus: its messages are those of its type, with its name before theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    pub bus: BusIndex,
+    pub name: String,
+    /// The name in `[bus.NAME.device.TYPE]`.
+    pub device: String,
+}
+
+/// Words for people about a tag or a message, from an overlay table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overlay {
+    pub alias: Option<String>,
+    /// Where in the plant.
+    pub area: Option<String>,
+    /// By locale (BCP 47); sorted. The one without a locale is the comment.
+    pub descriptions: Vec<(String, String)>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Message {
     pub bus: BusIndex,
@@ -201,6 +235,8 @@ pub struct Message {
     pub tags: Range<TagIndex>,
     /// Counter and checksum: written where we send the message, checked where we receive it. What it writes nobody else does.
     pub protection: Option<Protection>,
+    /// The device it belongs to, where one DBC file describes several alike.
+    pub instance: Option<InstanceIndex>,
 }
 
 impl Message {
@@ -261,6 +297,8 @@ pub struct Tag {
     pub link: Option<LinkIndex>,
     /// An operator may force it.
     pub forcible: bool,
+    /// What the plant wrote last outlives disarming and restarts. Only together with `writable`, never multiplexed.
+    pub retained: bool,
     /// What a write to it does beyond changing the next frame.
     pub immediate: Immediate,
     /// The write starts the message's repetitions too.
@@ -272,6 +310,17 @@ impl Plan {
     pub fn signal(&self, tag: TagIndex) -> &dbc::Signal {
         let tag = &self.tags[tag];
         &self.messages[tag.message].message.signals[tag.signal]
+    }
+
+    /// The tag's name for people, where an overlay table has one.
+    pub fn alias(&self, tag: TagIndex) -> Option<&str> {
+        self.tag_overlays.get(&tag)?.alias.as_deref()
+    }
+
+    /// Where in the plant the tag belongs: its own area, else its message's.
+    pub fn area(&self, tag: TagIndex) -> Option<&str> {
+        let own = self.tag_overlays.get(&tag).and_then(|overlay| overlay.area.as_deref());
+        own.or_else(|| self.message_overlays.get(&self.tags[tag].message)?.area.as_deref())
     }
 
     /// Whether the signal is a counter or checksum that we write with each frame: nobody else has a say in it.
@@ -307,6 +356,11 @@ impl Plan {
     pub fn condition_text(&self, condition: &Condition) -> String {
         let Condition { tag, source_address, comparison, value } = condition;
         format!("{} {} {value}", self.tag_name(*tag, *source_address), comparison.operator())
+    }
+
+    /// All of the hash, hexadecimal.
+    pub fn hash_text(&self) -> String {
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// First 12 hexadecimal digits of the hash, for people.

@@ -12,7 +12,7 @@ pub struct Contract {
     pub budget: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Timed {
     /// From the receive stamp to the return of the transmit call.
     Route(RouteIndex),
@@ -56,6 +56,8 @@ pub enum Alarm {
     Storm(RouteIndex),
     /// The source of a link is not good.
     Link(LinkIndex),
+    /// Retained values can't be written.
+    NotRetained,
 }
 
 impl Alarm {
@@ -77,13 +79,14 @@ impl Alarm {
             Alarm::Protection(_) => "protection",
             Alarm::Storm(_) => "storm",
             Alarm::Link(_) => "link",
+            Alarm::NotRetained => "not_retained",
         }
     }
 
     /// What it is about: a bus, `bus.Message`, a route or a link by name; `machine`.
     pub fn subject(self, plan: &Plan) -> String {
         match self {
-            Alarm::NotArmed | Alarm::Forced | Alarm::Overrun => "machine".into(),
+            Alarm::NotArmed | Alarm::Forced | Alarm::Overrun | Alarm::NotRetained => "machine".into(),
             Alarm::InterfaceGone(bus)
             | Alarm::BusOff(bus)
             | Alarm::BusErrors(bus)
@@ -117,6 +120,7 @@ impl Alarm {
             Alarm::Protection(_) => "the message comes with a wrong checksum or counter",
             Alarm::Storm(_) => "the route took more frames than it may and is off until it is switched on",
             Alarm::Link(_) => "the source of the link is not good",
+            Alarm::NotRetained => "retained values can't be written to the disk: they would be lost with the power",
         }
     }
 }
@@ -159,6 +163,9 @@ impl Plan {
         }
         alarms.extend((0..self.routes.len()).map(Alarm::Storm));
         alarms.extend((0..self.links.len()).map(Alarm::Link));
+        if self.tags.iter().any(|tag| tag.retained) {
+            alarms.push(Alarm::NotRetained);
+        }
         self.alarms = alarms;
     }
 

@@ -14,12 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::command::socket::Connection;
-use crate::command::{Command, Generation, MAX_DATAGRAM, Refusal, Reply, VERSION};
+use crate::command::{Action, Command, Generation, MAX_DATAGRAM, Refusal, Reply, VERSION};
 use crate::plant::view::Request;
 use crate::store::Memory;
 
 /// How long a controller may take to hand over and to answer a command.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the answer to a reload may take: files are read and checked.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(60);
 /// Most commands without an answer; more are refused as busy.
 const MAX_PENDING: usize = 64;
 /// Largest bundle of configuration and DBC files, in bytes.
@@ -100,7 +102,6 @@ impl Link {
     /// nothing.
     pub async fn serve(&mut self, requests: &mut mpsc::Receiver<Request>) -> Result<End, LinkError> {
         loop {
-            // all commands have the same patience: the oldest is the next to run out
             let earliest = self.pending.values().map(|(due, _)| *due).min();
             let give_up = async {
                 match earliest {
@@ -137,6 +138,7 @@ impl Link {
             return Ok(());
         }
         self.next_id += 1;
+        let patience = if matches!(action, Action::Reload(_)) { RELOAD_PATIENCE } else { PATIENCE };
         let command = Command { id: self.next_id, generation, origin, action };
         let bytes = serde_json::to_vec(&command).map_err(|error| LinkError::Malformed(error.to_string()))?;
         if bytes.len() > MAX_DATAGRAM {
@@ -145,7 +147,7 @@ impl Link {
         }
         match self.connection.send(&bytes, &[]) {
             Ok(()) => {
-                self.pending.insert(self.next_id, (Instant::now() + PATIENCE, answer));
+                self.pending.insert(self.next_id, (Instant::now() + patience, answer));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let _ = answer.send(Err(Refusal::Busy));
@@ -199,7 +201,7 @@ fn read_bundle(descriptor: OwnedFd) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Action, Origin, Value, Write};
+    use crate::command::{Origin, Value, Write};
     use crate::store::memory::sealed;
 
     fn generation(version: u32) -> Generation {

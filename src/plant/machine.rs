@@ -14,10 +14,14 @@ use crate::store::layout::{RouteWord, Trouble, Word};
 #[derive(Debug, Serialize)]
 pub struct Machine {
     pub armed: bool,
-    /// When that changed; `null`: never.
+    /// When that changed; `null`: never, or the clock was not set then.
     pub armed_since: Option<String>,
     /// The plant may write.
     pub remote: bool,
+    /// A time service keeps the clock; `null`: not known.
+    pub clock_synchronized: Option<bool>,
+    /// Seconds by which the clock may be wrong.
+    pub clock_max_error: Option<f64>,
     pub alarms: Vec<ActiveAlarm>,
     pub forces: Vec<Force>,
     pub routes: Vec<Route>,
@@ -33,8 +37,8 @@ pub struct ActiveAlarm {
     pub text: &'static str,
     /// More, where there is more to say.
     pub detail: String,
-    /// RFC 3339.
-    pub since: String,
+    /// RFC 3339; `null`: the clock was not set then.
+    pub since: Option<String>,
     /// How often it was raised since the start of the controller.
     pub count: u64,
 }
@@ -97,14 +101,13 @@ pub fn timed(plan: &Plan, of: Timed) -> (&'static str, String) {
 impl Machine {
     /// `now`: CLOCK_MONOTONIC nanoseconds.
     pub fn take(plan: &Plan, reader: &Reader, now: u64) -> Machine {
-        let time = |stamp: u64| (stamp > 0).then(|| text::time(stamp));
         let alarms = plan.alarms.iter().enumerate().map(|(index, alarm)| (alarm, reader.alarm(index)));
         let alarms = alarms.filter(|(_, state)| state.active).map(|(alarm, state)| ActiveAlarm {
             kind: alarm.label(),
             subject: alarm.subject(plan),
             text: alarm.text(),
             detail: detail(*alarm, state.detail),
-            since: text::time(state.since),
+            since: text::known_time(state.since),
             count: state.count,
         });
         let forces = reader.forces().filter(|force| force.tag < plan.tags.len()).map(|force| {
@@ -130,8 +133,10 @@ impl Machine {
         });
         Machine {
             armed: reader.get(Word::Armed) == 1,
-            armed_since: time(reader.get(Word::ArmedSince)),
+            armed_since: text::known_time(reader.get(Word::ArmedSince)),
             remote: reader.get(Word::Remote) == 1,
+            clock_synchronized: reader.clock().map(|clock| clock.synchronized),
+            clock_max_error: reader.clock().map(|clock| clock.max_error as f64 / 1e9),
             alarms: alarms.collect(),
             forces: forces.collect(),
             routes: routes.collect(),
@@ -197,7 +202,10 @@ mod tests {
         }
         let machine = take(&example);
         let [alarm] = &machine.alarms[..] else { panic!("{machine:?}") };
-        assert_eq!((alarm.subject.as_str(), alarm.since.as_str()), ("line.DriveCommand", "2026-01-02T03:04:05.250Z"));
+        assert_eq!(
+            (alarm.subject.as_str(), alarm.since.as_deref()),
+            ("line.DriveCommand", Some("2026-01-02T03:04:05.250Z"))
+        );
         assert!(alarm.detail.contains("not good") && alarm.detail.contains("lease"), "{}", alarm.detail);
         let [force] = &machine.forces[..] else { panic!("{machine:?}") };
         assert_eq!(

@@ -8,6 +8,7 @@ pub mod http;
 pub mod link;
 pub mod machine;
 pub mod opcua;
+pub mod pulse;
 pub mod status;
 pub mod text;
 pub mod view;

@@ -3,6 +3,7 @@
 use crate::dbc::codec::Kind;
 use crate::dbc::{Raw, Signal};
 use crate::sample::Sample;
+use crate::store::clock;
 
 /// A value without its unit: `1480.5`, `Running (2)`, `–` for none.
 pub fn value(signal: &Signal, sample: &Sample) -> String {
@@ -74,6 +75,14 @@ pub fn time(nanoseconds: u64) -> String {
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z")
 }
+
+/// The same, if the clock was set when the stamp was taken.
+pub fn known_time(nanoseconds: u64) -> Option<String> {
+    clock::known(nanoseconds).map(time)
+}
+
+/// What stands where it was not.
+pub const UNKNOWN_TIME: &str = "time unknown";
 
 /// Year, month and day of a number of days since 1970 (H. Hinnant, "chrono-compatible low-level date algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {

@@ -124,7 +124,7 @@ impl View {
     /// The source addresses of a J1939 message seen so far, with their slot. Empty for other messages.
     pub fn sources(&self, message: MessageIndex) -> Vec<(usize, u8)> {
         let plan = &self.plan.messages[message];
-        if plan.message.pgn.is_none() {
+        if !plan.message.has_sources() {
             return Vec::new();
         }
         (0..plan.sources)

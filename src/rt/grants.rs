@@ -29,6 +29,14 @@ pub fn fifo(priority: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::sched_setscheduler(0, policy, &parameter) }).map(drop)
 }
 
+/// Takes the calling thread out of any real-time class: it does work that may wait.
+pub fn ordinary() {
+    // SAFETY: zero is a valid value of this C struct of integers.
+    let parameter: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: `parameter` is valid during the call; 0 is the calling thread. Less priority is never refused.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &parameter) };
+}
+
 /// Locks the memory of the whole process, each page when it is first used. Memory that is mapped later is included only
 /// where the limit is infinite: otherwise later allocations would fail at the limit.
 pub fn lock_memory() -> Result<(), Errno> {

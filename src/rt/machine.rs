@@ -11,16 +11,19 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
+use super::next::{self, Next};
+use super::sending::hand_over;
 use super::time::Time;
-use super::{HEARTBEAT, NOTICES_RESERVED, Notice, ORDERS, Order};
+use super::token::{CLOCK_TOKEN, TIMER_TOKEN, WAKE_TOKEN, data_token, error_token, errors_once, is_data};
+use super::{HEARTBEAT, Inherited, NOTICES_RESERVED, Notice, ORDERS, Order};
 use crate::bus::Bus;
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::{Batch, Content, Port, Sockets, newly_dropped};
 use crate::can::Frame;
-use crate::control::{Control, Event, Now, Outgoing, Sent, Transmit};
-use crate::plan::{Direction, Interface, Plan};
+use crate::control::{Control, Event, Now, Sent, Transmit};
+use crate::plan::Plan;
 use crate::sim::Simulator;
-use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, FLAG_SIMULATED, Word};
+use crate::store::layout::{BusState, BusWord, FLAG_FIFO, FLAG_LOCKED, Word};
 use crate::store::{Writer, clock};
 
 /// An error socket that had something to say is heard again after this time, in nanoseconds, so that an error storm costs
@@ -30,39 +33,50 @@ const ERROR_REST: u64 = 10_000_000;
 const SIMULATOR_REST: u64 = 1_000_000;
 /// Frames that the simulator may send in one step; more are counted as lost.
 const SIMULATED_FRAMES: usize = 256;
+/// A socket of which epoll says nothing is read all the same after this time, in nanoseconds: it proves that the bus is
+/// served, and a silent one is told from one that is not read any more.
+const READ_AGAIN: u64 = 500_000_000;
 /// Descriptors that one wait reports at most; the others are reported by the next.
 const READY: usize = 32;
 
-const WAKE_TOKEN: u64 = u64::MAX;
-const TIMER_TOKEN: u64 = u64::MAX - 1;
-
 /// One bus and what the loop knows about it.
-struct Slot {
-    bus: Bus,
+pub(super) struct Slot {
+    pub bus: Bus,
     /// The plan has a message for us to send, or a route to it; otherwise nothing is ever written to the bus.
-    sends: bool,
+    pub sends: bool,
+    /// CLOCK_MONOTONIC of the last reading of its data socket, nanoseconds.
+    pub read_at: u64,
 }
 
 pub(super) struct Machine {
-    buses: Vec<Slot>,
-    control: Control,
-    transmit: Transmit,
-    store: Writer,
-    simulator: Option<Simulator>,
+    pub(super) buses: Vec<Slot>,
+    pub(super) control: Control,
+    pub(super) transmit: Transmit,
+    pub(super) store: Writer,
+    pub(super) simulator: Option<Simulator>,
     /// Frames of the simulator's last step.
     simulated: Vec<(usize, Frame)>,
     /// CLOCK_MONOTONIC of its last step.
     simulator_ran: u64,
-    flags: u64,
-    orders: Consumer<Order>,
-    notices: Producer<Notice>,
-    epoll: Epoll,
+    /// [`Word::Flags`] that come from the plan, and from what the system grants.
+    pub(super) flags: u64,
+    pub(super) granted: u64,
+    /// The plan that waits to take the place of this one, since when (CLOCK_MONOTONIC nanoseconds), and whether it is told that
+    /// it waits.
+    pub(super) next: Option<(Box<Next>, u64, bool)>,
+    /// Plans taken over so far.
+    pub(super) swaps: u64,
+    orders: Consumer<(u64, Order)>,
+    pub(super) notices: Producer<Notice>,
+    pub(super) epoll: Epoll,
     wake: Arc<EventFd>,
     timer: TimerFd,
+    /// Readable when CLOCK_REALTIME was set.
+    clock: TimerFd,
     /// What the timer is set to, CLOCK_MONOTONIC nanoseconds.
     armed: u64,
     batch: Batch,
-    time: Time,
+    pub(super) time: Time,
 }
 
 impl Machine {
@@ -72,52 +86,55 @@ impl Machine {
         store: Writer,
         simulator: Option<Simulator>,
         wake: Arc<EventFd>,
-        orders: Consumer<Order>,
+        orders: Consumer<(u64, Order)>,
         notices: Producer<Notice>,
     ) -> io::Result<Machine> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE_TOKEN))?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER_TOKEN))?;
+        let clock = TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+        epoll.add(&clock, EpollEvent::new(EpollFlags::EPOLLIN, CLOCK_TOKEN))?;
+        watch_clock(&clock)?;
         let time = Time::new();
-        let buses = plan.buses.iter().enumerate().map(|(index, bus)| Slot {
-            bus: match bus.interface {
-                Interface::SocketCan(_) => Bus::SocketCan(Port::default()),
-                Interface::Virtual => Bus::Virtual,
-            },
-            sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_)))
-                || plan.routes.iter().any(|route| route.to == index),
-        });
         Ok(Machine {
-            buses: buses.collect(),
+            buses: next::slots(plan),
             control: Control::new(plan, time.now()),
             transmit: Transmit::new(plan),
             store,
             simulator,
             simulated: Vec::with_capacity(SIMULATED_FRAMES),
             simulator_ran: 0,
-            flags: if plan.simulated { FLAG_SIMULATED } else { 0 },
+            flags: next::flags(plan),
+            granted: 0,
+            next: None,
+            swaps: 0,
             orders,
             notices,
             epoll,
             wake,
             timer,
+            clock,
             armed: 0,
             batch: Batch::default(),
             time,
         })
     }
 
-    /// The last controller did not end in order. Before [`Machine::start`].
-    pub fn after_unclean_end(&mut self) {
-        self.control.after_unclean_end();
+    /// Takes over what the last controller left. Before [`Machine::start`].
+    pub fn inherit(&mut self, Inherited { unclean, retained }: &Inherited) {
+        if *unclean {
+            self.control.after_unclean_end();
+        }
+        retained.iter().for_each(|patch| self.control.restore(patch));
     }
 
     /// Shows the start in the store and opens the virtual buses.
     pub fn start(&mut self, grants: Grants) {
         let now = self.time.look();
         let granted = |result: Result<(), Errno>, flag| if result.is_ok() { flag } else { 0 };
-        self.store.set(Word::Flags, self.flags | granted(grants.fifo, FLAG_FIFO) | granted(grants.locked, FLAG_LOCKED));
+        self.granted = granted(grants.fifo, FLAG_FIFO) | granted(grants.locked, FLAG_LOCKED);
+        self.store.set(Word::Flags, self.flags | self.granted);
         self.store.set(Word::StartedMonotonic, now.monotonic);
         self.store.set(Word::StartedRealtime, now.realtime);
         self.store.set(Word::Heartbeat, now.monotonic);
@@ -142,6 +159,12 @@ impl Machine {
             };
             let ready = &ready[..count];
             self.time.waited();
+            if ready.iter().any(|event| event.data() == CLOCK_TOKEN) {
+                // reading takes back that it is readable; it fails (ECANCELED), which is the news
+                let _ = self.clock.wait();
+                let _ = watch_clock(&self.clock);
+                self.time.clock_was_set();
+            }
             // Frames bring their time with them; whatever else there is to do goes by the clock.
             if !ready.iter().all(|event| is_data(event.data())) {
                 self.time.look();
@@ -149,7 +172,7 @@ impl Machine {
             if ready.iter().any(|event| event.data() == WAKE_TOKEN) && !self.orders() {
                 return;
             }
-            for (index, event) in ready.iter().enumerate().filter(|(_, event)| event.data() < TIMER_TOKEN) {
+            for (index, event) in ready.iter().enumerate().filter(|(_, event)| event.data() < CLOCK_TOKEN) {
                 let bus = (event.data() / 2) as usize;
                 if is_data(event.data()) {
                     self.read_data(bus)
@@ -166,16 +189,18 @@ impl Machine {
             self.deadlines(now);
             self.simulate(now);
             self.look_after_sockets(now);
+            self.store.set(Word::NextDue, self.next_due());
             self.store.set(Word::Heartbeat, now.monotonic);
             self.store.add(Word::Turns, 1);
             // what has left since then
             self.look();
+            self.take_over();
         }
     }
 
     /// The time after the last frame that left; what left since the last look is measured by it. Of several frames all are
     /// measured when the last has left, so none looks better than it was.
-    fn look(&mut self) -> Now {
+    pub(super) fn look(&mut self) -> Now {
         let now = self.time.after_sending();
         while let Some((contract, took)) = self.time.take_measured() {
             self.control.measured(contract, took, now, &mut self.store);
@@ -209,8 +234,12 @@ impl Machine {
         // one read takes all wake-ups; nothing to read means that they were taken before
         let _ = self.wake.read();
         for _ in 0..ORDERS {
-            let Ok(order) = self.orders.pop() else { break };
+            let Ok((swaps, order)) = self.orders.pop() else { break };
             let now = self.time.now();
+            if swaps != self.swaps && !matches!(order, Order::Cancel | Order::Stop) {
+                self.give_back(order);
+                continue;
+            }
             match order {
                 Order::Command { ticket, change } => {
                     let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
@@ -224,7 +253,22 @@ impl Machine {
                     self.store.set_bus(bus, BusWord::Mode, mode);
                     self.store.set_bus(bus, BusWord::BitRate, bit_rate);
                 }
-                Order::Stop => return false,
+                Order::Alarm { alarm, active } => self.store.alarm(alarm, active, 0, now.realtime),
+                Order::Swap(next) => {
+                    if let Some((unused, ..)) = self.next.replace((next, now.monotonic, false)) {
+                        self.notify(Notice::Unused(unused));
+                    }
+                }
+                Order::Cancel => {
+                    if let Some((unused, ..)) = self.next.take() {
+                        self.notify(Notice::Unused(unused));
+                    }
+                }
+                Order::Stop => {
+                    self.control.farewell(now, |_| true, &mut self.store, &mut self.transmit);
+                    self.send(now);
+                    return false;
+                }
             }
         }
         if !self.orders.is_empty() {
@@ -241,7 +285,7 @@ impl Machine {
     }
 
     /// Gives the frames that control wants sent to the buses.
-    fn send(&mut self, now: Now) {
+    pub(super) fn send(&mut self, now: Now) {
         let Machine { buses, control, transmit, store, simulator, time, .. } = self;
         control.flush(now, store, transmit, |bus, outgoing| {
             let slot = &buses[bus];
@@ -259,7 +303,7 @@ impl Machine {
     }
 
     /// When control or the queues want the time next.
-    fn next_due(&self) -> u64 {
+    pub(super) fn next_due(&self) -> u64 {
         self.control.next_due().min(self.transmit.next_due())
     }
 
@@ -321,9 +365,12 @@ impl Machine {
 
     /// Takes one batch from a data socket.
     fn read_data(&mut self, bus: usize) {
-        let Bus::SocketCan(port) = &mut self.buses[bus].bus else { return };
+        let Slot { bus: Bus::SocketCan(port), read_at, .. } = &mut self.buses[bus] else { return };
         let Some(sockets) = &port.sockets else { return };
-        match self.batch.receive(sockets.data()) {
+        let received = self.batch.receive(sockets.data());
+        *read_at = self.time.now().monotonic;
+        self.store.set_bus(bus, BusWord::ReadAt, *read_at);
+        match received {
             Ok(count) => {
                 for index in 0..count {
                     let arrival = self.batch.arrival(index);
@@ -393,13 +440,13 @@ impl Machine {
                 // it is in the set, so this can't fail
                 let _ = self.epoll.modify(sockets.errors(), &mut again);
             }
-            if port.dying {
+            if port.dying || self.buses[bus].read_at + READ_AGAIN <= now.monotonic {
                 self.read_data(bus);
             }
         }
     }
 
-    fn set_state(&mut self, now: Now, bus: usize, state: BusState) {
+    pub(super) fn set_state(&mut self, now: Now, bus: usize, state: BusState) {
         self.bus_event(now, bus, Event::Bus { bus, state }, None);
     }
 
@@ -426,7 +473,8 @@ impl Machine {
             // both are in the set, so this can't fail
             let _ = self.epoll.delete(old.data());
             let _ = self.epoll.delete(old.errors());
-            self.notify(Notice::Closed { bus, sockets: old });
+            self.notify(Notice::Closed { sockets: old });
+            self.store.set_bus(bus, BusWord::ReadAt, 0);
         }
         let Bus::SocketCan(Port { sockets: Some(sockets), .. }) = &self.buses[bus].bus else { return };
         let data = self.epoll.add(sockets.data(), EpollEvent::new(EpollFlags::EPOLLIN, data_token(bus)));
@@ -438,40 +486,14 @@ impl Machine {
     }
 
     /// There is always room: see [`super::NOTICES`].
-    fn notify(&mut self, notice: Notice) {
+    pub(super) fn notify(&mut self, notice: Notice) {
         let _ = self.notices.push(notice);
     }
 }
 
-/// Hands a frame to the kernel.
-fn hand_over(port: &Port, outgoing: &Outgoing, time: &mut Time) -> Sent {
-    let Some(sockets) = &port.sockets else { return Sent::NoBus };
-    // what hit the socket while it was down may be told to the first call after that, once
-    let sent = sockets.send(&outgoing.frame).or_else(|error| match error {
-        Errno::ENETDOWN => sockets.send(&outgoing.frame),
-        _ => Err(error),
-    });
-    match sent {
-        Ok(()) => time.sent(outgoing),
-        Err(Errno::ENOBUFS | Errno::EAGAIN) => Sent::Busy,
-        Err(Errno::ENETDOWN | Errno::ENXIO | Errno::ENODEV) => Sent::NoBus,
-        Err(_) => Sent::Refused,
-    }
-}
-
-fn is_data(token: u64) -> bool {
-    token < TIMER_TOKEN && token.is_multiple_of(2)
-}
-
-fn data_token(bus: usize) -> u64 {
-    bus as u64 * 2
-}
-
-fn error_token(bus: usize) -> u64 {
-    bus as u64 * 2 + 1
-}
-
-/// An error socket speaks once, then rests until it is asked again.
-fn errors_once() -> EpollFlags {
-    EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT
+/// Asks to be told when CLOCK_REALTIME is set (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2)). The timer itself is never due.
+fn watch_clock(clock: &TimerFd) -> nix::Result<()> {
+    let never = TimeSpec::new(libc::time_t::MAX, 0);
+    let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+    clock.set(Expiration::OneShot(never), flags)
 }

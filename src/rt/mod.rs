@@ -11,7 +11,10 @@
 
 pub mod grants;
 mod machine;
+mod next;
+mod sending;
 mod time;
+mod token;
 
 use std::io;
 use std::sync::Arc;
@@ -23,14 +26,15 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::Sockets;
-use crate::command::{Change, Denied};
+use crate::command::{Change, Denied, Patch};
 use crate::control::Wish;
-use crate::plan::Plan;
+use crate::plan::{AlarmIndex, Plan};
 use crate::sim::Simulator;
 use crate::store::Writer;
 use crate::store::layout::BusState;
 use grants::Grants;
 use machine::Machine;
+pub use next::Next;
 
 /// Orders that may wait; more are refused by the main thread as "busy".
 pub const ORDERS: usize = 64;
@@ -54,7 +58,14 @@ pub enum Order {
     State { bus: usize, state: BusState },
     /// How the controller of a bus is set up: bits of `BusWord::Mode`, and bit/s.
     Setup { bus: usize, mode: u64, bit_rate: u64 },
-    /// Send nothing more, and end.
+    /// An alarm of the main thread has begun, or is over.
+    Alarm { alarm: AlarmIndex, active: bool },
+    /// Another plan, to take the place of this one as soon as its `reload_when` allows: at the end of a cycle. Answered by
+    /// [`Notice::Swapped`].
+    Swap(Box<Next>),
+    /// The plan that waits is not wanted any more; it comes back by [`Notice::Unused`].
+    Cancel,
+    /// Send the fallback values, then nothing more, and end.
     Stop,
 }
 
@@ -63,11 +74,18 @@ pub enum Notice {
     /// The command has been carried out, or why not.
     Done { ticket: u64, result: Result<(), Denied> },
     /// Sockets that are out of use, to be closed where waiting does no harm.
-    Closed { bus: usize, sockets: Sockets },
+    Closed { sockets: Sockets },
     /// The state of a bus has changed.
     Bus { bus: usize, before: BusState, state: BusState, error: Option<ErrorFrame> },
     /// Something that only others can do.
     Wish { bus: usize, wish: Wish },
+    /// The other plan has to wait for `reload_when`; once for each.
+    Waits,
+    /// The other plan is in force, and this is what is left of the one before. Notices before this one have the old indices,
+    /// those after it the new ones.
+    Swapped(Box<Next>),
+    /// A plan that was not taken over.
+    Unused(Box<Next>),
 }
 
 /// Too many orders wait; the one that was to be handed over is dropped.
@@ -77,7 +95,10 @@ pub struct Full;
 
 /// The main thread's end.
 pub struct Handle {
-    orders: Producer<Order>,
+    /// Each with the number of plans that had been taken over when it was given: of others it has the wrong indices.
+    orders: Producer<(u64, Order)>,
+    /// Plans taken over so far.
+    swaps: u64,
     notices: Consumer<Notice>,
     wake: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
@@ -86,10 +107,18 @@ pub struct Handle {
     pub grants: Grants,
 }
 
-/// Starts the thread and waits until it is in its loop. `unclean`: the last controller did not end in order, so nothing
-/// commands until armed. Virtual buses are active from then on, SocketCAN buses wait for
+/// What comes from the controller before this one.
+#[derive(Clone, Debug, Default)]
+pub struct Inherited {
+    /// It did not end in order, so nothing commands until armed.
+    pub unclean: bool,
+    /// Values that the plant wrote then, as checked writes; in force once armed.
+    pub retained: Vec<Patch>,
+}
+
+/// Starts the thread and waits until it is in its loop. Virtual buses are active from then on, SocketCAN buses wait for
 /// [`Order::Open`].
-pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, unclean: bool) -> io::Result<Handle> {
+pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, inherited: Inherited) -> io::Result<Handle> {
     let (orders, incoming) = RingBuffer::new(ORDERS);
     let (outgoing, notices) = RingBuffer::new(NOTICES);
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
@@ -102,9 +131,7 @@ pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, uncle
             Ok(machine) => machine,
             Err(error) => return drop(started.send(Err(error))),
         };
-        if unclean {
-            machine.after_unclean_end();
-        }
+        machine.inherit(&inherited);
         grants::touch_stack();
         let grants = Grants { fifo: grants::fifo(grants::BUS_PRIORITY), locked: grants::lock_memory() };
         machine.start(grants);
@@ -116,13 +143,13 @@ pub fn start(plan: Arc<Plan>, store: Writer, simulator: Option<Simulator>, uncle
         machine.run();
     })?;
     let (thread_id, grants) = ready.recv().map_err(io::Error::other)??;
-    Ok(Handle { orders, notices, wake, thread: Some(thread), thread_id, grants })
+    Ok(Handle { orders, swaps: 0, notices, wake, thread: Some(thread), thread_id, grants })
 }
 
 impl Handle {
     /// Hands over an order.
     pub fn order(&mut self, order: Order) -> Result<(), Full> {
-        self.orders.push(order).map_err(|_| Full)?;
+        self.orders.push((self.swaps, order)).map_err(|_| Full)?;
         // Fails only when the counter is full: then the thread is being woken anyway.
         let _ = self.wake.write(1);
         Ok(())
@@ -130,7 +157,11 @@ impl Handle {
 
     /// The next notice, if any. Looked for, not waited for.
     pub fn notice(&mut self) -> Option<Notice> {
-        self.notices.pop().ok()
+        let notice = self.notices.pop().ok();
+        if let Some(Notice::Swapped(_)) = notice {
+            self.swaps += 1;
+        }
+        notice
     }
 
     /// Whether the thread has ended, by itself or because it was told to.

@@ -183,7 +183,7 @@ pub fn report(run: Run<'_>, before: &Counters, after: &Counters) -> Report {
                 Timed::Route(_) | Timed::Link(_) => None,
             };
             let (kind, name) = timed(plan, contract.of);
-            line(kind, name, contract.budget, &difference(old, new, before.realtime), period, elapsed)
+            line(kind, name, contract.budget, &difference(old, new), period, elapsed)
         })
         .collect();
     let buses: Vec<BusLine> = plan
@@ -238,13 +238,13 @@ fn not_hardware(plan: &Plan, computer: &Computer) -> Vec<String> {
     reasons
 }
 
-/// What came between two looks. The maximum is known exactly where it is of this time, else as the end of its bucket.
-fn difference(old: &Times, new: &Times, began: u64) -> Times {
+/// What came between two looks. The maximum is known exactly where it is above the old one, else as the end of its bucket.
+fn difference(old: &Times, new: &Times) -> Times {
     let buckets: [u64; BUCKETS] = std::array::from_fn(|i| new.buckets[i].saturating_sub(old.buckets[i]));
     let highest = buckets.iter().rposition(|count| *count > 0);
     let max = match highest {
         None => 0,
-        Some(_) if new.max_at >= began => new.max,
+        Some(_) if new.max > old.max => new.max,
         Some(bucket) => bucket_end(bucket).min(new.max),
     };
     Times {

@@ -24,7 +24,7 @@ fn write_text(
 ) -> std::fmt::Result {
     let what = match source {
         Source::Demo => "demo plant, a packaging line".to_owned(),
-        Source::File(path) => path.display().to_string(),
+        Source::File(files) => files.to_string(),
     };
     let buses: Vec<&str> = plan.buses.iter().map(|bus| bus.name.as_str()).collect();
     writeln!(text, "Canvoy {}: {what}", env!("CARGO_PKG_VERSION"))?;

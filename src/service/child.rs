@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::exit;
 use super::restart::{Action, Ending, SETTLED, Side, decide};
+use crate::command::socket::{self, passing};
 
 /// A process that was ready for this long is started again without more and more delay.
 const GOOD_LIFE: Duration = Duration::from_millis(300);
@@ -31,8 +33,8 @@ pub enum Event {
     Restart,
     /// It has not fed its watchdog for [`STUCK`].
     Stuck,
-    /// A notification, as for systemd (sd_notify(3)).
-    Told(String),
+    /// A notification, as for systemd (sd_notify(3)), and the descriptors that came with it.
+    Told(String, Vec<OwnedFd>),
 }
 
 /// A process, running or about to be started again.
@@ -54,6 +56,33 @@ pub struct Process {
     failures: u32,
     /// Its last status line.
     pub status: String,
+    /// What its next life starts with.
+    kept: Kept,
+}
+
+/// Descriptors that a process has given us to keep, each with its name: systemd's file descriptor store.
+#[derive(Debug, Default)]
+struct Kept {
+    names: Vec<String>,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl Kept {
+    fn add(&mut self, name: &str, descriptors: Vec<OwnedFd>) {
+        for descriptor in descriptors {
+            if self.names.len() < passing::MOST {
+                self.names.push(name.to_owned());
+                self.descriptors.push(descriptor);
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        while let Some(at) = self.names.iter().position(|other| other == name) {
+            self.names.remove(at);
+            self.descriptors.remove(at);
+        }
+    }
 }
 
 impl Process {
@@ -79,6 +108,7 @@ impl Process {
             settled: false,
             failures: 0,
             status: String::new(),
+            kept: Kept::default(),
         })
     }
 
@@ -95,6 +125,10 @@ impl Process {
             .env("NOTIFY_SOCKET", &self.notify_path)
             .env("WATCHDOG_USEC", STUCK.as_micros().to_string())
             .env_remove("WATCHDOG_PID")
+            // which nobody knows before it exists; see `listeners`
+            .env_remove("LISTEN_PID")
+            .env("LISTEN_FDS", self.kept.names.len().to_string())
+            .env("LISTEN_FDNAMES", self.kept.names.join(":"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             // Ctrl-C reaches us alone; we tell them
@@ -103,6 +137,7 @@ impl Process {
         if lines.is_some() {
             command.stderr(Stdio::piped()).env("CLICOLOR_FORCE", "1");
         }
+        passing::give(command.as_std_mut(), &self.kept.descriptors).context("can't hand over listeners")?;
         let mut child = command.spawn().context("can't start a process")?;
         if let (Some(stderr), Some(lines)) = (child.stderr.take(), lines) {
             tokio::spawn(forward(stderr, lines.clone()));
@@ -115,7 +150,6 @@ impl Process {
 
     /// The next thing that happens to it. Cancelling it loses nothing.
     pub async fn event(&mut self) -> Event {
-        let mut buffer = [0; 4096];
         let (restart_at, stuck_at) = (self.restart_at, self.fed.map(|fed| fed + STUCK));
         let moment = async |at: Option<Instant>| match at {
             Some(at) => sleep_until(at).await,
@@ -124,9 +158,7 @@ impl Process {
         tokio::select! {
             // its last words come before its end
             biased;
-            Ok(length) = self.notifications.recv(&mut buffer) => {
-                Event::Told(String::from_utf8_lossy(&buffer[..length]).into_owned())
-            }
+            Ok((text, descriptors)) = hear(&self.notifications) => Event::Told(text, descriptors),
             ended = async {
                 match &mut self.child {
                     Some(child) => child.wait().await,
@@ -152,8 +184,15 @@ impl Process {
     }
 
     /// Takes note of a notification; whether it says that it is ready.
-    pub fn told(&mut self, text: &str) -> bool {
+    pub fn told(&mut self, text: &str, descriptors: Vec<OwnedFd>) -> bool {
         let mut ready = false;
+        let says = |wanted: &str| text.lines().any(|line| line == wanted);
+        let name = text.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or("stored");
+        if says("FDSTOREREMOVE=1") {
+            self.kept.remove(name);
+        } else if says("FDSTORE=1") && self.side == Side::Plant {
+            self.kept.add(name, descriptors);
+        }
         for line in text.lines() {
             match line.split_once('=') {
                 Some(("READY", "1")) => {
@@ -204,6 +243,20 @@ impl Process {
     }
 }
 
+/// The next notification.
+async fn hear(notifications: &UnixDatagram) -> io::Result<(String, Vec<OwnedFd>)> {
+    let mut buffer = [0; 4096];
+    let mut descriptors = Vec::new();
+    loop {
+        let receive = || socket::receive(notifications.as_fd(), &mut buffer, &mut descriptors);
+        match notifications.async_io(Interest::READABLE, receive).await {
+            // too long, or too many descriptors: gone
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            length => return Ok((String::from_utf8_lossy(&buffer[..length?]).into_owned(), descriptors)),
+        }
+    }
+}
+
 /// Hands on what a process writes, line by line.
 async fn forward(stderr: ChildStderr, lines: mpsc::Sender<Vec<u8>>) {
     let mut reader = BufReader::with_capacity(LINE, stderr);
@@ -249,13 +302,13 @@ mod tests {
         let mut process = Process::new(Side::Plant, Vec::new(), folder.path()).unwrap();
         let notifier = Notifier::new(Some(process.notify_path.as_os_str()), None);
         notifier.ready("first");
-        let Event::Told(text) = process.event().await else { panic!("no notification") };
-        assert!(process.told(&text));
+        let Event::Told(text, none) = process.event().await else { panic!("no notification") };
+        assert!(process.told(&text, none));
         assert_eq!(process.status, "first");
-        assert!(!process.told("STATUS=second"));
+        assert!(!process.told("STATUS=second", Vec::new()));
         process.fed = Instant::now().checked_sub(STUCK);
         assert!(matches!(process.event().await, Event::Stuck));
-        process.told("WATCHDOG=1");
+        process.told("WATCHDOG=1", Vec::new());
         assert!(process.fed.is_some_and(|fed| fed.elapsed() < STUCK));
         assert_eq!(process.status, "second");
         // not for long enough: a bad start
@@ -265,5 +318,28 @@ mod tests {
         assert!(matches!(process.event().await, Event::Restart));
         // settled for good, though this life was short
         assert_eq!(process.ended(Ending::Exited(exit::UNAVAILABLE)), Action::Restart(Duration::from_millis(50)));
+    }
+
+    #[tokio::test]
+    async fn descriptors_are_kept_for_the_plant() {
+        let folder = Private::new(|_| None).unwrap();
+        for (side, want) in [(Side::Plant, vec!["opcua", "http"]), (Side::Controller, vec![])] {
+            let mut process = Process::new(side, Vec::new(), folder.path()).unwrap();
+            let notifier = Notifier::new(Some(process.notify_path.as_os_str()), None);
+            let (reader, writer) = io::pipe().unwrap();
+            for name in ["opcua", "page", "http"] {
+                notifier.keep(name, writer.as_fd()).unwrap();
+            }
+            notifier.forget("page");
+            for _ in 0..4 {
+                let Event::Told(text, descriptors) = process.event().await else { panic!("no notification") };
+                assert!(!process.told(&text, descriptors));
+            }
+            assert_eq!(process.kept.names, want);
+            for _ in 0..2 * passing::MOST {
+                process.told("FDSTORE=1", vec![reader.as_fd().try_clone_to_owned().unwrap()]);
+            }
+            assert!(process.kept.descriptors.len() <= passing::MOST);
+        }
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::exit::{Failure, UNAVAILABLE};
+use super::exit::{Failure, INTERNAL, UNAVAILABLE};
 use super::plant::{Loaded, plan_of};
 use crate::command::socket::Connection;
 use crate::command::{Action, Generation, Origin, Refusal};
+use crate::config::{LoadOptions, Sources};
 use crate::plan::Plan;
 use crate::plant::link::{self, End, Handover, Link};
 use crate::plant::view::Request;
@@ -30,6 +31,9 @@ pub struct Client {
     pub pid: u32,
     /// What `plan` is of.
     pub generation: Generation,
+    /// What the controller's plan was made from, and how it reads it.
+    pub sources: Sources,
+    pub options: LoadOptions,
     pub socket: PathBuf,
     link: Link,
     /// A later generation that was handed over and is not in use yet.
@@ -60,8 +64,11 @@ impl Client {
             let remedy = "is the controller running, and may you write to its socket?";
             Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
         })?;
+        let (sources, options) =
+            Sources::from_bundle(&handover.bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;
         let Loaded { plan, reader, generation, .. } = plan_of(handover)?;
-        Ok(Client { plan, reader, pid: generation.pid, generation, socket, link, next: None, runtime })
+        let pid = generation.pid;
+        Ok(Client { plan, reader, pid, generation, sources, options, socket, link, next: None, runtime })
     }
 
     /// One command that has no indices of the plan, or whose sender does without it should the configuration change; the

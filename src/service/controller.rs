@@ -7,8 +7,10 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 
 use crate::config::LoadOptions;
+use crate::notify::Notifier;
+use crate::service::log::Who;
 use crate::service::source::{Source, print_diagnostics};
-use crate::service::{log, process};
+use crate::service::{exit, folder, log, process};
 use crate::{controller, service};
 
 /// What the command line says.
@@ -21,16 +23,27 @@ pub struct Options {
     pub group: Option<String>,
     /// Path of the socket of `canvoy-link`.
     pub link: PathBuf,
+    /// Folder for what outlives a run.
+    pub state: Option<PathBuf>,
     /// Process id of the supervisor; it has printed the warnings.
     pub supervisor: Option<u32>,
 }
 
 /// Runs until it is told to stop.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let Options { source, simulate, socket, group, link, supervisor } = options;
+    try_run(options).inspect_err(|error| {
+        // mistakes of the configuration have been printed
+        let text = format!("{error:#}");
+        let reason = if text.is_empty() { "the configuration is wrong; `canvoy check` says where" } else { &text };
+        Notifier::from_environment().failed(reason, exit::errno(error));
+    })
+}
+
+fn try_run(options: Options) -> anyhow::Result<ExitCode> {
+    let Options { source, simulate, socket, group, link, state, supervisor } = options;
     // a clean stop when the supervisor dies: outputs end between two frames, not in one
     process::begin(c"canvoy-control", supervisor, Signal::SIGTERM)?;
-    log::start(if supervisor.is_some() { "controller" } else { "" });
+    log::start(Who::Controller, supervisor.is_some());
     let service::source::Plant { sources, options, loaded } = source.load(LoadOptions { simulate })?;
     if supervisor.is_none() {
         print_diagnostics(&loaded.diagnostics);
@@ -38,5 +51,8 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let simulator = source.simulator(&loaded)?;
     let group = group.as_deref().map(controller::group).transpose()?;
     let bundle = sources.to_bundle(options);
-    controller::run(controller::Options { plan: Arc::new(loaded.plan), bundle, simulator, socket, group, link })
+    let load = source.reload(options);
+    let state = state.or_else(|| folder::of_service(|name| std::env::var_os(name)));
+    let plan = Arc::new(loaded.plan);
+    controller::run(controller::Options { plan, bundle, simulator, socket, group, link, load, state })
 }

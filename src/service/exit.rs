@@ -50,6 +50,11 @@ pub fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// What the operating system said, where it is at the bottom of an error.
+pub fn errno(error: &anyhow::Error) -> Option<i32> {
+    error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).and_then(std::io::Error::raw_os_error)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Error, ErrorKind};
@@ -70,6 +75,8 @@ mod tests {
             (Err::<(), _>(Failure::new(USAGE, "x")).context("while").unwrap_err(), USAGE),
         ] {
             assert_eq!(code(&error), want, "{error:#}");
+            assert_eq!(errno(&error), None);
         }
+        assert_eq!(errno(&Err::<(), _>(Error::from_raw_os_error(19)).context("open").unwrap_err()), Some(19));
     }
 }

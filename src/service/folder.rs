@@ -72,6 +72,11 @@ pub fn state(variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Path
     Ok(path)
 }
 
+/// The state folder that systemd has made for us, if it has.
+pub fn of_service(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    first_of_list(variable("STATE_DIRECTORY"))
+}
+
 /// systemd separates several folders by colons.
 fn first_of_list(list: Option<OsString>) -> Option<PathBuf> {
     std::env::split_paths(&list?).next().filter(|path| path.is_absolute())

@@ -1,7 +1,5 @@
 //! The plant process: waits for a controller, serves its plant, and outlives it.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,11 +18,15 @@ use crate::config::{self, Settings, Sources};
 use crate::notify::Notifier;
 use crate::plan::Plan;
 use crate::plant::link::{self, End, Handover, Link, LinkError};
+use crate::plant::pulse::Pulses;
 use crate::plant::status::{Counters, Status};
 use crate::plant::view::Request;
 use crate::plant::{Plant, View, access, http, opcua, text};
-use crate::service::exit::{CONFIG, Failure, INTERNAL, PERMISSION, UNAVAILABLE};
-use crate::service::{log, process};
+use crate::service::exit::{CONFIG, Failure, INTERNAL, UNAVAILABLE};
+use crate::service::listeners::{HTTP, Kept, OPCUA};
+use crate::service::log::Who;
+use crate::service::proof::{Proof, Told};
+use crate::service::{credential, exit, log, process};
 use crate::store::{Layout, Reader, clock};
 
 /// What the command line says.
@@ -56,6 +58,12 @@ pub struct Overrides {
 const RETRY: Duration = Duration::from_millis(200);
 /// Without a controller for this long at the start, the service manager is told that we are ready all the same.
 const LONELY: Duration = Duration::from_secs(5);
+/// Between two looks at the servers while they begin.
+const LOOK: Duration = Duration::from_millis(5);
+/// Between two status lines; the watchdog is fed at least as often.
+const SECOND: Duration = Duration::from_secs(1);
+/// What is asked for, again and again, while the servers begin.
+const MORE_TIME: Duration = Duration::from_secs(30);
 /// Writes on their way to the controller; more are refused as busy.
 const REQUESTS: usize = 64;
 
@@ -77,27 +85,28 @@ impl Overrides {
 /// Runs until it is told to stop, or a configuration with other settings of its own makes it start anew.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     process::begin(c"canvoy-plant", options.supervisor, Signal::SIGKILL)?;
-    log::start(if options.supervisor.is_some() { "plant" } else { "" });
+    let kept = Kept::from_environment(options.supervisor.is_some());
+    log::start(Who::Plant, options.supervisor.is_some());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(opcua::WORKER_STACK)
         .enable_all()
         .build()
         .context("can't start threads")?;
-    let result = runtime.block_on(serve(options));
+    let result = runtime.block_on(serve(options, kept));
     // what is stuck in a blocking call must not hold up the end
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn serve(options: Options) -> anyhow::Result<ExitCode> {
+async fn serve(options: Options, kept: Kept) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("can't handle signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("can't handle signals")?;
     let notifier = Notifier::from_environment();
     let ended = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        ended = work(&options, &notifier) => Some(ended),
+        ended = work(&options, kept, &notifier) => Some(ended),
     };
     notifier.stopping();
     match ended {
@@ -105,23 +114,28 @@ async fn serve(options: Options) -> anyhow::Result<ExitCode> {
             info!("stopping");
             Ok(ExitCode::SUCCESS)
         }
-        Some(failure) => Err(failure),
+        Some(failure) => {
+            notifier.failed(&format!("{failure:#}"), exit::errno(&failure));
+            Err(failure)
+        }
     }
 }
 
 /// Everything; comes back only with what went wrong.
-async fn work(options: &Options, notifier: &Notifier) -> anyhow::Error {
-    match try_work(options, notifier).await {
+async fn work(options: &Options, kept: Kept, notifier: &Notifier) -> anyhow::Error {
+    match try_work(options, kept, notifier).await {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-async fn try_work(options: &Options, notifier: &Notifier) -> anyhow::Result<std::convert::Infallible> {
+async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> anyhow::Result<std::convert::Infallible> {
     let (link, handover) = first_controller(&options.socket, notifier).await;
     let Loaded { plan, settings: written, reader, generation } = load(handover).await?;
     let mut settings = written.clone();
     options.overrides.apply(&mut settings);
+    let users = settings.opcua.users.map(|file| credential::resolve(file, |name| std::env::var_os(name)));
+    settings.opcua.users = users.transpose()?;
     let (requests, incoming) = mpsc::channel(REQUESTS);
     let status = Status::new(&plan, &options.watch).map_err(|missing| {
         let message = format!("no such signal to watch: {}. `canvoy tags FILE` lists them", missing.join(", "));
@@ -134,31 +148,42 @@ async fn try_work(options: &Options, notifier: &Notifier) -> anyhow::Result<std:
     let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
     // dropped at the end, which the OPC UA server takes as the order to stop
     let (_stop, stopped) = oneshot::channel::<()>();
+    let pulses = Arc::new(Pulses::default());
+    let mut loops = Vec::new();
     if settings.http.enabled {
-        let listener = listen("HTTP", settings.http.listen, "[http]", "--http-port")?;
+        let listener = kept.listen(HTTP, settings.http.listen, notifier)?;
         listener.set_nonblocking(true).context("the HTTP listener")?;
         let listener = tokio::net::TcpListener::from_std(listener).context("the HTTP listener")?;
         let (plant, status, restarts) = (plant.clone(), status.clone(), options.restarts);
+        loops.push(&pulses.http);
+        let pulses = pulses.clone();
         servers.spawn(async move {
-            match http::run(listener, plant, status, restarts).await {
+            match http::run(listener, plant, status, restarts, &pulses.http).await {
                 Ok(never) => match never {},
                 Err(error) => Err(error.into()),
             }
         });
+    } else {
+        kept.close(HTTP, notifier);
     }
     if settings.opcua.enabled {
         check_users(&settings.opcua)?;
-        let listener = listen("OPC UA", settings.opcua.listen, "[opcua]", "--opcua-port")?;
+        let listener = kept.listen(OPCUA, settings.opcua.listen, notifier)?;
         let (plant, state) = (plant.clone(), options.state.clone());
         let config = settings.opcua.clone();
+        loops.extend([&pulses.opcua, &pulses.sampling]);
+        let pulses = pulses.clone();
         servers.spawn(async move {
             let stop = async {
                 let _ = stopped.await;
             };
-            opcua::run(plant, config, listener, &state, stop).await
+            opcua::run(plant, config, listener, &state, &pulses, stop).await
         });
+    } else {
+        kept.close(OPCUA, notifier);
     }
-    notifier.ready(&status.line(&plant, clock::monotonic()));
+    drop(kept);
+    let proof = Proof::new(loops, Instant::now());
     tokio::select! {
         failure = follow(link, incoming, &plant, &options.socket, &written) => Err(failure),
         ended = servers.join_next(), if !servers.is_empty() => Err(match ended {
@@ -166,7 +191,7 @@ async fn try_work(options: &Options, notifier: &Notifier) -> anyhow::Result<std:
             Some(Ok(Ok(()))) | None => Failure::new(INTERNAL, "a server has ended by itself").into(),
             Some(Err(panic)) => Failure::new(INTERNAL, format!("a server has ended: {panic}")).into(),
         }),
-        never = tell(&plant, &status, notifier) => match never {},
+        never = tell(&plant, &status, proof, notifier) => match never {},
     }
 }
 
@@ -215,7 +240,7 @@ pub(super) fn plan_of(handover: Handover) -> anyhow::Result<Loaded> {
         let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
         Failure::new(INTERNAL, format!("the controller runs a configuration that this version refuses: {first}"))
     })?;
-    if hexadecimal(&plan) != generation.hash {
+    if plan.hash_text() != generation.hash {
         let message =
             "the controller's configuration means something else to this version: install both from one release";
         return Err(Failure::new(INTERNAL, message).into());
@@ -227,10 +252,6 @@ pub(super) fn plan_of(handover: Handover) -> anyhow::Result<Loaded> {
 /// The same, beside the threads that serve.
 async fn load(handover: Handover) -> anyhow::Result<Loaded> {
     tokio::task::spawn_blocking(move || plan_of(handover)).await.context("the controller's configuration")?
-}
-
-fn hexadecimal(plan: &Plan) -> String {
-    plan.hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file that can't be understood is a mistake now; one that is not there may come while we run.
@@ -251,23 +272,6 @@ fn check_users(config: &opcua::Config) -> Result<(), Failure> {
         Err(error) => return Err(Failure::new(CONFIG, format!("{error:#}"))),
     }
     Ok(())
-}
-
-fn listen(protocol: &str, address: SocketAddr, section: &str, flag: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| {
-        let choose = format!("`listen` in {section}, or {flag}");
-        match error.kind() {
-            ErrorKind::AddrInUse => Failure::new(
-                UNAVAILABLE,
-                format!("{protocol}: {address} is in use by another program. Stop that one, or choose another port: {choose}"),
-            ),
-            ErrorKind::PermissionDenied => Failure::new(
-                PERMISSION,
-                format!("{protocol}: no permission to listen on {address}. Ports below 1024 need a privilege; choose another: {choose}"),
-            ),
-            _ => Failure::new(UNAVAILABLE, format!("{protocol}: can't listen on {address}: {error}. Choose another: {choose}")),
-        }
-    })
 }
 
 /// What [`follow`] waits for.
@@ -374,11 +378,14 @@ async fn reconnect(socket: &Path) -> (Link, Handover) {
     }
 }
 
-/// Samples the rates, and tells the service manager once a second how things are.
-async fn tell(plant: &Plant, status: &Status, notifier: &Notifier) -> std::convert::Infallible {
-    let mut second = interval(Duration::from_secs(1));
+/// Samples the rates, and tells the service manager how things are: ready when all servers are, alive while they turn.
+async fn tell(plant: &Plant, status: &Status, mut proof: Proof<'_>, notifier: &Notifier) -> std::convert::Infallible {
+    let mut second = interval(SECOND);
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut feed = interval(notifier.watchdog_interval().unwrap_or(Duration::from_secs(3600)));
+    // at the start nobody shall wait for the end of a second
+    let mut feed = interval(LOOK);
+    feed.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut fed = Instant::now();
     let mut before = Counters::default();
     let mut told = String::new();
     loop {
@@ -392,8 +399,21 @@ async fn tell(plant: &Plant, status: &Status, notifier: &Notifier) -> std::conve
                     told = line;
                 }
             }
-            // the runtime that serves the clients turns
-            _ = feed.tick() => notifier.watchdog(),
+            _ = feed.tick() => match proof.look(Instant::now()) {
+                Told::Begun => {
+                    notifier.ready(&status.line(plant, clock::monotonic()));
+                    feed = interval(notifier.watchdog_interval().unwrap_or(SECOND).min(SECOND));
+                    feed.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                }
+                Told::Alive => notifier.watchdog(),
+                Told::Beginning if fed.elapsed() < SECOND => {}
+                Told::Beginning => {
+                    fed = Instant::now();
+                    notifier.extend(MORE_TIME);
+                    notifier.watchdog();
+                }
+                Told::Nothing => {}
+            }
         }
     }
 }

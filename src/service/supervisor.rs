@@ -69,7 +69,7 @@ pub fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let banner = banner::text(&options.source, &plant.loaded.plan, &settings, login);
 
     let socket = private.path().join("command");
-    let controller = controller_arguments(&options, &socket);
+    let controller = controller_arguments(&options, &socket, &state);
     let plant = plant_arguments(&options, &socket, &state);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -84,19 +84,22 @@ pub fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn controller_arguments(options: &Options, socket: &Path) -> Vec<OsString> {
+fn controller_arguments(options: &Options, socket: &Path, state: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["controller".into()];
     match &options.source {
         Source::Demo => arguments.push("--demo".into()),
-        Source::File(path) => {
+        Source::File(files) => {
             if options.simulate {
                 arguments.push("--simulate".into());
             }
-            arguments.extend(["--".into(), path.clone().into()]);
+            if let Some(machine) = &files.machine {
+                arguments.extend(["--machine".into(), machine.clone().into()]);
+            }
+            arguments.extend(["--".into(), files.config.clone().into()]);
         }
     }
     // before a `--`
-    arguments.splice(1..1, ["--socket".into(), socket.into()]);
+    arguments.splice(1..1, ["--socket".into(), socket.into(), "--state".into(), state.into()]);
     arguments
 }
 
@@ -182,8 +185,8 @@ impl Supervisor {
                     let text = format!("canvoy: the {} does not move any more and is killed\n", name(side));
                     self.terminal.log(text.as_bytes());
                 }
-                Event::Told(text) => {
-                    if process.told(&text) {
+                Event::Told(text, descriptors) => {
+                    if process.told(&text, descriptors) {
                         self.show_banner();
                     }
                 }
@@ -292,17 +295,18 @@ fn ignores_hang_up() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Files;
 
     fn check(options: &Options, controller: &str, plant: &str) {
         let join = |arguments: Vec<OsString>| arguments.join(" ".as_ref()).into_string().unwrap();
-        assert_eq!(join(controller_arguments(options, Path::new("/r/command"))), controller);
+        assert_eq!(join(controller_arguments(options, Path::new("/r/command"), Path::new("/s"))), controller);
         assert_eq!(join(plant_arguments(options, Path::new("/r/command"), Path::new("/s"))), plant);
     }
 
     #[test]
     fn what_the_processes_are_started_with() {
         let mut options = Options {
-            source: Source::File("-odd.toml".into()),
+            source: Source::File(Files { config: "-odd.toml".into(), machine: Some("/m.toml".into()) }),
             simulate: true,
             overrides: Overrides::default(),
             state: None,
@@ -310,7 +314,7 @@ mod tests {
         };
         check(
             &options,
-            "controller --socket /r/command --simulate -- -odd.toml",
+            "controller --socket /r/command --state /s --simulate --machine /m.toml -- -odd.toml",
             "plant --socket /r/command --state /s --watch=a.B.C",
         );
         options.source = Source::Demo;
@@ -323,7 +327,7 @@ mod tests {
         };
         check(
             &options,
-            "controller --socket /r/command --demo",
+            "controller --socket /r/command --state /s --demo",
             "plant --socket /r/command --state /s --opcua-port 4841 --http-port 0 --users /r/users --trust-any-client-certificate",
         );
     }

@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::quality::{Cause, Causes};
 
 /// "CANVOY" and the version of this layout; a reader of another version refuses.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x02");
+pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x03");
 
 /// Words of the header.
 pub const HEADER_WORDS: usize = 128;
@@ -74,8 +74,21 @@ pub enum Word {
     Published,
     /// Nanoseconds: the sum of what [`Word::Lateness`] counts.
     LatenessSum,
+    /// CLOCK_MONOTONIC, nanoseconds: the earliest deadline that was not served yet at [`Word::Heartbeat`]; `u64::MAX`: none,
+    /// 0: not known yet.
+    NextDue,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
     Lateness,
+}
+
+/// Words of the header that the controller's main thread writes, the others being the real-time thread's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum MainWord {
+    /// 0: not known. 1: the kernel says that its clock is not synchronised. 2: that it is.
+    ClockSynchronized = 96,
+    /// Nanoseconds by which the clock may be wrong, as the kernel estimates it.
+    ClockMaxError,
 }
 
 /// Buckets of the lateness histogram: bucket n counts 2^n..2^(n+1) microseconds, the first everything below 2.
@@ -147,6 +160,8 @@ pub enum BusWord {
     Trouble,
     /// CLOCK_MONOTONIC nanoseconds until which nothing of ours is sent (quarantine, listening); 0: none.
     SilentUntil,
+    /// CLOCK_MONOTONIC nanoseconds of the last reading of the socket, whatever was in it; 0: there is none to read.
+    ReadAt,
 }
 
 /// The CAN controller is set up not to send and not to acknowledge (CAN_CTRLMODE_LISTENONLY).
@@ -224,11 +239,21 @@ pub enum Latch {
     Foreign = 32,
     /// Disarmed by command.
     Command = 64,
+    /// It came with a reload, or came back changed.
+    Reload = 128,
 }
 
 impl Latch {
-    pub const ALL: [Latch; 7] =
-        [Latch::Start, Latch::BusOff, Latch::Vital, Latch::Lease, Latch::Overrun, Latch::Foreign, Latch::Command];
+    pub const ALL: [Latch; 8] = [
+        Latch::Start,
+        Latch::BusOff,
+        Latch::Vital,
+        Latch::Lease,
+        Latch::Overrun,
+        Latch::Foreign,
+        Latch::Command,
+        Latch::Reload,
+    ];
 
     /// For people.
     pub fn text(self) -> &'static str {
@@ -240,6 +265,7 @@ impl Latch {
             Latch::Overrun => "a cycle was later than its budget",
             Latch::Foreign => "another node sends this message",
             Latch::Command => "disarmed by command",
+            Latch::Reload => "new or changed by a reload",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One writer that never waits, any number of readers in other processes. All memory is `AtomicU64` words; a record is
 //! guarded by a sequence lock (`record`), counters are single words. `memory` makes and maps it, `layout` says what is where.
 
+mod adopt;
 pub mod clock;
 pub mod layout;
 pub mod memory;
@@ -16,4 +17,4 @@ pub use layout::Layout;
 pub use memory::Memory;
 pub use reader::Reader;
 pub use record::Record;
-pub use writer::Writer;
+pub use writer::{MainWriter, Writer};

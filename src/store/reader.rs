@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::clock::Synchronisation;
 use super::layout::{
     BUCKETS, BusState, BusWord, CONTRACT_BUCKETS, ContractWord, FORCES, LATENESS_BUCKETS, Layout, LinkWord, MAGIC,
-    Marks, MessageWord, RouteWord, Word, bucket_end,
+    MainWord, Marks, MessageWord, RouteWord, Word, bucket_end,
 };
 use super::memory::Memory;
 use super::record::{self, Record};
@@ -107,6 +108,17 @@ impl Reader {
     /// A word of the header.
     pub fn get(&self, word: Word) -> u64 {
         self.at(word as usize)
+    }
+
+    /// Whether the kernel says that its clock is synchronised, and by how many nanoseconds it may be wrong; `None` where
+    /// it does not tell, or nobody is there any more to ask.
+    pub fn clock(&self) -> Option<Synchronisation> {
+        let max_error = self.at(MainWord::ClockMaxError as usize);
+        match self.at(MainWord::ClockSynchronized as usize) {
+            1 => Some(Synchronisation { synchronized: false, max_error }),
+            2 => Some(Synchronisation { synchronized: true, max_error }),
+            _ => None,
+        }
     }
 
     /// The lateness histogram.

@@ -4,14 +4,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::{
-    BusState, BusWord, CONTRACT_BUCKETS, ContractWord, LATENESS_BUCKETS, Layout, LinkWord, MAGIC, Marks, MessageWord,
-    RouteWord, Word, bucket,
+    BusState, BusWord, CONTRACT_BUCKETS, ContractWord, LATENESS_BUCKETS, Layout, LinkWord, MAGIC, MainWord, Marks,
+    MessageWord, RouteWord, Word, bucket,
 };
 use super::memory::Memory;
 use super::record::{self, Record};
 use super::ring;
 use crate::can::Frame;
 use crate::quality::{Cause, Causes};
+
+/// Writes the few words that belong to the controller's main thread. There is one per store.
+pub struct MainWriter {
+    memory: Arc<Memory>,
+}
+
+impl MainWriter {
+    /// Of the same memory as the [`Writer`].
+    pub fn new(memory: Arc<Memory>) -> MainWriter {
+        MainWriter { memory }
+    }
+
+    pub fn set(&mut self, word: MainWord, value: u64) {
+        self.memory.words()[word as usize].store(value, Ordering::Relaxed);
+    }
+}
 
 /// Writes records and counters. There is one per store.
 pub struct Writer {
@@ -37,6 +53,14 @@ impl Writer {
         // last: a reader that sees it sees the rest
         writer.word(Word::Magic as usize).store(MAGIC, Ordering::Release);
         writer
+    }
+
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        self.memory.words()
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
     }
 
     fn word(&self, index: usize) -> &AtomicU64 {

@@ -14,7 +14,7 @@ use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::controller::{Controller, Options};
 use canvoy::notify::Notifier;
 use canvoy::plan::{Alarm, Plan};
-use canvoy::store::layout::{BusState, BusWord, Trouble};
+use canvoy::store::layout::{BusState, BusWord, Trouble, Word};
 use canvoy::store::{Layout, Memory, Reader, Record};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -25,7 +25,7 @@ crate::tests! {
     Vcan: every_frame_is_received_or_counted_as_lost, what_overflows_a_socket_is_counted,
         a_controller_that_was_stopped_counts_what_it_missed, classic_and_fd_frames_arrive_with_the_kernels_time,
         an_interface_may_go_down_and_come_up, an_interface_may_be_removed_and_return,
-        an_interface_may_be_missing_at_the_start, error_frames_are_the_state_of_the_bus,
+        an_interface_may_be_missing_at_the_start, a_silent_bus_is_read_all_the_same, error_frames_are_the_state_of_the_bus,
         cyclic_frames_keep_their_rate_and_a_listening_bus_is_silent, receiving_and_sending_allocate_nothing;
 }
 
@@ -84,6 +84,8 @@ impl Machine {
             socket: folder.path().join("s"),
             group: None,
             link: "/nowhere".into(),
+            load: None,
+            state: None,
         };
         let mut controller = Controller::open(options, Notifier::default()).expect("open the controller");
         let (reader, thread_id) = (controller.reader().clone(), controller.thread_id());
@@ -291,6 +293,33 @@ fn an_interface_may_be_removed_and_return() {
         (machine.record("a.Status").bytes() == [0x0A]).then_some(())
     });
     assert_eq!(machine.reader.bus_state(0), BusState::Active);
+}
+
+/// What the watchdog goes by: every bus that there is is read, also when nothing comes, when it is down, and again when it
+/// is back; and no deadline is left.
+fn a_silent_bus_is_read_all_the_same() {
+    let machine = Machine::start("vcan1", r#"["Command"]"#);
+    let read_again = |bus: usize| {
+        let before = machine.reader.bus(bus, BusWord::ReadAt);
+        poll("two more readings", LIMIT, || {
+            // at most this far behind, however busy the machine is, or it would be killed for nothing
+            let turned = machine.reader.get(Word::Heartbeat);
+            assert!(turned.saturating_sub(machine.reader.get(Word::NextDue)) < 1_000_000_000);
+            (machine.reader.bus(bus, BusWord::ReadAt) > before + 600_000_000).then_some(())
+        });
+    };
+    machine.wait_state(BusState::Active);
+    read_again(0);
+    read_again(1);
+    ip("link set vcan1 down");
+    machine.wait_state(BusState::Down);
+    read_again(0);
+    ip("link del vcan1");
+    poll("no socket to read", LIMIT, || (machine.count(BusWord::ReadAt) == 0).then_some(()));
+    ip("link add vcan1 type vcan");
+    ip("link set vcan1 mtu 72 up");
+    machine.wait_state(BusState::Active);
+    read_again(0);
 }
 
 fn an_interface_may_be_missing_at_the_start() {

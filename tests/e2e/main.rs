@@ -7,7 +7,9 @@
 mod allocations;
 mod buses;
 mod canvoy;
+mod clock;
 mod demo;
+mod fleet;
 mod garbage;
 mod gateway;
 mod harness;
@@ -17,9 +19,12 @@ mod operate;
 mod peer;
 mod place;
 mod prometheus;
+mod restart;
 mod smoke;
 mod socketcan;
+mod spare;
 mod trust;
+mod units;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -32,6 +37,8 @@ pub enum Needs {
     Tools,
     /// Programs, and the interfaces vcan0, vcan1, vcan2 to itself: runs in the place `place` finds for it.
     Vcan,
+    /// The same, and a clock of its own that it may set: runs in User Mode Linux on every computer.
+    Clock,
 }
 
 /// A test: it fails by panicking.
@@ -55,16 +62,21 @@ macro_rules! tests {
 fn main() {
     let all: Vec<Test> = [
         buses::TESTS,
+        clock::TESTS,
         demo::TESTS,
+        fleet::TESTS,
         garbage::TESTS,
         gateway::TESTS,
         hostile::TESTS,
         link::TESTS,
         operate::TESTS,
         prometheus::TESTS,
+        restart::TESTS,
         smoke::TESTS,
         socketcan::TESTS,
+        spare::TESTS,
         trust::TESTS,
+        units::TESTS,
     ]
     .concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
@@ -79,15 +91,21 @@ fn main() {
             left.len()
         );
     }
-    let (vcan, plain): (Vec<Test>, Vec<Test>) = run.into_iter().partition(|test| test.needs == Needs::Vcan);
-    let vcan: Vec<Test> = vcan.into_iter().filter(|test| selected(&arguments, test.name)).collect();
-    let place = place::Place::start(if arguments.list { &[] } else { &vcan });
-    let mut trials: Vec<Trial> = plain.into_iter().map(|test| trial(test.name, test.run)).collect();
-    // Last, so that the others run while the place is busy.
-    trials.extend(vcan.iter().map(|test| {
-        let (place, name) = (place.clone(), test.name);
-        trial(name, move || place.report(name))
-    }));
+    let wanted = |needs: Needs| -> Vec<Test> {
+        let all = run.iter().filter(|test| test.needs == needs && selected(&arguments, test.name));
+        all.copied().collect()
+    };
+    let inside = [("run", wanted(Needs::Vcan)), ("uml-run", wanted(Needs::Clock))];
+    let plain = run.iter().filter(|test| matches!(test.needs, Needs::Nothing | Needs::Tools));
+    let mut trials: Vec<Trial> = plain.map(|test| trial(test.name, test.run)).collect();
+    // Last, so that the others run while the places are busy.
+    for (program, tests) in &inside {
+        let place = place::Place::start(program, if arguments.list { &[] } else { tests });
+        trials.extend(tests.iter().map(|test| {
+            let (place, name) = (place.clone(), test.name);
+            trial(name, move || place.report(name))
+        }));
+    }
     libtest_mimic::run(&arguments, trials).exit();
 }
 

@@ -36,12 +36,12 @@ enum State {
 }
 
 impl Place {
-    /// Starts the inner run of `tests` in the background; of no tests, none.
-    pub fn start(tests: &[Test]) -> Place {
+    /// Starts the inner run of `tests` in the background, by a program of tests/vm; of no tests, none.
+    pub fn start(program: &'static str, tests: &[Test]) -> Place {
         let names: Vec<&'static str> = tests.iter().map(|test| test.name).collect();
         let state = match names.is_empty() {
             true => State::Ended(Outcome { results: Vec::new(), console: String::new() }),
-            false => State::Running(std::thread::spawn(move || run(&names))),
+            false => State::Running(std::thread::spawn(move || run(program, &names))),
         };
         Place(Arc::new(Mutex::new(state)))
     }
@@ -67,12 +67,12 @@ impl Place {
     }
 }
 
-fn run(names: &[&str]) -> Outcome {
+fn run(program: &str, names: &[&str]) -> Outcome {
     let folder = target_folder();
-    let results = folder.join(format!("place-{}.jsonl", std::process::id()));
-    let console = folder.join(format!("place-{}.console", std::process::id()));
+    let results = folder.join(format!("place-{program}-{}.jsonl", std::process::id()));
+    let console = folder.join(format!("place-{program}-{}.console", std::process::id()));
     let output = std::fs::File::create(&console).expect("create the console file");
-    let mut command = Command::new(format!("{ROOT}/tests/vm/run"));
+    let mut command = Command::new(format!("{ROOT}/tests/vm/{program}"));
     command.args(["-t", &LIMIT_SECONDS.to_string(), "-w", ROOT]).arg("-w").arg(&folder).arg("--");
     command.arg(std::env::current_exe().expect("path of this binary")).args(names);
     command.env("CANVOY_PLACE_RESULTS", &results);
@@ -83,7 +83,7 @@ fn run(names: &[&str]) -> Outcome {
     // a console ends its lines with CR LF
     let mut text = String::from_utf8_lossy(&text).replace("\r\n", "\n");
     if !matches!(&status, Ok(status) if status.success()) {
-        text.push_str(&format!("\ntests/vm/run ended with {status:?}\n"));
+        text.push_str(&format!("\ntests/vm/{program} ended with {status:?}\n"));
     }
     let lines = std::fs::read_to_string(&results).unwrap_or_default();
     for file in [&results, &console] {

@@ -6,11 +6,13 @@ use canvoy::can::Frame;
 use canvoy::candump::{self, Content};
 use canvoy::command::{self, Change, Value, Write};
 use canvoy::config::{LoadOptions, Sources, load};
-use canvoy::control::{Control, Event, Now, Sent, Transmit};
-use canvoy::plan::{Alarm, Bits, BusIndex, MessageIndex, Plan, TagIndex};
+use canvoy::control::{Control, Event, Now, Sent, State, Transmit};
+use canvoy::plan::{Alarm, Bits, BusIndex, MessageIndex, Plan, Succession, TagIndex};
 use canvoy::sample;
 use canvoy::store::layout::{BusState, BusWord, MessageWord, Word};
 use canvoy::store::{Layout, Memory, Reader, Writer};
+
+use crate::allocations::Watch;
 
 pub const MS: u64 = 1_000_000;
 /// CLOCK_MONOTONIC of the start, nanoseconds.
@@ -32,18 +34,29 @@ pub struct Bench {
     pub call: u64,
     /// What was sent and not yet looked at by a script: milliseconds since the start, and the frame.
     log: Vec<(u64, String)>,
+    /// Before events and commands the plan is put in force anew: so many there were so far.
+    reloading: Option<u32>,
+}
+
+/// A variable of the environment under which all tests reload before their events: see `control_reload`.
+pub const RELOADING: &str = "CANVOY_TEST_RELOADING";
+
+/// The plan of a configuration. `dbc`: each file under the name that the configuration uses for it.
+pub fn plan(toml: &str, dbc: &[(&str, &str)]) -> Plan {
+    let dbc: Vec<(&str, &[u8])> = dbc.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    let sources = Sources::embedded("bench.toml", toml, &dbc);
+    let mut plan = load(&sources, LoadOptions { simulate: false }).unwrap_or_else(|e| panic!("{e:#?}")).plan;
+    // whoever wants to wait before the first frame says so
+    if !toml.contains("listen_ms") {
+        plan.buses.iter_mut().for_each(|bus| bus.listen = 0);
+    }
+    plan
 }
 
 impl Bench {
     /// `dbc`: each file under the name that the configuration uses for it. Every bus is gone.
     pub fn unplugged(toml: &str, dbc: &[(&str, &str)]) -> Bench {
-        let dbc: Vec<(&str, &[u8])> = dbc.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-        let sources = Sources::embedded("bench.toml", toml, &dbc);
-        let mut plan = load(&sources, LoadOptions { simulate: false }).unwrap_or_else(|e| panic!("{e:#?}")).plan;
-        // whoever wants to wait before the first frame says so
-        if !toml.contains("listen_ms") {
-            plan.buses.iter_mut().for_each(|bus| bus.listen = 0);
-        }
+        let plan = plan(toml, dbc);
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut store = Writer::new(memory.clone(), layout, 1);
@@ -54,7 +67,8 @@ impl Bench {
         control.start(start, &mut store);
         let transmit = Transmit::new(&plan);
         let room = vec![None; plan.buses.len()];
-        Bench { plan, control, store, reader, transmit, now: START, room, call: 0, log: Vec::new() }
+        let reloading = std::env::var_os(RELOADING).map(|_| 0);
+        Bench { plan, control, store, reader, transmit, now: START, room, call: 0, log: Vec::new(), reloading }
     }
 
     /// The same with every bus active.
@@ -66,8 +80,57 @@ impl Bench {
         bench
     }
 
+    /// Another plan takes the place of this one; the frames that it sent. Forces go on whether the plan lets people force or not.
+    pub fn reload(&mut self, plan: Plan) -> Vec<String> {
+        let mut forcible = plan.clone();
+        forcible.tags.iter_mut().for_each(|tag| tag.forcible = true);
+        let succession = Succession::new(&self.plan, &forcible);
+        self.succeed(plan, &succession)
+    }
+
+    /// The same, and forces end that the plan does not allow.
+    pub fn reload_as_written(&mut self, plan: Plan) -> Vec<String> {
+        let succession = Succession::new(&self.plan, &plan);
+        self.succeed(plan, &succession)
+    }
+
+    fn succeed(&mut self, plan: Plan, succession: &Succession) -> Vec<String> {
+        let now = self.at();
+        let layout = Layout::of(&plan);
+        let memory = Arc::new(Memory::heap(layout.words()));
+        let mut store = Writer::new(memory.clone(), layout, 1);
+        let reader = Reader::open(memory, layout, 1).unwrap();
+        let (mut control, mut transmit) = (Control::new(&plan, now), Transmit::new(&plan));
+        let watch = Watch::thread(nix::unistd::gettid().as_raw());
+        self.control.farewell(now, |at| succession.leaves[at], &mut self.store, &mut self.transmit);
+        let before = watch.count();
+        let mut sent = self.sent();
+        let between = watch.count();
+        let old = State { control: &mut self.control, transmit: &mut self.transmit, store: &mut self.store };
+        control.adopt(now, now, (&mut transmit, &mut store), old, succession);
+        assert_eq!((before, watch.count()), (0, between), "a change of plans allocates nothing and frees nothing");
+        drop(watch);
+        let room = |bus: &Option<BusIndex>| bus.and_then(|at| self.room[at]);
+        self.room = succession.buses.iter().map(room).collect();
+        (self.plan, self.control, self.transmit, self.store, self.reader) = (plan, control, transmit, store, reader);
+        sent.extend(self.sent());
+        sent
+    }
+
+    /// In the mode of [`RELOADING`]: the same plan again, of which nobody may notice anything.
+    fn reload_unseen(&mut self) {
+        let Some(events) = &mut self.reloading else { return };
+        *events += 1;
+        // of long runs some: each costs a store
+        if *events < 50 || *events % 499 == 0 {
+            let sent = self.reload(self.plan.clone());
+            assert!(sent.is_empty(), "a reload without a change sends {sent:?} at {} ms", self.ms());
+        }
+    }
+
     /// One event now; the frames it sent, as `bus id#payload`.
     pub fn step(&mut self, event: Event<'_>) -> Vec<String> {
+        self.reload_unseen();
         let now = self.at();
         self.store.set(Word::Heartbeat, self.now);
         self.control.step(now, event, &mut self.store, &mut self.transmit);
@@ -143,6 +206,7 @@ impl Bench {
 
     /// A command, checked already; the frames it sent, or the refusal.
     pub fn command(&mut self, change: Change) -> Result<Vec<String>, String> {
+        self.reload_unseen();
         let now = self.at();
         let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
         result.map_err(|denied| denied.refusal(&self.plan).to_string())?;

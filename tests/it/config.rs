@@ -230,6 +230,30 @@ fn files_are_read_beside_the_configuration() {
     assert_eq!(read(&path).unwrap_err()[0].to_string(), format!("{name}: error: can't read the file: no such file"));
 }
 
+/// What the Debian package puts into /etc/canvoy: it sends nothing and opens nothing; with its lines put in force as its comments
+/// say, it sends what they name.
+#[test]
+fn the_configuration_of_the_package_is_harmless_and_leads_on() {
+    let toml = include_str!("../../systemd/plant.toml");
+    let load = |toml: &str| {
+        let dbc = include_bytes!("../../dbc/line.dbc");
+        load(&Sources::embedded("plant.toml", toml, &[("line.dbc", dbc)]), LoadOptions::default()).unwrap()
+    };
+    let plan = load(toml).plan;
+    assert!(plan.buses.iter().all(|bus| matches!(bus.interface, Interface::Virtual)));
+    assert_eq!((plan.messages.len(), plan.routes.len()), (0, 0));
+
+    let edit = |line: &str| match line.strip_prefix("# ") {
+        Some(setting) if setting.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => setting.to_owned(),
+        _ if line.starts_with("virtual") => String::new(),
+        _ => line.to_owned(),
+    };
+    let plan = load(&toml.lines().map(|line| edit(line) + "\n").collect::<String>()).plan;
+    assert!(matches!(&plan.buses[0].interface, Interface::SocketCan(name) if name == "can0"));
+    let sent = plan.messages.iter().filter(|message| matches!(message.direction, Direction::Output(_)));
+    assert_eq!(sent.map(|message| message.message.name.as_str()).collect::<Vec<_>>(), ["DriveCommand"]);
+}
+
 #[test]
 fn the_examples_are_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -255,7 +279,7 @@ fn places_that_are_hard_to_find() {
         (b"\xEF\xBB\xBFbuss = 1\n", "p.toml:1:1: error: unknown key \"buss\"; did you mean \"bus\"?"),
         (
             "\"größe\" = 1\n".as_bytes(),
-            "p.toml:1:1: error: unknown key \"größe\"; known here: bus, machine, route, interlock, link, opcua, http",
+            "p.toml:1:1: error: unknown key \"größe\"; known here: bus, machine, route, interlock, link, opcua, http, include, variables, machine_file",
         ),
         ("bus = 'größe' # \r\n".as_bytes(), "p.toml:1:7: error: bus takes sections [bus.NAME], one for each bus"),
         (b"opcua.listn = 'x'\n", "p.toml:1:7: error: unknown key \"listn\"; did you mean \"listen\"?"),
@@ -438,16 +462,17 @@ a.DriveCommand.Trim           100  sent       i8    -100  100   %     20        
 a.DriveStatus.State           200  received   u4    0     15          20        50           no
 ";
     assert_eq!(tags::table(&picked), table);
-    let csv = "tag,id,direction,type,min,max,unit,cycle_ms,deadline_ms,writable,comment\r\n\
-        a.DriveCommand.SpeedSetpoint,100,sent,u16,0,3000,rpm,20,,no,\
+    let csv = "tag,id,direction,type,min,max,unit,cycle_ms,deadline_ms,writable,alias,area,comment\r\n\
+        a.DriveCommand.SpeedSetpoint,100,sent,u16,0,3000,rpm,20,,no,,,\
         \"Wanted speed, \"\"measured\"\" at the shaft, before the gear, and after the coupling.\"\r\n\
-        a.DriveCommand.Trim,100,sent,i8,-100,100,%,20,,yes,\r\n\
-        a.DriveStatus.State,200,received,u4,0,15,,20,50,no,\r\n";
+        a.DriveCommand.Trim,100,sent,i8,-100,100,%,20,,yes,,,\r\n\
+        a.DriveStatus.State,200,received,u4,0,15,,20,50,no,,,\r\n";
     assert_eq!(tags::csv(&picked), csv);
     let json = serde_json::json!({
         "tag": "a.DriveStatus.State", "bus": "a", "message": "DriveStatus", "signal": "State", "id": "200",
         "extended": false, "pgn": null, "direction": "received", "unit": "", "min": 0.0, "max": 15.0, "type": "u4",
-        "cycle_ms": 20.0, "deadline_ms": 50.0, "writable": false, "comment": null,
+        "cycle_ms": 20.0, "deadline_ms": 50.0, "writable": false, "alias": null, "area": null,
+        "device_type": null, "device": null, "comment": null, "descriptions": {},
         "values": [{"raw": "0", "label": "Off"}, {"raw": "1", "label": "Running, \"hot\""}],
     });
     assert_eq!(serde_json::to_value(&rows[5]).unwrap(), json);

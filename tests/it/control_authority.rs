@@ -5,7 +5,7 @@ use canvoy::command::{self, Change, Value};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::Event;
 use canvoy::plan::Alarm;
-use canvoy::store::layout::{BusWord, Latch, MessageWord, Word};
+use canvoy::store::layout::{BusState, BusWord, Latch, MessageWord, Word};
 
 use crate::bench::Bench;
 
@@ -837,5 +837,46 @@ fn an_overrun_takes_the_bus_to_fallback_where_the_configuration_says_so() {
         b.step(Event::Timer);
         play(&mut b, &format!(". latched a.Command{latched}\n. latched a.Event{latched}"));
         play(&mut b, ". arm\n. latched a.Command");
+    }
+}
+
+/// `retain`: what the plant wrote last is not forgotten by disarming, latches and restarts, all else is.
+#[test]
+fn retained_values_outlive_latches() {
+    let lines = "retain = [\"Command.Setpoint\"]";
+    run(
+        lines,
+        "",
+        "0 says a.Command 64000002 good
+         0 put a.Command.Setpoint 20
+         0 put a.Command.Enable 1
+         10 says a.Command 28000102 good
+         10 disarm
+         10 says a.Command 64000002 fallback
+         20 put a.Command.Setpoint 30 => the outputs are not armed; arm first
+         20 arm
+         20 says a.Command 28000002 good
+         30 put a.Command.Setpoint 20.5
+         40 says a.Command 29000002 good",
+    );
+}
+
+/// What comes from before the start is in force once armed, by itself or by hand.
+#[test]
+fn a_restored_value_waits_for_arming() {
+    let toml = |machine: &str| toml("retain = [\"Command.*\"]", machine);
+    for machine in ["", "[machine]\narm = \"by-hand\""] {
+        let mut b = Bench::unplugged(&toml(machine), &[("x.dbc", DBC)]);
+        let write = command::Write { tag: b.tag("a.Command.Setpoint"), value: Value::Engineering(-5.5) };
+        let patch = command::compile(&b.plan, &[write]).unwrap();
+        b.control.restore(&patch);
+        for bus in 0..2 {
+            b.step(Event::Bus { bus, state: BusState::Active });
+        }
+        if !machine.is_empty() {
+            play(&mut b, "0 says a.Command 64000002 fallback");
+            play(&mut b, "0 arm");
+        }
+        play(&mut b, "0 says a.Command F5FF0002 good");
     }
 }

@@ -80,6 +80,49 @@ fn a_bus_that_was_never_there_is_gone() {
     b.check("cell.Pose.X", "- interface_gone");
 }
 
+/// Engines of one DBC file, told apart by their source addresses; a third that nobody described is the DBC file's own.
+#[test]
+fn alike_devices_have_messages_of_their_own() {
+    let dbc = include_str!("../fixtures/config/engine.dbc");
+    let toml = r#"
+[bus.b]
+interface = "can0"
+dbc = ["engine.dbc"]
+node = "Master"
+[bus.b.device.Engine]
+dbc = ["engine.dbc"]
+instances = [{ name = "left", source_address = 0x21 }, { name = "right", source_address = 0x22 }]
+transmit = ["TSC1"]
+writable = ["TSC1.RequestedSpeed"]
+message.TSC1.fallback = { RequestedSpeed = 0 }
+message.EEC1.timeout_ms = 200
+[machine]
+arm = "at-start"
+"#;
+    let mut b = Bench::new(toml, &[("engine.dbc", dbc)]);
+    b.play(
+        "
+        1 rx b 0CF00421#000000E02E000000
+        1 is b.left_EEC1.EngineSpeed 1500 good
+        1 is b.right_EEC1.EngineSpeed - never_received
+        2 rx b 18F00422#0000000004000000
+        2 is b.right_EEC1.EngineSpeed 128 good
+        2 is b.left_EEC1.EngineSpeed 1500 good
+        3 rx b 0CF00433#0000000008000000
+        3 is b.EEC1.EngineSpeed 256 good
+        3 is b.left_EEC1.EngineSpeed 1500 good
+        4 rx b 0CF00421#000000FFFF000000
+        4 is b.left_EEC1.EngineSpeed 8191.875 not_available
+        ",
+    );
+    // each is spoken to at its own address
+    for (engine, id) in [("left", 0x0C00_21FE), ("right", 0x0C00_22FE)] {
+        let name = format!("{engine}_TSC1");
+        let message = b.plan.messages.iter().find(|message| message.message.name == name).unwrap();
+        assert_eq!(message.message.id.number(), id, "{name}");
+    }
+}
+
 /// What deadlines, branches, sources, losses and forces need.
 const ALL: &str = r#"VERSION ""
 NS_ :

@@ -15,7 +15,8 @@ use canvoy::command::{Action, Command, Generation, MAX_DATAGRAM, Origin, Refusal
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::controller::{Controller, OpenError, Options};
 use canvoy::notify::Notifier;
-use canvoy::plan::Plan;
+use canvoy::plan::{Alarm, Plan};
+use canvoy::sample;
 use canvoy::sim::{Simulator, demo, playback};
 use canvoy::store::layout::{BusState, BusWord, FLAG_SIMULATED, Word};
 use canvoy::store::{Layout, Memory, Reader, clock};
@@ -87,6 +88,8 @@ fn options(plan: &Arc<Plan>, socket: &Path) -> Options {
         socket: socket.into(),
         group: None,
         link: "/nowhere".into(),
+        load: None,
+        state: None,
     }
 }
 
@@ -356,6 +359,74 @@ fn the_service_manager_hears_of_its_life() {
     }
     running.stop();
     wait(|| (hear() == "STOPPING=1").then_some(()));
+}
+
+/// The plan of [`plan`] with one retained signal.
+fn retaining() -> Arc<Plan> {
+    let mut plan = plan();
+    let tag = tag(&plan, "line.Command.Speed");
+    plan.tags[tag].retained = true;
+    plan.number();
+    Arc::new(plan)
+}
+
+#[test]
+fn a_retained_value_comes_back_with_the_next_controller() {
+    let (folder, plan) = (Folder::new(), retaining());
+    let state = folder.0.join("state");
+    let speed = tag(&plan, "line.Command.Speed");
+    let start = || Running::start(Options { state: Some(state.clone()), ..options(&plan, &folder.socket()) });
+    let value = |running: &Running| sample::read(&plan, &running.reader, speed, 0, clock::monotonic()).value;
+    let copies =
+        || ["a", "b"].map(|name| std::fs::read(state.join("retained-simulated").join(name)).unwrap_or_default());
+
+    let running = start();
+    assert!(!state.exists(), "nothing is written before there is something");
+    assert_eq!(Client::connect(&folder.socket()).set(1, &[(speed, Value::Engineering(12.0))]), None);
+    // at once, for the power may go
+    let first = wait(|| copies().iter().any(|copy| !copy.is_empty()).then(copies));
+    running.stop();
+    assert_eq!(copies(), first, "nothing has changed");
+
+    let running = start();
+    wait(|| (value(&running) == Some(12.0)).then_some(()));
+    let client = Client::connect(&folder.socket());
+    for id in 0..200 {
+        assert_eq!(client.set(id, &[(speed, Value::Engineering(id as f64))]), None);
+    }
+    running.stop();
+    assert!(copies().iter().all(|copy| !copy.is_empty()));
+    let running = start();
+    wait(|| (value(&running) == Some(199.0)).then_some(()));
+    running.stop();
+}
+
+#[test]
+fn a_disk_that_refuses_is_an_alarm_and_no_more() {
+    let (folder, plan) = (Folder::new(), retaining());
+    let state = folder.0.join("state");
+    let speed = tag(&plan, "line.Command.Speed");
+    let running = Running::start(Options { state: Some(state.clone()), ..options(&plan, &folder.socket()) });
+    // a file where the folder should be
+    std::fs::write(&state, "").unwrap();
+    let client = Client::connect(&folder.socket());
+    assert_eq!(client.set(1, &[(speed, Value::Engineering(12.0))]), None);
+    let alarm = plan.alarm(Alarm::NotRetained).unwrap();
+    wait(|| running.reader.alarm(alarm).active.then_some(()));
+    assert_eq!(client.set(2, &[(speed, Value::Engineering(13.0))]), None);
+    // it is tried again, at the latest at the end
+    std::fs::remove_file(&state).unwrap();
+    running.stop();
+    assert!(state.join("retained-simulated/a").exists());
+}
+
+#[test]
+fn the_state_of_the_clock_is_shown() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let running = Running::start(options(&plan, &folder.socket()));
+    let kernel = clock::synchronisation().map(|clock| clock.synchronized);
+    assert_eq!(running.reader.clock().map(|clock| clock.synchronized), kernel);
+    running.stop();
 }
 
 #[test]

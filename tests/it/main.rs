@@ -3,12 +3,15 @@
 mod allocations;
 mod bench;
 mod config;
+mod config_files;
+mod config_fleet;
 mod config_reception;
 mod control;
 mod control_authority;
 mod control_life;
 mod control_links;
 mod control_receive;
+mod control_reload;
 mod control_routes;
 mod control_transmit;
 mod dbc;

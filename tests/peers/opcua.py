@@ -5,6 +5,7 @@ Answers: {"ok": ...} or {"error": "..."}. opcua.mjs answers the same requests wi
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 import math
@@ -106,6 +107,11 @@ class Peer:
             }
             for endpoint in found
         ]
+
+    async def identity(self, url):
+        """Who the server says it is: its application URI and the thumbprint of its certificate."""
+        found = await Client(url, timeout=20).connect_and_get_server_endpoints()
+        return sorted({f"{one.Server.ApplicationUri} {hashlib.sha1(one.ServerCertificate).hexdigest()}" for one in found})
 
     async def browse(self, depth=4):
         """The tree below Objects/Canvoy in the server's order: [path, NodeId, class, type definition] of each node."""

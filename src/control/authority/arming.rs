@@ -1,6 +1,6 @@
 //! What latches an output in its fallback values, and what arms it again.
 
-use super::{Authority, NOT_ARMED, take_over};
+use super::{Authority, NOT_ARMED};
 use crate::command::{Denied, Lasting};
 use crate::control::Now;
 use crate::control::receive::Inputs;
@@ -28,7 +28,7 @@ impl Authority {
         // Start values of the plant's signals come into force where the machine arms itself at its start, which its
         // configuration says. Who arms by hand gets what is sent already, until somebody writes.
         for output in self.outputs.iter_mut().filter(|output| output.latches != 0) {
-            take_over(&mut output.owner, &output.fallback, &output.plant);
+            output.forget_writes();
         }
         self.unlatch(now, u64::MAX, store);
         Ok(())
@@ -120,14 +120,14 @@ impl Authority {
     /// asked for then; only a foreign sender and the command count.
     pub(super) fn latch(&mut self, now: Now, index: usize, latch: Latch, store: &mut Writer) {
         let output = &mut self.outputs[index];
-        let counts = matches!(latch, Latch::Start | Latch::Foreign | Latch::Command);
+        let counts = matches!(latch, Latch::Start | Latch::Foreign | Latch::Command | Latch::Reload);
         if output.latches & latch as u64 != 0 || (!counts && output.latches & Latch::Start as u64 != 0) {
             return;
         }
         output.latches |= latch as u64;
         self.buses[output.bus].foreign += usize::from(latch == Latch::Foreign);
         // an old write must not come into force when armed again
-        take_over(&mut output.owner, &output.fallback, &output.plant);
+        output.forget_writes();
         self.due.set(index, u64::MAX);
         self.show_latches(now, index, store);
         self.recompose_and_tell(index, store);
@@ -188,7 +188,7 @@ impl Authority {
         }
     }
 
-    fn show_latches(&mut self, now: Now, index: usize, store: &mut Writer) {
+    pub(super) fn show_latches(&mut self, now: Now, index: usize, store: &mut Writer) {
         let (message, latches) = (self.outputs[index].message, self.outputs[index].latches);
         store.set_message(message, MessageWord::Latched, latches);
         // a machine that is not armed is one alarm, not one for each message
@@ -198,7 +198,7 @@ impl Authority {
         }
     }
 
-    fn show_armed(&mut self, now: Now, store: &mut Writer) {
+    pub(super) fn show_armed(&mut self, now: Now, store: &mut Writer) {
         store.set(Word::Armed, self.armed.into());
         store.set(Word::ArmedSince, now.realtime);
         self.alarms.set(Alarm::NotArmed, !self.armed && !self.outputs.is_empty(), 0, now, store);
@@ -215,7 +215,7 @@ impl Authority {
 
 impl super::Output {
     /// CLOCK_MONOTONIC from which a foreign sender counts as gone.
-    fn foreign_end(&self) -> u64 {
+    pub(super) fn foreign_end(&self) -> u64 {
         self.foreign_seen.map_or(0, |seen| seen.saturating_add(self.foreign_gone))
     }
 }

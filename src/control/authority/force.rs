@@ -13,10 +13,12 @@ pub(super) struct Force {
     pub tag: TagIndex,
     pub message: MessageIndex,
     pub bits: Bits,
+    /// As the store shows it.
+    pub raw: u64,
 }
 
 /// The table of the store, with the bits.
-pub(super) struct Forces([Option<Force>; FORCES]);
+pub(super) struct Forces(pub [Option<Force>; FORCES]);
 
 impl Default for Forces {
     fn default() -> Forces {
@@ -54,7 +56,7 @@ impl Authority {
         let known = self.forces.slot(tag);
         let slot = known.or_else(|| self.forces.0.iter().position(Option::is_none)).ok_or(Denied::TooManyForces)?;
         let message = self.tags[tag].0;
-        self.forces.0[slot] = Some(Force { tag, message, bits: *bits });
+        self.forces.0[slot] = Some(Force { tag, message, bits: *bits, raw });
         self.due.set(self.force_item(slot), until);
         store.set_force(slot, tag, until, raw);
         if let Some(index) = self.output(message) {
@@ -93,11 +95,11 @@ impl Authority {
         self.show_forces(now, store);
     }
 
-    fn force_item(&self, slot: usize) -> usize {
+    pub(super) fn force_item(&self, slot: usize) -> usize {
         self.outputs.len() + slot
     }
 
-    fn show_forces(&mut self, now: Now, store: &mut Writer) {
+    pub(super) fn show_forces(&mut self, now: Now, store: &mut Writer) {
         let count = self.forces.count() as u64;
         store.set(Word::Forces, count);
         self.alarms.set(Alarm::Forced, count > 0, count, now, store);

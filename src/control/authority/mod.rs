@@ -3,6 +3,7 @@
 //! Nothing here moves a machine by surprise: an output that is latched has its fallback values until it is armed, and
 //! what the plant wrote before is forgotten by then.
 
+mod adopt;
 mod arming;
 mod force;
 mod watch;
@@ -49,11 +50,13 @@ pub struct Authority {
     armed: bool,
     /// Arms by itself as soon as nothing stands against it.
     by_itself: bool,
+    /// What comes new into an armed machine arms by itself too.
+    at_start: bool,
     /// An overrun latches the outputs of its bus.
     fallback_on_overrun: bool,
     /// What the command said last; `local_when` is stronger.
     remote: bool,
-    /// Lease by output, end by force, and the next try to arm by itself.
+    /// Lease by output, end by force, the next try to arm by itself, and by output the end of its entry.
     due: Due,
     /// Outputs that say something else since they were last asked about.
     changed: Vec<usize>,
@@ -72,6 +75,10 @@ struct Output {
     fallback: [u8; MAX_LEN],
     /// Ones where the plant may write, selectors of what it may write included.
     plant: [u8; MAX_LEN],
+    /// Ones where what the plant wrote outlives a latch.
+    retainable: [u8; MAX_LEN],
+    /// What it wrote there.
+    retained: Bits,
     when_disarmed: WhenDisarmed,
     /// Nanoseconds.
     lease: Option<u64>,
@@ -83,6 +90,11 @@ struct Output {
     latches: u64,
     /// A link has stopped it.
     stopped: bool,
+    /// It has come with a reload, and its identifier is listened for before it is used.
+    listening: bool,
+    /// Nanoseconds that a reload which brings it listens for it, and then lets it say its fallback values before it may be armed.
+    listen: u64,
+    entry: u64,
     /// What interlocks can hold in it, the strongest last.
     holds: Box<[Hold]>,
     /// Forces in the table that are about it.
@@ -132,12 +144,17 @@ impl Authority {
                 owner: transmission.start,
                 fallback: transmission.fallback,
                 plant,
+                retainable: retained_bits(plan, message),
+                retained: Bits::NONE,
                 when_disarmed: transmission.when_disarmed,
                 lease: transmission.lease,
                 foreign_gone: listen.max(transmission.period.unwrap_or(0).saturating_mul(3)),
                 foreign_seen: None,
                 latches: Latch::Start as u64,
                 stopped: false,
+                listening: false,
+                listen,
+                entry: listen.max(transmission.period.unwrap_or(0)),
                 holds: holds(plan, message),
                 forces: 0,
                 marked: false,
@@ -157,7 +174,7 @@ impl Authority {
             })
             .collect();
         Authority {
-            due: Due::new(outputs.len() + FORCES + 1),
+            due: Due::new(2 * outputs.len() + FORCES + 1),
             changed: Vec::with_capacity(outputs.len()),
             released: Vec::with_capacity(FORCES),
             outputs: outputs.into_boxed_slice(),
@@ -172,6 +189,7 @@ impl Authority {
             watches: Watches::new(plan),
             armed: false,
             by_itself: plan.machine.arm == Arm::AtStart,
+            at_start: plan.machine.arm == Arm::AtStart,
             fallback_on_overrun: plan.machine.fallback_on_overrun,
             remote: true,
             alarms: Alarms::new(plan),
@@ -219,8 +237,18 @@ impl Authority {
             return Err(Denied::Interlocked(tag));
         }
         self.renew_lease(now, index, true);
-        bits.apply(&mut self.outputs[index].owner);
+        let output = &mut self.outputs[index];
+        bits.apply(&mut output.owner);
+        output.retain(bits);
         Ok(self.recompose(index, store))
+    }
+
+    /// A value that was retained before this start. It is the owner's, and in force once armed. Before the first step.
+    pub fn restore(&mut self, message: MessageIndex, bits: &Bits) {
+        let Some(index) = self.output(message) else { return };
+        let output = &mut self.outputs[index];
+        output.retain(bits);
+        output.retained.apply(&mut output.owner);
     }
 
     /// Renews the lease of a message, where the plant has written it.
@@ -254,8 +282,10 @@ impl Authority {
                 self.latch(now, item, Latch::Lease, store);
             } else if item < outputs + FORCES {
                 self.force_ended(now, item - outputs, store);
-            } else {
+            } else if item == outputs + FORCES {
                 self.arm_by_itself(now, store);
+            } else {
+                self.entered(now, item - outputs - FORCES - 1, store);
             }
         }
     }
@@ -330,10 +360,10 @@ impl Authority {
                 output.when_disarmed == WhenDisarmed::Silent
                     || output.latches & Latch::Foreign as u64 != 0
                     // who is not armed yet does not start to talk where its own voice is heard
-                    || (output.latches & Latch::Start as u64 != 0 && bus.foreign > 0)
+                    || (output.latches & (Latch::Start as u64 | Latch::Reload as u64) != 0 && bus.foreign > 0)
             }
         };
-        let send = !silent && bus.silent_until == 0;
+        let send = !silent && !output.listening && bus.silent_until == 0;
         let causes = match (send, latched) {
             (false, _) => Causes::of(Cause::NotSent),
             (true, true) => Causes::of(Cause::Fallback),
@@ -412,6 +442,16 @@ fn plant_bits(plan: &Plan, message: MessageIndex) -> [u8; MAX_LEN] {
     mask
 }
 
+/// Ones where what the plant writes is retained.
+fn retained_bits(plan: &Plan, message: MessageIndex) -> [u8; MAX_LEN] {
+    let message = &plan.messages[message];
+    let mut mask = [0; MAX_LEN];
+    for tag in plan.tags[message.tags.clone()].iter().filter(|tag| tag.retained) {
+        message.message.signals[tag.signal].codec.mask(&mut mask);
+    }
+    mask
+}
+
 /// What interlocks can hold in a message, the strongest last.
 fn holds(plan: &Plan, message: MessageIndex) -> Box<[Hold]> {
     let mut holds = Vec::new();
@@ -423,7 +463,27 @@ fn holds(plan: &Plan, message: MessageIndex) -> Box<[Hold]> {
     holds.into_boxed_slice()
 }
 
-/// Copies the bits of `mask`.
-fn take_over(payload: &mut [u8; MAX_LEN], from: &[u8; MAX_LEN], mask: &[u8; MAX_LEN]) {
-    Bits { mask: *mask, bits: *from }.apply(payload);
+impl Output {
+    /// Remembers what of a write is to be retained.
+    fn retain(&mut self, written: &Bits) {
+        let at = self.retained.mask.iter_mut().zip(&mut self.retained.bits).zip(&self.retainable);
+        for (((mask, bits), retainable), (written_mask, written_bits)) in at.zip(written.mask.iter().zip(&written.bits))
+        {
+            let new = retainable & written_mask;
+            *mask |= new;
+            *bits = *bits & !new | written_bits & new;
+        }
+    }
+
+    /// Goes on with what was retained under the plan before, in the same bits.
+    fn adopt_retained(&mut self, before: &Bits) {
+        self.retain(before);
+        self.retained.apply(&mut self.owner);
+    }
+
+    /// Forgets what the plant wrote, but for what is retained.
+    fn forget_writes(&mut self) {
+        Bits { mask: self.plant, bits: self.fallback }.apply(&mut self.owner);
+        self.retained.apply(&mut self.owner);
+    }
 }

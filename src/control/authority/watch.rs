@@ -100,6 +100,16 @@ impl Watches {
         self.interlocks[interlock].holds
     }
 
+    /// Vital inputs of an output count as good until looked at: one that is not takes it to fallback then.
+    pub fn trust_vital(&mut self, output: usize) {
+        self.vital.iter_mut().filter(|vital| vital.output == output).for_each(|vital| vital.good = true);
+    }
+
+    /// Whether all that an output needs is good.
+    pub fn vital_good(&self, output: usize) -> bool {
+        self.vital.iter().all(|vital| vital.output != output || vital.good)
+    }
+
     /// A vital tag that is not good.
     pub fn vital_lasting(&self) -> Option<TagIndex> {
         self.vital.iter().find(|vital| !vital.good).map(|vital| vital.needed.tag)
@@ -118,6 +128,13 @@ impl Authority {
                     self.show_remote(store);
                 }
             }
+        }
+    }
+
+    /// Everything that anything depends on.
+    pub fn look_at_all(&mut self, now: Now, inputs: &Inputs, store: &mut Writer) {
+        for message in 0..self.watches.of.len() {
+            self.look(now, message, inputs, store);
         }
     }
 

@@ -20,6 +20,14 @@ impl Restarts {
         Restarts { rule, in_a_row: 0, asked: VecDeque::with_capacity(rule.per_hour as usize) }
     }
 
+    /// Remembers what was before, as far as its own rule asks; whether the rule is the same.
+    pub fn adopt(&mut self, before: &Restarts) -> bool {
+        self.in_a_row = before.in_a_row;
+        let most = self.rule.per_hour as usize;
+        self.asked.extend(before.asked.iter().skip(before.asked.len().saturating_sub(most)));
+        self.rule == before.rule
+    }
+
     pub fn quarantine(&self) -> u64 {
         self.rule.quarantine
     }

@@ -64,7 +64,7 @@ impl Inputs {
     }
 
     /// Shows in the records why they have their old values.
-    fn mark_delay(&mut self, timer: usize, store: &mut Writer) {
+    pub(super) fn mark_delay(&mut self, timer: usize, store: &mut Writer) {
         let deadline = &self.deadlines[timer];
         let Some(input) = &self.messages[deadline.message] else { return };
         let (delay, message) = (deadline.state, deadline.message);
@@ -163,7 +163,7 @@ impl Inputs {
     }
 
     /// Whether somebody waits for it: it has come before, or is configured to come.
-    fn is_awaited(&self, timer: usize) -> bool {
+    pub(super) fn is_awaited(&self, timer: usize) -> bool {
         let deadline = &self.deadlines[timer];
         let awaited = self.messages[deadline.message].as_ref().is_some_and(|input| input.awaited);
         self.has_come(timer) || awaited && deadline.group == 0

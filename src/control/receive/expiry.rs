@@ -72,6 +72,40 @@ impl Expiry {
         }
     }
 
+    /// Starts a timer as if at a moment that may be before that of others. It costs the more timers of its time were
+    /// started after that.
+    pub fn start_as_of(&mut self, timer: usize, moment: u64) {
+        self.unlink(timer);
+        let at = self.links[timer].list as usize;
+        let expires = moment.saturating_add(self.lists[at].time);
+        let mut before = self.lists[at].last;
+        while let Some(link) = self.links.get(before as usize).filter(|link| link.expires > expires) {
+            before = link.before;
+        }
+        let behind = match self.links.get_mut(before as usize) {
+            Some(link) => std::mem::replace(&mut link.behind, timer as u32),
+            None => std::mem::replace(&mut self.lists[at].first, timer as u32),
+        };
+        match self.links.get_mut(behind as usize) {
+            Some(link) => link.before = timer as u32,
+            None => self.lists[at].last = timer as u32,
+        }
+        let link = &mut self.links[timer];
+        *link = Link { before, behind, running: true, expires, ..*link };
+        if expires < self.due.get(at) {
+            self.due.set(at, expires);
+        }
+    }
+
+    /// Every running timer with the moment it was started as of; those of one time in their order.
+    pub fn running(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.lists.iter().flat_map(|list| {
+            let next = |timer: &u32| self.links.get(*timer as usize).map(|link| link.behind);
+            let timers = std::iter::successors(Some(list.first), next).take_while(|timer| *timer != NONE);
+            timers.map(|timer| (timer as usize, self.links[timer as usize].expires.saturating_sub(list.time)))
+        })
+    }
+
     pub fn stop(&mut self, timer: usize) {
         self.unlink(timer);
     }
@@ -123,12 +157,18 @@ mod tests {
         let times: Vec<u64> = (0..41).map(|timer| [50, 70, 70, 1000][timer % 4] + timer as u64 / 20).collect();
         let mut expiry = Expiry::new(&times);
         let mut plain: Vec<Option<u64>> = vec![None; times.len()];
-        let (mut now, mut random, mut expired) = (0, 1_u64, 0);
+        let (mut now, mut random, mut expired) = (0_u64, 1_u64, 0);
         for _ in 0..50_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let timer = (random >> 33) as usize % times.len();
             match random >> 60 {
-                0..=7 => {
+                0 => {
+                    let earlier = now.saturating_sub(random >> 40 & 63);
+                    expiry.start_as_of(timer, earlier);
+                    plain[timer] = Some(earlier + times[timer]);
+                    assert!(expiry.running().any(|running| running == (timer, earlier)));
+                }
+                1..=7 => {
                     expiry.start(timer, now);
                     plain[timer] = Some(now + times[timer]);
                 }

@@ -82,6 +82,20 @@ impl Forces {
         Some(First { of_tag: true, of_group: first })
     }
 
+    /// Goes on with a force of the plan before, and with the real payloads of its group.
+    pub fn adopt(&mut self, force: (TagIndex, Group), old: &mut Forces, was: (TagIndex, Group)) {
+        let Some(known) = old.forced.iter().find(|forced| forced.tag == was.0) else { return };
+        let (bits, length) = (known.bits, known.length);
+        if self.add(force.0, force.1, bits, length).is_none_or(|first| !first.of_group) {
+            return;
+        }
+        for slot in 0..self.sources.min(old.sources) {
+            if let (Some(real), Some(before)) = (self.real(force.1, slot), old.real(was.1, slot)) {
+                *real = *before;
+            }
+        }
+    }
+
     /// Whether it was forced.
     pub fn remove(&mut self, tag: TagIndex) -> bool {
         let Some(at) = self.forced.iter().position(|forced| forced.tag == tag) else { return false };

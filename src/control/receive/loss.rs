@@ -54,6 +54,17 @@ impl Losses {
         Losses { buses: buses.collect(), due: Due::new(plan.buses.len() * 2) }
     }
 
+    /// Goes on with a bus of the plan before. A pass over its records that was under way begins anew.
+    pub fn adopt(&mut self, bus: usize, old: &Losses, at: usize, now: u64) {
+        let (lost, before) = (&mut self.buses[bus], &old.buses[at]);
+        (lost.epoch, lost.began) = (before.epoch, before.began);
+        if before.at < before.records.end {
+            lost.at = lost.records.start;
+            self.due.set(bus * 2, now);
+        }
+        self.due.set(bus * 2 + 1, old.due.get(at * 2 + 1));
+    }
+
     pub fn epoch(&self, bus: usize) -> u32 {
         self.buses[bus].epoch
     }

@@ -1,5 +1,6 @@
 //! Received messages: their records, J1939 sources, multiplexor branches, deadlines, protection, intervals and forces.
 
+mod adopt;
 mod branches;
 mod expect;
 mod expiry;
@@ -146,7 +147,7 @@ impl Inputs {
                 branches: Branches::new(&message.message),
                 length: usize::from(message.message.length).min(MAX_LEN),
                 slots: vec![Slot::default(); message.sources].into_boxed_slice(),
-                used: if message.message.pgn.is_some() { 0 } else { 1 },
+                used: if message.message.has_sources() { 0 } else { 1 },
                 checkers: checker.map_or_else(Box::default, |checker| vec![checker; message.sources].into()),
                 shortest_allowed: reception.shortest_interval.unwrap_or(0),
                 shortest: u64::MAX,
@@ -411,7 +412,7 @@ impl Input {
 
     /// The slot of a frame's source; `None` when the table is full.
     fn slot(&mut self, frame: &Frame) -> Option<usize> {
-        if self.message.pgn.is_none() {
+        if !self.message.has_sources() {
             return Some(0);
         }
         let address = Some(frame.id.source_address());

@@ -69,6 +69,13 @@ impl Schedule {
         }
     }
 
+    /// Begins so much later. Before the first frame.
+    pub fn shift(&mut self, by: u64) {
+        for moment in [&mut self.cycle, &mut self.active_cycle, &mut self.free] {
+            *moment = moment.saturating_add(by);
+        }
+    }
+
     /// When [`Schedule::timer`] is wanted next.
     pub fn next(&self) -> u64 {
         self.cycle.min(self.active_cycle).min(self.repetition).min(self.held)

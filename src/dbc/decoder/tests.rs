@@ -45,6 +45,7 @@ fn message(id: FrameId, signals: &[(Codec, usize)], groups: Vec<Group>) -> Messa
     Message {
         id,
         pgn: None,
+        source_address: None,
         name: "M".into(),
         dbc_name: "M".into(),
         length: 64,

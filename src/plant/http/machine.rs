@@ -21,6 +21,13 @@ pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     ] {
         single(out, name, "gauge", help, if alive { reader.get(word) as f64 } else { 0.0 });
     }
+    // without a controller nobody asks the kernel
+    if let Some(clock) = reader.clock().filter(|_| alive) {
+        let help = "1 while a time service keeps the clock, as the kernel says; absent where it does not say.";
+        single(out, "canvoy_clock_synchronized", "gauge", help, f64::from(u8::from(clock.synchronized)));
+        let help = "Seconds by which the clock may be wrong, as the kernel estimates it.";
+        single(out, "canvoy_clock_max_error_seconds", "gauge", help, clock.max_error as f64 / 1e9);
+    }
     alarms(out, plan, reader, alive);
     for (name, word, help) in [
         ("canvoy_commands_total", Word::Commands, "Commands that were carried out, writes included."),
@@ -160,6 +167,7 @@ mod tests {
     use super::super::tests::Example;
     use super::*;
     use crate::plan::{Alarm, Timed};
+    use crate::store::layout::MainWord;
 
     #[test]
     fn alarms_and_times_are_series() {
@@ -182,8 +190,18 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }
+        assert!(!text.contains("canvoy_clock"), "nobody has asked the kernel");
+        example.main.set(MainWord::ClockMaxError, 250_000_000);
+        for (word, line) in [(1, "canvoy_clock_synchronized 0"), (2, "canvoy_clock_synchronized 1")] {
+            example.main.set(MainWord::ClockSynchronized, word);
+            let mut text = String::new();
+            write(&mut text, &plan, &example.plant.view().reader, true);
+            for line in [line, "canvoy_clock_max_error_seconds 0.25"] {
+                assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+            }
+        }
         let mut gone = String::new();
         write(&mut gone, &plan, &example.plant.view().reader, false);
-        assert!(!gone.contains("canvoy_alarm{") && gone.contains("canvoy_armed 0"));
+        assert!(!gone.contains("canvoy_alarm{") && !gone.contains("canvoy_clock") && gone.contains("canvoy_armed 0"));
     }
 }

@@ -3,11 +3,12 @@
 //! A signal has exactly one series: its value while it can be trusted, else the reason why not. A value that is late or
 //! bad is left out rather than repeated, so that no graph and no alert runs on a frozen number.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use super::machine;
-use crate::plan::{Direction, Interface, Plan};
+use crate::plan::{Direction, Interface, Plan, TagIndex};
 use crate::plant::View;
 use crate::quality::{Cause, Causes, GOOD, Trust};
 use crate::sample;
@@ -29,6 +30,9 @@ pub struct Metrics {
     signals: Vec<String>,
     /// By tag: `,unit="…"} `.
     units: Vec<String>,
+    /// What overlay tables say about a tag: `,alias="…",area="…"} 1`. A family of its own, to be joined: as labels of the
+    /// value each new text would begin a new series.
+    info: BTreeMap<TagIndex, String>,
 }
 
 /// One family while it grows: its samples are written in one go, several families side by side.
@@ -48,6 +52,7 @@ impl Metrics {
     pub fn new(plan: &Arc<Plan>) -> Metrics {
         let bus = |index: usize| format!("{{bus=\"{}\"", Escaped(&plan.buses[index].name));
         let signals = plan.tags.iter().enumerate();
+        let known = (0..plan.tags.len()).filter(|tag| plan.alias(*tag).or(plan.area(*tag)).is_some());
         Metrics {
             plan: plan.clone(),
             buses: (0..plan.buses.len()).map(bus).collect(),
@@ -61,6 +66,12 @@ impl Metrics {
                 .map(|(tag, _)| format!("\",signal=\"{}\"", Escaped(&plan.signal(tag).name)))
                 .collect(),
             units: signals.map(|(tag, _)| format!(",unit=\"{}\"}} ", Escaped(&plan.signal(tag).unit))).collect(),
+            info: known
+                .map(|tag| {
+                    let (alias, area) = (plan.alias(tag).unwrap_or_default(), plan.area(tag).unwrap_or_default());
+                    (tag, format!(",alias=\"{}\",area=\"{}\"}} 1", Escaped(alias), Escaped(area)))
+                })
+                .collect(),
         }
     }
 
@@ -98,6 +109,8 @@ impl Metrics {
             "gauge",
             "1 for each signal that has no trusted value, with the reason; it has no can_signal_value then.",
         );
+        let mut info =
+            Family::new("can_signal_info", "gauge", "1; name for people and area of a signal that has them.");
         let mut age = Family::new("can_message_age_seconds", "gauge", "Time since the last frame of a message.");
         let mut received = Family::new("can_message_received_total", "counter", "Frames received of a message.");
         let mut sent = Family::new("can_message_transmitted_total", "counter", "Frames that we sent of a message.");
@@ -110,7 +123,7 @@ impl Metrics {
                 if source > 0 && first.count == 0 {
                     continue;
                 }
-                let address = first.source_address().filter(|_| message.message.pgn.is_some() && first.count > 0);
+                let address = first.source_address().filter(|_| message.message.has_sources() && first.count > 0);
                 let head = Head { open: &self.messages[index], address };
                 if first.count > 0 {
                     let seconds = now.saturating_sub(first.received) as f64 / 1e9;
@@ -143,6 +156,9 @@ impl Metrics {
                     series += 1;
                     let meaning = sample.causes.meaning();
                     let name = &self.signals[tag];
+                    if let Some(words) = self.info.get(&tag) {
+                        let _ = writeln!(info.text, "can_signal_info{head}{name}{words}");
+                    }
                     let _ = match sample.value {
                         Some(number) if meaning.trust == Trust::Good => {
                             let unit = &self.units[tag];
@@ -155,6 +171,9 @@ impl Metrics {
         }
         for family in [value, quality, age, received, sent] {
             out.push_str(&family.text);
+        }
+        if !self.info.is_empty() {
+            out.push_str(&info.text);
         }
         header(out, "can_bus_signals", "gauge", "Signals of a bus by quality; each counts once, with its worst cause.");
         for (bus, counts) in self.buses.iter().zip(&counts) {
@@ -462,6 +481,8 @@ mod tests {
                 r#"can_signal_value{bus="line",message="EEC1@33",signal="Load",unit="%"} 16"#,
                 r#"can_signal_quality{bus="line",message="EEC1@34",signal="Load",quality="not_available"} 1"#,
                 r#"can_signal_quality{bus="cell",message="Robot",signal="Axis",quality="never_received"} 1"#,
+                r#"can_signal_info{bus="line",message="DriveStatus",signal="ActualSpeed",alias="Drive <1>",area="Hall \"2\""} 1"#,
+                r#"can_signal_info{bus="line",message="EEC1@34",signal="Load",alias="",area="Cellar"} 1"#,
                 r#"can_message_age_seconds{bus="line",message="DriveStatus"} 0.25"#,
                 r#"can_message_received_total{bus="line",message="DriveStatus"} 1"#,
                 r#"can_message_received_total{bus="line",message="Odd"} 0"#,
@@ -530,7 +551,8 @@ mod tests {
     fn the_number_of_series_is_bounded() {
         let example = Example::new();
         let page = Metrics::new(&example.plan).render_at_most(&example.plant.view(), NOW, 2);
-        assert_eq!(page.lines().filter(|line| line.starts_with("can_signal_")).count(), 2);
+        let series = |line: &&str| line.starts_with("can_signal_value") || line.starts_with("can_signal_quality");
+        assert_eq!(page.lines().filter(series).count(), 2);
         check(&page, &["canvoy_signal_series_left_out 4"], &[]);
     }
 

@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::plant::pulse::Pulse;
 use crate::plant::status::Status;
 use crate::plant::{Plant, View};
 use crate::store::clock;
@@ -43,12 +44,14 @@ struct Site {
     own: Own,
 }
 
-/// Serves until it is dropped. `restarts`: how often a supervisor has started this process again.
+/// Serves until it is dropped. `restarts`: how often a supervisor has started this process again; `pulse` beats while it
+/// accepts.
 pub async fn run(
     listener: TcpListener,
     plant: Arc<Plant>,
     status: Arc<Status>,
     restarts: u64,
+    pulse: &Pulse,
 ) -> prometheus::Result<Infallible> {
     let site = Arc::new(Site {
         metrics: Mutex::new(Arc::new(Metrics::new(&plant.view().plan))),
@@ -57,7 +60,7 @@ pub async fn run(
         status,
     });
     let counted = site.clone();
-    Ok(server::serve(listener, router(site), Limits::default(), move || counted.own.refused()).await)
+    Ok(server::serve(listener, router(site), Limits::default(), pulse, move || counted.own.refused()).await)
 }
 
 impl Site {

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use super::snapshot::{Bus, Filter, Message, Snapshot, Tag};
 use crate::plan::Direction;
 use crate::plant::machine::Machine;
+use crate::plant::text;
 
 const STYLE: &str = include_str!("assets/page.css");
 const SCRIPT: &str = include_str!("assets/page.js");
@@ -56,7 +57,7 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
         hash = controller.configuration,
         full = controller.configuration_hash,
         since = controller.configuration_since.as_ref().map(|time| format!(" since {time}")).unwrap_or_default(),
-        time = snapshot.time,
+        time = snapshot.time.as_deref().unwrap_or(text::UNKNOWN_TIME),
         not_simulated = hidden(!controller.simulated),
         what = simulated(snapshot),
         not_gone = hidden(controller.up),
@@ -125,9 +126,10 @@ fn simulated(snapshot: &Snapshot<'_>) -> String {
 fn outputs(machine: &Machine) -> String {
     let armed = if machine.armed { "outputs armed" } else { "outputs not armed" };
     let mode = if machine.remote { "Remote" } else { "Local" };
+    let clock = if machine.clock_synchronized == Some(false) { " · clock not synchronised" } else { "" };
     match machine.forces.len() {
-        0 => format!("{armed} · {mode}"),
-        forces => format!("{armed} · {mode} · {forces} forced"),
+        0 => format!("{armed} · {mode}{clock}"),
+        forces => format!("{armed} · {mode} · {forces} forced{clock}"),
     }
 }
 
@@ -144,7 +146,7 @@ fn write_alarms(page: &mut String, machine: &Machine) -> fmt::Result {
         writeln!(
             page,
             r#"<tr class="alarm"><td>{}</td><td><b>{}</b></td><td>{}{}</td><td class="number">{}</td></tr>"#,
-            alarm.since,
+            alarm.since.as_deref().unwrap_or(text::UNKNOWN_TIME),
             Escaped(&alarm.subject),
             alarm.text,
             more(&alarm.detail),
@@ -265,7 +267,12 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
     }
     page.push_str("</span></th></tr>\n");
     for tag in tags {
-        write!(page, r#"<tr data-tag="{}" class="{}"><td class="name""#, Escaped(&tag.name), class(tag))?;
+        write!(page, r#"<tr data-tag="{}" class="{}""#, Escaped(&tag.name), class(tag))?;
+        if tag.alias.is_some() || tag.area.is_some() {
+            let words = [tag.alias, tag.area].map(Option::unwrap_or_default).join(" ");
+            write!(page, r#" data-words="{}""#, Escaped(&words))?;
+        }
+        page.push_str(r#"><td class="name""#);
         if let Some(comment) = &tag.signal.comment {
             write!(page, r#" title="{}""#, Escaped(comment))?;
         }
@@ -273,10 +280,17 @@ fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> 
             Some(time) => format!(", since {time}"),
             None => String::new(),
         };
+        page.push('>');
+        if let Some(alias) = tag.alias {
+            write!(page, "{} · ", Escaped(alias))?;
+        }
+        page.push_str(&Escaped(&tag.signal.name).to_string());
+        if let Some(area) = tag.area {
+            write!(page, r#"<span class="area">{}</span>"#, Escaped(area))?;
+        }
         writeln!(
             page,
-            r#">{}</td><td class="value">{}</td><td class="unit">{}</td><td class="quality">{}{since}</td><td class="number age">{}</td></tr>"#,
-            Escaped(&tag.signal.name),
+            r#"</td><td class="value">{}</td><td class="unit">{}</td><td class="quality">{}{since}</td><td class="number age">{}</td></tr>"#,
             Escaped(&tag.text),
             Escaped(tag.unit),
             tag.quality_text,
@@ -319,7 +333,7 @@ mod tests {
     use crate::plan::{Alarm, Timed};
     use crate::plant::status::Status;
     use crate::quality::{Cause, Causes};
-    use crate::store::layout::Latch;
+    use crate::store::layout::{BusState, Latch, MainWord};
 
     fn page(example: &Example, query: &str) -> String {
         let status = Status::new(&example.plan, &[]).unwrap();
@@ -351,6 +365,17 @@ mod tests {
     }
 
     #[test]
+    fn what_happened_before_the_clock_was_set_has_no_time() {
+        let mut example = Example::new();
+        let alarm = example.plan.alarm(Alarm::NotArmed).unwrap();
+        example.writer.alarm(alarm, true, 0, 5_000_000_000);
+        example.writer.set_bus_state(0, BusState::Active, 5_000_000_000);
+        example.main.set(MainWord::ClockSynchronized, 1);
+        let page = page(&example, "");
+        check(&page, &["<td>time unknown</td>", "clock not synchronised"], &["1970"]);
+    }
+
+    #[test]
     fn quality_is_a_word_with_its_time() {
         let mut example = Example::new();
         example.frame("line.DriveStatus", 0, 0, 0x1F4, &[0xB8, 0x0B, 2]);
@@ -359,7 +384,7 @@ mod tests {
         check(
             &page,
             &[
-                r#"<tr data-tag="line.DriveStatus.ActualSpeed" class="uncertain">"#,
+                r#"<tr data-tag="line.DriveStatus.ActualSpeed" class="uncertain" data-words="#,
                 "late, last value held, since 2026-01-02T03:04:05.250Z",
                 r#"<td class="value">1500.0</td>"#,
                 "<span>1F4</span><span>from Drive every 100 ms</span>",
@@ -372,6 +397,16 @@ mod tests {
         example.plant.disconnect();
         let page = self::page(&example, "problems=1");
         check(&page, &[r#"<p id="gone" class="banner gone" role="alert"><b>"#, "controller gone"], &[]);
+    }
+
+    #[test]
+    fn names_and_areas_are_shown_and_found() {
+        let example = Example::new();
+        let shown = r#"Drive &lt;1&gt; · ActualSpeed<span class="area">Hall &quot;2&quot;</span></td>"#;
+        for (query, found) in [("", true), ("q=hall+drive", true), ("q=%3C1", true), ("q=cellar", false)] {
+            assert_eq!(page(&example, query).contains(shown), found, "{query}");
+        }
+        check(&page(&example, "q=cellar"), &[r#"data-tag="line.EEC1.Load""#, r#"data-words=" Cellar""#], &["Axis"]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use crate::plant::pulse::{BEAT, Pulse};
+
 /// What a client may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -41,19 +43,35 @@ impl Default for Limits {
     }
 }
 
-/// Serves until it is dropped, which closes all connections. `refused` is called for each connection too many.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, refused: impl Fn()) -> Infallible {
+/// Serves until it is dropped, which closes all connections. `refused` is called for each connection too many; `pulse`
+/// beats while connections are, or could be, accepted.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    pulse: &Pulse,
+    refused: impl Fn(),
+) -> Infallible {
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    pulse.beat();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = timeout(BEAT, listener.accept()) => accepted,
             Some(_) = connections.join_next() => continue,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            // nobody has come
+            Err(_) => {
+                pulse.beat();
+                continue;
+            }
+            Ok(Ok((stream, _))) => {
+                pulse.beat();
+                stream
+            }
             // out of descriptors, or a client that gave up already: neither ends the service
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "an HTTP connection could not be accepted");
                 sleep(Duration::from_millis(100)).await;
                 continue;
@@ -153,12 +171,46 @@ mod tests {
 
     use super::*;
 
+    async fn serve_alone(listener: TcpListener, router: Router, limits: Limits, refused: impl Fn()) -> Infallible {
+        serve(listener, router, limits, &Pulse::default(), refused).await
+    }
+
+    #[tokio::test]
+    async fn it_beats_while_nobody_comes_and_while_many_do() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pulse = Pulse::default();
+        let serving = serve(listener, Router::new(), Limits { connections: 2, ..Limits::default() }, &pulse, || ());
+        let mut serving = std::pin::pin!(serving);
+        let beaten = async |more: u64| {
+            let want = pulse.beats() + more;
+            while pulse.beats() < want {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let idle = async { timeout(Duration::from_secs(20), beaten(2)).await };
+        tokio::select! { never = &mut serving => match never {}, beats = idle => assert!(beats.is_ok()) }
+        // most are refused, and each is a turn
+        let flood = async {
+            let before = pulse.beats();
+            for _ in 0..100 {
+                drop(TcpStream::connect(address).await.unwrap());
+            }
+            timeout(Duration::from_secs(20), beaten(100 - (pulse.beats() - before).min(100))).await
+        };
+        tokio::select! { never = &mut serving => match never {}, beats = flood => assert!(beats.is_ok()) }
+        // a loop that is not polled has no pulse
+        let before = pulse.beats();
+        sleep(BEAT * 3).await;
+        assert_eq!(pulse.beats(), before);
+    }
+
     /// Sends `request` over a fresh connection and reads to its end.
     async fn check(request: &[u8], limits: Limits, start: &str, last: bool) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "hello" }));
-        let server = tokio::spawn(serve(listener, router, limits, || ()));
+        let server = tokio::spawn(serve_alone(listener, router, limits, || ()));
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(request).await.unwrap();
         let mut answer = Vec::new();
@@ -200,7 +252,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { vec![0u8; 64 << 20] }));
-        let server = tokio::spawn(serve(listener, router, short(), || ()));
+        let server = tokio::spawn(serve_alone(listener, router, short(), || ()));
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         sleep(Duration::from_millis(500)).await;
@@ -220,7 +272,7 @@ mod tests {
         let count = move || {
             counter.fetch_add(1, Ordering::Relaxed);
         };
-        let server = tokio::spawn(serve(listener, Router::new(), limits, count));
+        let server = tokio::spawn(serve_alone(listener, Router::new(), limits, count));
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         first.read_u8().await.unwrap();

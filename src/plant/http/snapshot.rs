@@ -19,8 +19,8 @@ pub const MAX_TAGS: usize = 2_000;
 
 #[derive(Debug, Serialize)]
 pub struct Snapshot<'a> {
-    /// RFC 3339.
-    pub time: String,
+    /// RFC 3339; `null`: the clock is not set.
+    pub time: Option<String>,
     pub controller: Controller<'a>,
     pub machine: Machine,
     pub buses: Vec<Bus<'a>>,
@@ -84,6 +84,10 @@ pub struct Message<'a> {
 pub struct Tag<'a> {
     /// `bus.Message.Signal`, `bus.Message@SA.Signal`.
     pub name: String,
+    /// Its name for people, from an overlay table.
+    pub alias: Option<&'a str>,
+    /// Where in the plant it belongs.
+    pub area: Option<&'a str>,
     /// Engineering value, `null` for none (also for infinity and NaN).
     pub value: Option<f64>,
     /// The raw value as a decimal string; IEEE bits for a float signal.
@@ -101,7 +105,7 @@ pub struct Tag<'a> {
     pub trust: &'static str,
     /// Since when it is held: the time of the last good frame; `null` where it is not held.
     pub since: Option<String>,
-    /// When the frame came; `null`: never.
+    /// When the frame came; `null`: never, or the clock was not set then.
     pub time: Option<String>,
     /// Seconds since then.
     pub age: Option<f64>,
@@ -114,7 +118,7 @@ pub struct Tag<'a> {
 /// Which tags are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Words that must all be in the tag's name; case does not matter.
+    /// Words that must all be in the tag's name, alias or area; case does not matter.
     pub words: String,
     /// Only what is not good.
     pub problems: bool,
@@ -134,9 +138,10 @@ impl Filter {
         filter
     }
 
-    fn matches(&self, name: &str) -> bool {
-        let name = name.to_lowercase();
-        self.words.split_whitespace().all(|word| name.contains(&word.to_lowercase()))
+    fn matches(&self, name: &str, alias: Option<&str>, area: Option<&str>) -> bool {
+        let texts: Vec<String> = [Some(name), alias, area].into_iter().flatten().map(str::to_lowercase).collect();
+        let found = |word: String| texts.iter().any(|text| text.contains(&word));
+        self.words.split_whitespace().all(|word| found(word.to_lowercase()))
     }
 }
 
@@ -172,14 +177,14 @@ pub fn take<'a>(view: &'a View, status: &Status, filter: &Filter, now: u64) -> S
     let buses =
         plan.buses.iter().enumerate().map(|(index, bus)| of_bus(reader, index, bus, status, simulated(bus), alive));
     let mut snapshot = Snapshot {
-        time: text::time(clock::realtime()),
+        time: text::known_time(clock::realtime()),
         controller: Controller {
             up: alive,
             simulated: plan.buses.iter().any(simulated),
             configuration: plan.short_hash(),
             configuration_hash: &view.hash,
-            configuration_since: (view.since > 0).then(|| text::time(view.since)),
-            started: (started > 0).then(|| text::time(started)),
+            configuration_since: text::known_time(view.since),
+            started: text::known_time(started),
         },
         machine: Machine::take(plan, reader, now),
         buses: buses.collect(),
@@ -226,7 +231,7 @@ fn of_bus<'a>(
             Some(BusState::Warning | BusState::Passive) => Trust::Uncertain,
             Some(BusState::Gone | BusState::Down | BusState::BusOff) | None => Trust::Bad,
         }),
-        since: (since > 0).then(|| text::time(since)),
+        since: text::known_time(since),
         frames_per_second: status.rate(&bus.name),
         received: count(BusWord::ReceivedFrames),
         transmitted: count(BusWord::TransmittedFrames),
@@ -258,7 +263,8 @@ impl<'a> Snapshot<'a> {
             let signal = &message.message.signals[number];
             let tag_name = format!("{name}.{}", signal.name);
             let Some((record, causes)) = records.get(signal.group) else { continue };
-            if !filter.matches(&tag_name) {
+            let (alias, area) = (view.plan.alias(tag), view.plan.area(tag));
+            if !filter.matches(&tag_name, alias, area) {
                 continue;
             }
             let marks = view.reader.marks(tag).causes();
@@ -274,6 +280,8 @@ impl<'a> Snapshot<'a> {
             let age = (sample.count > 0).then(|| now.saturating_sub(sample.received));
             self.tags.push(Tag {
                 name: tag_name,
+                alias,
+                area,
                 value: sample.value.filter(|value| value.is_finite()),
                 raw: sample.raw.map(|raw| raw.to_string()),
                 label: sample.raw.and_then(|raw| signal.label(raw)),
@@ -282,9 +290,8 @@ impl<'a> Snapshot<'a> {
                 quality: meaning.label,
                 quality_text: meaning.text,
                 trust: word(meaning.trust),
-                since: (sample.source_time > 0 && sample.causes.worst().is_some_and(is_held))
-                    .then(|| text::time(sample.source_time)),
-                time: (sample.source_time > 0).then(|| text::time(sample.source_time)),
+                since: text::known_time(sample.source_time).filter(|_| sample.causes.worst().is_some_and(is_held)),
+                time: text::known_time(sample.source_time),
                 age: age.map(|age| age as f64 / 1e9),
                 age_text: age.map_or_else(|| "–".into(), text::age),
                 signal,
@@ -361,7 +368,7 @@ mod tests {
         assert_eq!(
             json["tags"][1],
             serde_json::json!({
-                "name": "line.DriveStatus.Mode", "value": 2.0, "raw": "2", "label": "Running <fast>", "unit": "",
+                "name": "line.DriveStatus.Mode", "alias": null, "area": null, "value": 2.0, "raw": "2", "label": "Running <fast>", "unit": "",
                 "text": "Running <fast> (2)", "quality": "good", "quality_text": "good", "trust": "good", "since": null,
                 "time": "2026-01-02T03:04:05.250Z", "age": 0.25, "age_text": "0.25 s",
             })

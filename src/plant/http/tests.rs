@@ -10,11 +10,11 @@ use crate::can::{FrameId, MAX_LEN};
 use crate::command::{Generation, VERSION};
 use crate::dbc::codec::{ByteOrder, Kind};
 use crate::dbc::{self, Codec};
-use crate::plan::{Bus, Direction, Interface, Message, Plan, Reception, Tag, Transmission};
+use crate::plan::{Bus, Direction, Interface, Message, Overlay, Plan, Reception, Tag, Transmission};
 use crate::plant::{Plant, View};
 use crate::quality::Causes;
 use crate::store::layout::{BusState, Word};
-use crate::store::{Layout, Memory, Reader, Record, Writer};
+use crate::store::{Layout, MainWriter, Memory, Reader, Record, Writer};
 
 /// CLOCK_MONOTONIC of every test.
 pub const NOW: u64 = 1_000_000_000_000;
@@ -25,6 +25,7 @@ pub struct Example {
     pub plan: Arc<Plan>,
     pub plant: Arc<Plant>,
     pub writer: Writer,
+    pub main: MainWriter,
 }
 
 impl Example {
@@ -56,9 +57,20 @@ impl Example {
             ],
         );
         add_bus(&mut plan, "cell", Interface::Virtual, vec![(message("Robot", standard(0x20), vec![axis]), input, 1)]);
+        let words = |alias: Option<&str>, area: &str| Overlay {
+            alias: alias.map(str::to_owned),
+            area: Some(area.into()),
+            descriptions: Vec::new(),
+        };
+        let index = |name: &str| plan.messages.iter().position(|m| m.message.name == name).unwrap();
+        let (drive, engine) = (index("DriveStatus"), index("EEC1"));
+        let speed = plan.messages[drive].tags.start;
+        plan.tag_overlays = [(speed, words(Some("Drive <1>"), "Hall \"2\""))].into();
+        plan.message_overlays = [(engine, words(None, "Cellar"))].into();
         plan.number();
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
+        let main = MainWriter::new(memory.clone());
         let mut writer = Writer::new(memory.clone(), layout, 7);
         writer.set(Word::Heartbeat, NOW);
         writer.set(Word::StartedRealtime, STAMP);
@@ -69,7 +81,7 @@ impl Example {
         let (sender, _) = mpsc::channel(4);
         let generation = Generation { version: VERSION, number: 1, pid: 1, hash: "ab".repeat(32), since: STAMP };
         let plant = Plant::new(View::new(plan.clone(), Reader::open(memory, layout, 7).unwrap(), &generation, sender));
-        Example { plan, plant: Arc::new(plant), writer }
+        Example { plan, plant: Arc::new(plant), writer, main }
     }
 
     fn record_of(&self, name: &str, source: usize, group: usize) -> usize {
@@ -122,6 +134,7 @@ fn add_bus(plan: &mut Plan, name: &str, interface: Interface, messages: Vec<(dbc
             first_record: plan.records,
             tags,
             protection: None,
+            instance: None,
         });
         plan.records += plan.messages[index].records();
     }
@@ -138,6 +151,7 @@ fn message(name: &str, id: FrameId, signals: Vec<dbc::Signal>) -> dbc::Message {
     dbc::Message {
         id,
         pgn: None,
+        source_address: None,
         name: name.into(),
         dbc_name: name.into(),
         length: 8,

@@ -11,7 +11,8 @@ pub struct Config {
     pub enabled: bool,
     /// Address and port of the listener.
     pub listen: SocketAddr,
-    /// File with the users: one `name:argon2-hash` a line. A relative path starts at the configuration file.
+    /// File with the users: one `name:argon2-hash` a line. A relative path starts at the configuration file;
+    /// `credential:NAME` is what the service manager hands over under this name.
     pub users: Option<PathBuf>,
     /// Who has no name and password may read (never write).
     pub anonymous_read: bool,

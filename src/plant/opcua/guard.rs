@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::framing::{self, Answer, Framing, HEADER, Refusal, Stage, Verdict};
 use super::pki::Trust;
+use crate::plant::pulse::{BEAT, Pulse};
 
 /// From the connection to a whole Hello.
 const HELLO: Duration = Duration::from_secs(5);
@@ -145,22 +146,26 @@ impl Shared {
     }
 }
 
-/// Accepts clients until dropped.
-pub async fn serve(listener: TcpListener, guard: Guard) {
+/// Accepts clients until dropped. `pulse` beats while clients are, or could be, accepted.
+pub async fn serve(listener: TcpListener, guard: Guard, pulse: &Pulse) {
     let shared = Arc::new(Shared { guard, connections: Mutex::default(), checks: Semaphore::new(CHECKS) });
     // dropped with this future, and then all connections end
     let mut tasks = tokio::task::JoinSet::new();
+    pulse.beat();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = timeout(BEAT, listener.accept()) => accepted,
             Some(_) = tasks.join_next() => continue,
         };
         match accepted {
-            Ok((client, peer)) => {
+            // nobody has come
+            Err(_) => pulse.beat(),
+            Ok(Ok((client, peer))) => {
+                pulse.beat();
                 let shared = shared.clone();
                 tasks.spawn(async move { connection(&shared, client, peer).await });
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 // out of descriptors: they come back when connections end
                 tracing::warn!(%error, "OPC UA client not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -8,6 +8,7 @@ use crate::plant::View;
 use crate::plant::machine::Machine;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
+use crate::store::clock;
 use crate::store::layout::Word;
 
 /// One variable, in the order of the names.
@@ -19,6 +20,8 @@ pub enum State {
     Alarms,
     /// Boolean. Writing true arms, false disarms.
     Armed,
+    /// Boolean: a time service keeps the clock of the machine.
+    ClockSynchronized,
     /// [`View::hash`]: String.
     ConfigurationHash,
     /// [`View::since`]: DateTime.
@@ -30,10 +33,11 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 7] = [
+    pub const ALL: [State; 8] = [
         State::ActiveAlarms,
         State::Alarms,
         State::Armed,
+        State::ClockSynchronized,
         State::ConfigurationHash,
         State::ConfigurationTime,
         State::Forces,
@@ -45,6 +49,7 @@ impl State {
             State::ActiveAlarms => "ActiveAlarms",
             State::Alarms => "Alarms",
             State::Armed => "Armed",
+            State::ClockSynchronized => "ClockSynchronized",
             State::ConfigurationHash => "ConfigurationHash",
             State::ConfigurationTime => "ConfigurationTime",
             State::Forces => "Forces",
@@ -59,6 +64,9 @@ impl State {
             State::Armed => {
                 "Whether the outputs are armed; if not, they have their fallback values. Writing true arms, writing false disarms."
             }
+            State::ClockSynchronized => {
+                "Whether a time service keeps the clock of the machine. Not available where the kernel does not say."
+            }
             State::ConfigurationHash => "SHA-256 of the configuration and DBC files in force, hexadecimal.",
             State::ConfigurationTime => "When that configuration was put in force.",
             State::Forces => "Number of signals that are forced by an operator.",
@@ -71,7 +79,7 @@ impl State {
             State::ActiveAlarms | State::Forces => DataTypeId::UInt32,
             State::Alarms | State::ConfigurationHash => DataTypeId::String,
             State::ConfigurationTime => DataTypeId::DateTime,
-            State::Armed | State::Remote => DataTypeId::Boolean,
+            State::Armed | State::ClockSynchronized | State::Remote => DataTypeId::Boolean,
         }
     }
 
@@ -87,10 +95,12 @@ impl State {
     pub fn value(self, view: &View, now: u64) -> (Variant, Sample) {
         let View { plan, reader, .. } = view;
         let number = |word: Word| Variant::UInt32(u32::try_from(reader.get(word)).unwrap_or(u32::MAX));
+        let clock = reader.clock();
         let value = match self {
             State::ActiveAlarms => number(Word::AlarmsActive),
             State::Forces => number(Word::Forces),
             State::Armed => Variant::Boolean(reader.get(Word::Armed) == 1),
+            State::ClockSynchronized => clock.map_or(Variant::Empty, |clock| Variant::Boolean(clock.synchronized)),
             State::Remote => Variant::Boolean(reader.get(Word::Remote) == 1),
             State::ConfigurationHash => Variant::from(view.hash.clone()),
             State::ConfigurationTime => mapping::source_time(view.since).map_or(Variant::Empty, Variant::from),
@@ -101,10 +111,14 @@ impl State {
             }
         };
         let causes = if view.alive(now) { Causes::NONE } else { Causes::of(Cause::ControllerGone) };
+        let causes = match self {
+            State::ClockSynchronized if clock.is_none() => causes.with(Cause::NotAvailable),
+            _ => causes,
+        };
         let source_time = match self {
-            State::Armed => reader.get(Word::ArmedSince),
-            State::ConfigurationHash | State::ConfigurationTime => view.since,
-            State::ActiveAlarms | State::Alarms | State::Forces | State::Remote => 0,
+            State::Armed => clock::known(reader.get(Word::ArmedSince)).unwrap_or(0),
+            State::ConfigurationHash | State::ConfigurationTime => clock::known(view.since).unwrap_or(0),
+            State::ActiveAlarms | State::Alarms | State::ClockSynchronized | State::Forces | State::Remote => 0,
         };
         (value, Sample { raw: None, value: None, causes, source_time, received: now, count: 1 })
     }

@@ -5,7 +5,6 @@
 //! listener before that layer (what it goes by is in `framing`), `pki` the certificates.
 
 pub mod config;
-mod filter;
 pub mod framing;
 pub mod guard;
 pub mod login;

@@ -16,10 +16,9 @@ use opcua::types::{
     StatusCode, TimestampsToReturn,
 };
 
-use super::filter::{Trigger, has_deadband};
 use super::guard::Peers;
 use super::mapping;
-use super::sampling::{Sampling, Watch, Watched};
+use super::sampling::{Sampling, Trigger, Watch, Watched};
 use super::scene::{Scene, Scenes};
 use super::space::{self, NAMESPACE, NAMESPACE_URI, Node, Reference, Space, Target};
 use super::writing;
@@ -208,6 +207,11 @@ impl Nodes {
         item.set_initial_value(initial);
         Ok(())
     }
+}
+
+/// Whether a parsed filter has a deadband. The server layer keeps its type to itself; its Debug text is what it shows.
+fn has_deadband(filter: &str) -> bool {
+    filter.contains("deadband: Absolute") || filter.contains("deadband: Percent")
 }
 
 fn publishing_interval(context: &RequestContext, item: &CreateMonitoredItem) -> f64 {

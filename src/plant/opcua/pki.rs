@@ -12,6 +12,7 @@ use opcua::crypto::{CertificateStore, PrivateKey, SecurityPolicy, X509, X509Data
 use opcua::types::{DateTime, StatusCode};
 
 use crate::plant::access::write_private;
+use crate::store::clock;
 
 /// RSA, as all three security policies take it.
 const KEY_BITS: u32 = 2048;
@@ -74,7 +75,7 @@ pub fn own(pki: &Path, hosts: &[String]) -> anyhow::Result<Own> {
         country: String::new(),
         state: String::new(),
         alt_host_names: alternatives,
-        certificate_duration_days: DAYS,
+        certificate_duration_days: DAYS + days_unknown(clock::realtime()),
     };
     let (x509, private) = X509::cert_and_pkey(&data).map_err(|error| anyhow!("make a certificate: {error}"))?;
     let pem = private.to_der().ok().and_then(|der| der.to_pem("PRIVATE KEY", Default::default()).ok());
@@ -85,6 +86,12 @@ pub fn own(pki: &Path, hosts: &[String]) -> anyhow::Result<Own> {
     write_private(&certificate, &der)?;
     tracing::info!(file = %certificate.display(), application_uri, "own certificate made");
     Ok(Own { certificate, key, application_uri })
+}
+
+/// Days by which a clock that is not set is behind at least: a certificate made then must outlive its being set.
+fn days_unknown(now: u64) -> u32 {
+    const DAY: u64 = 86_400_000_000_000;
+    u32::try_from(clock::FLOOR.saturating_sub(now) / DAY).unwrap_or(0)
 }
 
 /// The application URI among the certificate's alternative names (RFC 5280, 4.2.1.6).
@@ -293,6 +300,15 @@ mod tests {
         fs::write(&first.certificate, "no certificate").unwrap();
         assert!(own(&pki, &[]).unwrap_err().to_string().contains("no X.509 certificate"));
         fs::remove_dir_all(pki).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_made_before_the_clock_was_set_is_valid_after() {
+        for (now, want) in
+            [(0, 20_454), (clock::FLOOR - 86_400_000_000_000, 1), (clock::FLOOR, 0), (clock::FLOOR * 2, 0)]
+        {
+            assert_eq!(days_unknown(now), want);
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The server layer would compare and hold back values by itself; its rules lose changes of quality and rewrite source
 //! times (async-opcua 0.19). So samples are taken and compared here, and handed over only when they are news.
 
+mod watch;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,290 +12,23 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use opcua::server::{MonitoredItemHandle, SubscriptionCache};
-use opcua::types::{AttributeId, DataValue, DateTime, NodeId, NumericRange, StatusCode, Variant};
+use opcua::types::{AttributeId, DataValue, DateTime, NodeId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::filter::Trigger;
-use super::mapping;
 use super::scene::{Scene, Scenes};
-use super::space::{self, FASTEST_MS, Node};
-use crate::sample::Sample;
+use crate::plant::pulse::{BEAT, Pulse};
 use crate::store::clock;
+use watch::{AGAIN, INTRODUCTIONS, Stamps, interval};
+pub use watch::{Trigger, Watch, Watched};
 
-/// Longest interval between two looks.
-const SLOWEST: Duration = Duration::from_secs(24 * 3600);
 /// Soon after its creation an item is looked at whatever its interval: the server layer registers it only after the
 /// initial value was read, and what changed in between would be lost.
 const SOON: Duration = Duration::from_millis(50);
-/// So many looks hand over the value even if it is not news; the server layer drops what its client has already.
-const INTRODUCTIONS: u8 = 2;
-/// When to look again at what was put off.
-const AGAIN: Duration = Duration::from_millis(10);
 /// Items left behind, at some 100 bytes each, before the server layer begins anew.
 const MOST_LEFT: usize = 500_000;
-/// Shortest interval between two looks at what only a reload changes.
-const FIXED: Duration = Duration::from_secs(1);
 /// Values handed over under one lock of the server layer.
 const BATCH: usize = 1000;
-
-/// When a value may carry its source time without the server layer changing it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Stamps {
-    Always,
-    /// Sampling interval -1: the server layer would freeze it.
-    Never,
-    /// After ModifyMonitoredItems: only this far from the last.
-    Apart(Duration),
-}
-
-/// What the client got last.
-#[derive(Clone, Debug, PartialEq)]
-struct Sent {
-    value: Option<Variant>,
-    status: StatusCode,
-    source_time: u64,
-    /// With its source time.
-    stamped: bool,
-}
-
-/// What a monitored item looks at: by name, since a reload moves indices.
-#[derive(Clone, Debug)]
-pub struct Watched {
-    pub id: NodeId,
-    pub attribute: AttributeId,
-    pub range: NumericRange,
-    /// The user may write: what UserAccessLevel says.
-    pub may_write: bool,
-}
-
-/// What was seen at one look.
-#[derive(Clone, Debug)]
-struct Seen {
-    value: Option<Variant>,
-    status: StatusCode,
-    /// CLOCK_REALTIME nanoseconds; 0: none.
-    source_time: u64,
-}
-
-impl Seen {
-    fn of(value: Option<Variant>, sample: &Sample) -> Seen {
-        Seen { value, status: mapping::status(sample.causes), source_time: sample.source_time }
-    }
-
-    fn bad(status: StatusCode) -> Seen {
-        Seen { value: None, status, source_time: 0 }
-    }
-}
-
-/// One monitored item.
-#[derive(Debug)]
-pub struct Watch {
-    watched: Watched,
-    /// The node, as it was found in the scene of this number.
-    node: Option<Node>,
-    scene: u64,
-    trigger: Trigger,
-    stamps: Stamps,
-    interval: Duration,
-    due: Instant,
-    enabled: bool,
-    introductions: u8,
-    /// Status of the initial value, which is all that the server layer has if it did not know the item yet.
-    first: StatusCode,
-    /// How long news have been put off, see [`Watch::puts_off`].
-    waited: Duration,
-    last: Option<Sent>,
-}
-
-impl Watch {
-    pub fn new(watched: Watched, trigger: Trigger) -> Watch {
-        Watch {
-            watched,
-            node: None,
-            scene: 0,
-            trigger,
-            stamps: Stamps::Always,
-            interval: SLOWEST,
-            due: Instant::now(),
-            enabled: true,
-            introductions: INTRODUCTIONS,
-            first: StatusCode::Good,
-            waited: Duration::ZERO,
-            last: None,
-        }
-    }
-
-    /// What the initial value was read from.
-    pub fn found(mut self, scene: u64, node: Node) -> Watch {
-        (self.scene, self.node) = (scene, Some(node));
-        self
-    }
-
-    /// Whether the value comes from the store. Everything else changes with the scene only.
-    fn is_live(&self) -> bool {
-        self.watched.attribute == AttributeId::Value && self.node.is_some_and(space::is_live)
-    }
-
-    /// Looks at what it is about in this scene; `None` where nothing can have changed. `now`: CLOCK_MONOTONIC nanoseconds.
-    fn look(&mut self, scene: &Scene, now: u64) -> Option<Seen> {
-        let another = self.scene != scene.number;
-        if another || self.node.is_none() {
-            // without another scene only a new J1939 source makes a node
-            self.node = scene.find(&self.watched.id);
-            self.scene = scene.number;
-        }
-        let Some(node) = self.node else { return Some(Seen::bad(StatusCode::BadNodeIdUnknown)) };
-        let Watched { attribute, range, may_write, .. } = &self.watched;
-        if self.is_live() && !range.has_range() {
-            return Some(match scene.value(node, now) {
-                Ok((value, Some(sample))) => Seen::of(value, &sample),
-                Ok((value, None)) => Seen { value, status: StatusCode::Good, source_time: 0 },
-                Err(status) => Seen::bad(status),
-            });
-        }
-        let lost = self.last.as_ref().is_some_and(|last| last.status == StatusCode::BadNodeIdUnknown);
-        if !another && !lost && !self.is_live() {
-            return None;
-        }
-        let seen = match scene.attribute(node, *attribute, range, *may_write) {
-            Ok(data) => Seen {
-                status: data.status.unwrap_or_default(),
-                value: data.value,
-                source_time: self.last.as_ref().map_or(0, |last| last.source_time),
-            },
-            Err(status) => Seen::bad(status),
-        };
-        let news = self.last.as_ref().is_none_or(|last| last.status != seen.status || !same(&last.value, &seen.value));
-        news.then_some(seen)
-    }
-
-    /// Looks every `milliseconds`; `with_publishing`: the client asked for -1.
-    pub fn every(mut self, milliseconds: f64, with_publishing: bool) -> Watch {
-        self.interval = self.at_least(interval(milliseconds));
-        if with_publishing {
-            self.stamps = Stamps::Never;
-        }
-        self
-    }
-
-    fn at_least(&self, interval: Duration) -> Duration {
-        if self.is_live() { interval } else { interval.max(FIXED) }
-    }
-
-    pub fn enabled(mut self, enabled: bool) -> Watch {
-        self.enabled = enabled;
-        self
-    }
-
-    /// Makes the initial value one that later ones can follow: what comes next is compared with it.
-    pub fn begin(&mut self, initial: &mut DataValue) {
-        let status = initial.status.unwrap_or_default();
-        if status.is_bad() {
-            initial.value = None;
-        }
-        let time = initial.source_timestamp.and_then(|time| time.as_chrono().timestamp_nanos_opt());
-        if self.stamps == Stamps::Never {
-            initial.source_timestamp = None;
-        }
-        self.first = status;
-        self.last = Some(Sent {
-            value: initial.value.clone(),
-            status,
-            source_time: time.and_then(|time| u64::try_from(time).ok()).unwrap_or(0),
-            stamped: initial.source_timestamp.is_some(),
-        });
-    }
-
-    /// What to hand over for this sample: nothing, the value, or a marker and the value.
-    ///
-    /// The marker is for clients without a filter, which are nearly all: the server layer then compares values only, so
-    /// that a value that turns late would look healthy for ever. An absent value in between makes it two changes. An
-    /// item with a queue of one shows only the second, with the overflow bit; a longer queue shows both.
-    fn news(&mut self, seen: Seen, now: DateTime) -> Vec<DataValue> {
-        let Seen { value, status, source_time } = seen;
-        let introduced = self.introductions == 0;
-        self.introductions = self.introductions.saturating_sub(1);
-        // Bad goes without its held value: so the server layer sees a change. Read gives the held value.
-        let mut value = if status.is_bad() { None } else { value };
-        let mut marker = false;
-        if let Some(last) = &self.last {
-            let same_value = same(&last.value, &value);
-            let changed = !same_value
-                || last.status != status
-                || self.trigger == Trigger::Timestamp && last.source_time != source_time;
-            if !changed && introduced {
-                return Vec::new();
-            }
-            let other_status = last.status != status || !introduced && self.first != status;
-            if same_value && other_status && self.trigger == Trigger::Unfiltered {
-                if status.is_bad() {
-                    // absent and Empty are the same on the wire, but not to the server layer
-                    value = if last.value.is_none() { Some(Variant::Empty) } else { None };
-                } else {
-                    marker = true;
-                }
-            }
-        }
-        let stamped = self.may_stamp(source_time);
-        let data = DataValue {
-            value: value.clone(),
-            status: Some(status),
-            source_timestamp: if stamped { mapping::source_time(source_time) } else { None },
-            server_timestamp: Some(now),
-            ..DataValue::null()
-        };
-        let mut all = Vec::with_capacity(2);
-        if marker {
-            let uncertain = if status.is_uncertain() { status } else { StatusCode::Uncertain };
-            all.push(DataValue { value: None, status: Some(uncertain), ..data.clone() });
-        }
-        self.last = Some(Sent { value, status, source_time, stamped });
-        all.push(data);
-        all
-    }
-
-    /// Whether to look again a little later: a frame that is too close to the last for its time to be kept is followed,
-    /// where it is cyclic, by one that is not. Changes of quality do not wait.
-    fn puts_off(&mut self, seen: &Seen) -> bool {
-        let (Stamps::Apart(least), Some(last)) = (self.stamps, &self.last) else { return false };
-        let wait = last.status == seen.status
-            && seen.source_time > last.source_time
-            && self.waited < least
-            && !self.may_stamp(seen.source_time);
-        self.waited = if wait { self.waited + AGAIN } else { Duration::ZERO };
-        wait
-    }
-
-    fn may_stamp(&self, source_time: u64) -> bool {
-        let Some(last) = self.last.as_ref().filter(|last| last.stamped) else {
-            return self.stamps != Stamps::Never;
-        };
-        // A source time before the last one (the clock was set back) would be rewritten too.
-        let Some(apart) = source_time.checked_sub(last.source_time) else { return false };
-        match self.stamps {
-            Stamps::Always => true,
-            Stamps::Never => false,
-            Stamps::Apart(least) => Duration::from_nanos(apart) >= least,
-        }
-    }
-}
-
-/// Milliseconds as a client asks for them, inside our limits.
-fn interval(milliseconds: f64) -> Duration {
-    let milliseconds = if milliseconds.is_nan() { FASTEST_MS } else { milliseconds };
-    Duration::from_secs_f64(milliseconds.clamp(FASTEST_MS, SLOWEST.as_secs_f64() * 1000.0) / 1000.0)
-}
-
-/// Absent and Empty are one; NaN is itself, or it would be news at every look.
-fn same(a: &Option<Variant>, b: &Option<Variant>) -> bool {
-    let empty = |value: &Option<Variant>| value.as_ref().is_none_or(|value| *value == Variant::Empty);
-    match (a, b) {
-        (Some(Variant::Double(a)), Some(Variant::Double(b))) => a.to_bits() == b.to_bits(),
-        (Some(Variant::Float(a)), Some(Variant::Float(b))) => a.to_bits() == b.to_bits(),
-        _ => empty(a) && empty(b) || a == b,
-    }
-}
 
 /// Handles in an order, for the heap.
 type Key = (u32, u32);
@@ -400,20 +135,23 @@ impl Sampling {
         self.len() == 0
     }
 
-    /// Looks at items when they are due, until dropped.
-    pub async fn run(&self, scenes: &Scenes, subscriptions: Arc<SubscriptionCache>) {
+    /// Looks at items when they are due, until dropped; `pulse` beats with each look, and while none is due.
+    pub async fn run(&self, scenes: &Scenes, subscriptions: Arc<SubscriptionCache>, pulse: &Pulse) {
         loop {
+            pulse.beat();
             let next = self.items().due.peek().map(|Reverse((due, _))| *due);
             match next {
                 Some(due) if due > Instant::now() => {
                     tokio::select! {
                         () = tokio::time::sleep_until(due) => {}
+                        () = tokio::time::sleep(BEAT) => continue,
                         () = self.changed.notified() => continue,
                     }
                 }
                 Some(_) => {}
                 None => {
-                    self.changed.notified().await;
+                    // changed, or time for a beat
+                    let _ = tokio::time::timeout(BEAT, self.changed.notified()).await;
                     continue;
                 }
             }
@@ -483,8 +221,13 @@ fn hand_over(subscriptions: &SubscriptionCache, news: Vec<Push>) {
 
 #[cfg(test)]
 mod tests {
+    use opcua::types::{NumericRange, Variant};
+
+    use super::watch::Seen;
     use super::*;
+    use crate::plant::opcua::space::Node;
     use crate::quality::{Cause, Causes};
+    use crate::sample::Sample;
 
     fn watch(trigger: Trigger) -> Watch {
         let watched =
@@ -585,6 +328,17 @@ mod tests {
                 ((1.0, Some(Late), 2), "1 uncertain"),
             ],
         );
+        for (text, want) in [
+            ("None", Some(Trigger::Unfiltered)),
+            ("DataChangeFilter(ParsedDataChangeFilter { trigger: Status, deadband: None })", Some(Trigger::Filtered)),
+            (
+                "DataChangeFilter(ParsedDataChangeFilter { trigger: StatusValueTimestamp, deadband: None })",
+                Some(Trigger::Timestamp),
+            ),
+            ("EventFilter(…)", None),
+        ] {
+            assert_eq!(Trigger::of(text), want, "{text}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::scene::Scenes;
 use super::space::{FASTEST_MS, NAMESPACE, NAMESPACE_URI};
 use crate::plant::Plant;
 use crate::plant::access::Users;
+use crate::plant::pulse::{Pulse, Pulses};
 
 /// Stack of the runtime's worker threads, in bytes. A nested value in a request is decoded by recursion without a limit
 /// (async-opcua 0.19), before any session is looked at; the guard keeps strangers from sending one, this leaves room for
@@ -46,13 +47,14 @@ const MESSAGE: usize = 16 * 1024 * 1024;
 /// Largest chunk, in bytes.
 pub(super) const CHUNK: usize = 65_535;
 
-/// Serves the plant on `listener` until `shutdown`. The PKI folder is made in `state`. The runtime should have
+/// Serves the plant on `listener` until `shutdown`; `pulses` beat while it does. The PKI folder is made in `state`. The runtime should have
 /// [`WORKER_STACK`].
 pub async fn run(
     plant: Arc<Plant>,
     config: Config,
     listener: std::net::TcpListener,
     state: &Path,
+    pulses: &Pulses,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the OPC UA listener has no address")?;
@@ -83,13 +85,13 @@ pub async fn run(
     let layers = async {
         loop {
             let (server, handle, sampling, scenes) = build(&plant, &config, address, &own, &trust, &peers)?;
-            layer(&plant, server, handle, (&sampling, &scenes), &inner, address).await?;
+            layer(&plant, server, handle, (&sampling, &scenes, &pulses.sampling), &inner, address).await?;
             tracing::info!("OPC UA server begun anew, to be rid of what deleted subscriptions left behind");
         }
     };
     tokio::select! {
         ended = layers => ended,
-        () = guard::serve(listener, guard) => Ok(()),
+        () = guard::serve(listener, guard, &pulses.opcua) => Ok(()),
         () = shutdown => Ok(()),
     }
 }
@@ -100,7 +102,7 @@ async fn layer(
     plant: &Plant,
     server: Server,
     handle: ServerHandle,
-    (sampling, scenes): (&Sampling, &Scenes),
+    (sampling, scenes, pulse): (&Sampling, &Scenes, &Pulse),
     inner: &watch::Sender<Option<u16>>,
     address: SocketAddr,
 ) -> anyhow::Result<()> {
@@ -119,7 +121,7 @@ async fn layer(
     tokio::select! {
         ended = &mut running => bail!("the OPC UA server ended: {ended:?}"),
         ended = scenes.follow(plant) => match ended? {},
-        () = sampling.run(scenes, subscriptions) => {}
+        () = sampling.run(scenes, subscriptions, pulse) => {}
         () = count_sessions(&handle, plant) => {}
         () = sampling.littered() => {}
     }

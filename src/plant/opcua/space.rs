@@ -175,7 +175,7 @@ impl Space {
     }
 
     fn is_j1939(&self, message: MessageIndex) -> bool {
-        self.plan.messages[message].message.pgn.is_some()
+        self.plan.messages[message].message.has_sources()
     }
 
     /// What is known about a message. A signal of the same name keeps the name to itself.
@@ -234,8 +234,15 @@ impl Space {
         QualifiedName::new(namespace, self.name(node))
     }
 
+    /// The alias of an overlay table, else the name inside its parent.
     pub fn display_name(&self, node: Node) -> LocalizedText {
-        LocalizedText::new("", &self.name(node))
+        let alias = match node {
+            Node::Signal(tag, _) => self.plan.alias(tag),
+            // the folder of a J1939 message's sources and each of them would have one name
+            Node::Message(message, None) => self.plan.message_overlays.get(&message).and_then(|o| o.alias.as_deref()),
+            _ => None,
+        };
+        LocalizedText::new("", alias.unwrap_or(&self.name(node)))
     }
 
     pub fn class(&self, node: Node) -> NodeClass {
@@ -357,7 +364,7 @@ impl Space {
             (_, AttributeId::BrowseName) => Ok(Variant::from(self.browse_name(node))),
             (_, AttributeId::DisplayName) => Ok(Variant::from(self.display_name(node))),
             (_, AttributeId::Description) => match self.description(node) {
-                Some(text) => Ok(Variant::from(LocalizedText::new("", text))),
+                Some((locale, text)) => Ok(Variant::from(LocalizedText::new(locale, text))),
                 None => Err(StatusCode::BadAttributeIdInvalid),
             },
             (_, AttributeId::WriteMask | AttributeId::UserWriteMask) => Ok(Variant::UInt32(0)),
@@ -377,14 +384,19 @@ impl Space {
         }
     }
 
-    /// The comment of the DBC.
-    fn description(&self, node: Node) -> Option<&str> {
-        match node {
-            Node::Message(message, _) => self.plan.messages[message].message.comment.as_deref(),
-            Node::Signal(tag, _) => self.plan.signal(tag).comment.as_deref(),
-            Node::State(state) => Some(state.description()),
-            Node::Root | Node::Machine | Node::Bus(_) | Node::Fact(..) | Node::Property(..) => None,
-        }
+    /// Locale and text: the comment of the DBC or what an overlay table has in its place, else the first that such a table
+    /// has for a locale. The session's own locales are not known here.
+    fn description(&self, node: Node) -> Option<(&str, &str)> {
+        let (comment, overlay) = match node {
+            Node::Message(message, _) => {
+                (self.plan.messages[message].message.comment.as_deref(), self.plan.message_overlays.get(&message))
+            }
+            Node::Signal(tag, _) => (self.plan.signal(tag).comment.as_deref(), self.plan.tag_overlays.get(&tag)),
+            Node::State(state) => (Some(state.description()), None),
+            Node::Root | Node::Machine | Node::Bus(_) | Node::Fact(..) | Node::Property(..) => (None, None),
+        };
+        let first = || overlay?.descriptions.first().map(|(locale, text)| (locale.as_str(), text.as_str()));
+        comment.map(|text| ("", text)).or_else(first)
     }
 
     fn data_type(&self, node: Node) -> DataTypeId {
@@ -441,7 +453,8 @@ pub fn is_live(node: Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plant::opcua::tests::plan;
+    use crate::plan::Overlay;
+    use crate::plant::opcua::tests::{plan, tag};
 
     /// Two sources of every J1939 message.
     fn seen(_: MessageIndex) -> Vec<(usize, u8)> {
@@ -493,7 +506,7 @@ mod tests {
             }
             nodes.extend(children);
         }
-        assert_eq!(nodes.len(), 62, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
+        assert_eq!(nodes.len(), 63, "{:?}", nodes.iter().map(|node| space.id_text(*node)).collect::<Vec<_>>());
     }
 
     #[test]
@@ -533,6 +546,39 @@ mod tests {
             assert_eq!(space.find(&NodeId::new(1, text.to_owned()), sources), None);
         }
         assert_eq!(space.find(&NodeId::new(NAMESPACE, 5_u32), seen), None);
+    }
+
+    #[test]
+    fn overlay_tables_give_names_and_descriptions_never_ids() {
+        let mut plan = plan();
+        let overlay = |alias: &str, de: &str| Overlay {
+            alias: Some(alias.into()),
+            area: None,
+            descriptions: vec![("de".into(), de.into())],
+        };
+        let (temp, mode) = (tag(&plan, "Oven.Temp"), tag(&plan, "Oven.Mode"));
+        plan.tag_overlays = [(temp, overlay("Oven 3", "Temperatur")), (mode, overlay("Mode 3", "Betriebsart"))].into();
+        let eec1 = plan.tags[tag(&plan, "EEC1.EngineSpeed")].message;
+        plan.message_overlays = [(eec1, overlay("Engine", "Motor"))].into();
+        let space = Space::new(Arc::new(plan));
+        let read = |text: &str, attribute| {
+            let node = space.find(&NodeId::new(NAMESPACE, text.to_owned()), seen).unwrap();
+            match space.attribute(node, attribute, false) {
+                Ok(Variant::LocalizedText(text)) => format!("{}:{}", text.locale, text.text),
+                other => format!("{other:?}"),
+            }
+        };
+        for (id, name, description) in [
+            // what the DBC file says has no locale, and is stronger
+            ("line.Oven.Temp", "Oven 3", ":Temperature of the oven"),
+            ("line.Oven.Mode", "Mode 3", "de:Betriebsart"),
+            ("line.Oven", "Oven", ":The oven"),
+            ("line.EEC1", "Engine", "de:Motor"),
+            ("line.EEC1@33", "EEC1@33", "de:Motor"),
+        ] {
+            assert_eq!(read(id, AttributeId::DisplayName).trim_start_matches("[null]").trim_start_matches(':'), name);
+            assert_eq!(read(id, AttributeId::Description).trim_start_matches("[null]"), description, "{id}");
+        }
     }
 
     #[test]

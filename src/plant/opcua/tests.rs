@@ -23,6 +23,7 @@ use super::{Config, run};
 use crate::command::{self, Action, Generation, Origin, VERSION, Write};
 use crate::config::{self, LoadOptions, Sources};
 use crate::plan::{Plan, TagIndex};
+use crate::plant::pulse::Pulses;
 use crate::plant::{Plant, View, access};
 use crate::quality::{Cause, Causes};
 use crate::store::layout::{BusState, Word};
@@ -166,7 +167,7 @@ impl Running {
         let state = folder.0.clone();
         let ended = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
-            run(plant, config, listener, &state, shutdown).await
+            run(plant, config, listener, &state, &Pulses::default(), shutdown).await
         });
         Running { address, folder, stop, ended }
     }

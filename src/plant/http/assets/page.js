@@ -10,7 +10,7 @@
   const problems = document.querySelector("input[name=problems]");
   const banner = (id, shown) => { document.getElementById(id).hidden = !shown; };
   const put = (cell, text) => { if (cell.textContent !== text) cell.textContent = text; };
-  const clock = (time) => time === null ? "–" : new Date(time).toLocaleTimeString();
+  const clock = (time) => time === null ? "time unknown" : new Date(time).toLocaleTimeString();
   const moment = (time) => {
     if (time === null) return "–";
     const date = new Date(time);
@@ -25,7 +25,7 @@
     for (const body of messages) {
       let any = false;
       for (const row of body.querySelectorAll("tr[data-tag]")) {
-        const name = row.dataset.tag.toLowerCase();
+        const name = `${row.dataset.tag} ${row.dataset.words ?? ""}`.toLowerCase();
         const hit = words.every((word) => name.includes(word)) && (!problems.checked || !row.classList.contains("good"));
         row.hidden = !hit;
         any ||= hit;
@@ -84,9 +84,10 @@
   const showMachine = (machine) => {
     const words = [machine.armed ? "outputs armed" : "outputs not armed", machine.remote ? "Remote" : "Local"];
     if (machine.forces.length > 0) words.push(`${machine.forces.length} forced`);
+    if (machine.clock_synchronized === false) words.push("clock not synchronised");
     put(document.getElementById("outputs"), words.join(" · "));
     const alarms = machine.alarms.map((alarm) =>
-      ["alarm", moment(alarm.since), alarm.subject, alarm.text + (alarm.detail ? ` (${alarm.detail})` : ""), alarm.count]);
+      ["alarm", alarm.since === null ? "time unknown" : moment(alarm.since), alarm.subject, alarm.text + (alarm.detail ? ` (${alarm.detail})` : ""), alarm.count]);
     const forces = machine.forces.map((force) =>
       ["forced", "", force.tag, `forced to ${force.value ?? "–"} for another ${force.seconds_left.toFixed(0)} s`, ""]);
     const wrong = [...alarms, ...forces];

@@ -1,0 +1,396 @@
+//! Another configuration while the machine runs: read and checked beside everything else, put in force at the end of a cycle,
+//! and taken back where it can't keep its times.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use tracing::{error, info, warn};
+
+use super::audit::Entry;
+use super::supervision::Supervision;
+use super::{Controller, generation};
+use crate::command::Refusal;
+use crate::plan::Plan;
+use crate::rt::{Next, Order};
+use crate::sim::Simulator;
+use crate::store::layout::Word;
+use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
+
+/// A configuration that was read and found to be without mistakes.
+pub struct Candidate {
+    pub plan: Arc<Plan>,
+    /// The bytes that the plan was made from.
+    pub bundle: Vec<u8>,
+    /// Whoever else is on the virtual buses.
+    pub simulator: Option<Simulator>,
+}
+
+/// Reads the configuration again: from its files, or from the bytes of a bundle. An error is every mistake, a line or more each,
+/// with file, line and column.
+pub type Load = dyn Fn(Option<&[u8]>) -> Result<Candidate, String> + Send + Sync;
+
+/// How long the store of the plan before looks alive for those who do not have the new one yet, in nanoseconds.
+const FAREWELL: u64 = 5_000_000_000;
+/// Longest text about mistakes that is answered, in bytes; the log has all of it.
+const MISTAKES: usize = 32 * 1024;
+/// Missed budgets within the trial that are never a reason to go back.
+const FORGIVEN: u64 = 3;
+/// Seconds over which missed budgets are remembered: the longest trial.
+const REMEMBERED: usize = 60;
+
+/// What is under way.
+pub struct Reload {
+    load: Option<Arc<Load>>,
+    /// Folder for what outlives a run.
+    state: Option<PathBuf>,
+    reading: Option<Reading>,
+    /// Plans that the real-time thread has: one, and those that it gives back.
+    waiting: Vec<Waiting>,
+    /// Plans handed over so far.
+    number: u64,
+    /// What is left of the plan before, until then (CLOCK_MONOTONIC nanoseconds).
+    left: Option<(Box<Next>, u64)>,
+    trial: Option<Trial>,
+    /// Missed budgets in total, once a second, the newest last.
+    missed: VecDeque<u64>,
+    sampled: u64,
+}
+
+/// A thread reads and checks.
+struct Reading {
+    thread: JoinHandle<Result<Ready, Refusal>>,
+    /// The plan in force when it began, which the change is worked out from.
+    base: Arc<Plan>,
+    asked: Option<Asked>,
+    /// It is the configuration before.
+    back: bool,
+}
+
+/// The real-time thread takes it over as soon as it may.
+struct Waiting {
+    number: u64,
+    ready: Ready,
+    asked: Option<Asked>,
+    back: bool,
+}
+
+/// Who waits for an answer.
+pub struct Asked {
+    pub client: u64,
+    pub id: u64,
+    pub entry: Entry,
+}
+
+/// Everything for another generation; nothing of it is in force.
+struct Ready {
+    plan: Arc<Plan>,
+    bundle: OwnedFd,
+    /// Nothing where the machine's part is the same as before.
+    parts: Option<Parts>,
+}
+
+struct Parts {
+    next: Option<Box<Next>>,
+    reader: Reader,
+    own_words: MainWriter,
+    store: OwnedFd,
+}
+
+/// The first time of a new plan, in which it may be taken back.
+struct Trial {
+    /// CLOCK_MONOTONIC nanoseconds.
+    ends: u64,
+    /// Missed budgets at its beginning, and how many more are allowed.
+    missed: u64,
+    allowed: u64,
+    /// The configuration before.
+    bundle: OwnedFd,
+}
+
+impl Reload {
+    pub fn new(load: Option<Arc<Load>>, state: Option<PathBuf>) -> Reload {
+        Reload {
+            load,
+            state,
+            reading: None,
+            waiting: Vec::new(),
+            number: 0,
+            left: None,
+            trial: None,
+            missed: VecDeque::with_capacity(REMEMBERED + 1),
+            sampled: 0,
+        }
+    }
+
+    /// Whether somebody waits for an answer: to be looked at often.
+    pub fn is_awaited(&self) -> bool {
+        self.reading.is_some() || self.waiting.iter().any(|waiting| waiting.asked.is_some())
+    }
+}
+
+impl Controller {
+    /// Begins to read the configuration again. `hash`: the only plan that is wanted, where one is.
+    pub(super) fn reload(&mut self, hash: Option<String>, asked: Option<Asked>) {
+        if self.reload.reading.is_some() {
+            return self.answer_reload(asked, Err(Refusal::Busy));
+        }
+        info!("reading the configuration again");
+        self.notifier.reloading(clock::monotonic(), "reading the configuration again");
+        self.begin_reading(None, hash, asked, false);
+    }
+
+    /// Forgets a plan that waits.
+    pub(super) fn cancel_reload(&mut self, asked: Option<Asked>) {
+        if self.reload.waiting.is_empty() {
+            let reason = "no configuration waits".into();
+            return self.answer_reload(asked, Err(Refusal::NotReloaded { reason }));
+        }
+        let cancelled = self.rt.order(Order::Cancel).map_err(|_| Refusal::Busy);
+        self.answer_reload(asked, cancelled);
+    }
+
+    fn begin_reading(&mut self, bytes: Option<Vec<u8>>, hash: Option<String>, asked: Option<Asked>, back: bool) {
+        let Some(load) = self.reload.load.clone() else {
+            let reason = "this configuration is built in: there is nothing to read again".into();
+            return self.answer_reload(asked, Err(Refusal::NotReloaded { reason }));
+        };
+        let (base, plan) = (self.plan.clone(), self.plan.clone());
+        self.reload.number += 1;
+        let number = self.reload.number;
+        // ordinary priority: what this thread has is not inherited
+        let thread = std::thread::Builder::new().name("reload".into()).spawn(move || {
+            let candidate = load(bytes.as_deref()).map_err(|mistakes| Refusal::Configuration { mistakes })?;
+            prepare(candidate, &plan, number, hash)
+        });
+        match thread {
+            Ok(thread) => self.reload.reading = Some(Reading { thread, base, asked, back }),
+            Err(error) => {
+                let reason = format!("can't start a thread: {error}");
+                self.answer_reload(asked, Err(Refusal::NotReloaded { reason }));
+            }
+        }
+    }
+
+    /// Once for each turn of the main thread. `now`: CLOCK_MONOTONIC.
+    pub(super) fn look_after_reload(&mut self, now: u64) {
+        match &mut self.reload.left {
+            Some((next, until)) if now < *until => next.keep_alive(),
+            Some(_) => self.reload.left = None,
+            None => {}
+        }
+        if let Some(reading) = self.reload.reading.take_if(|reading| reading.thread.is_finished()) {
+            let Reading { thread, base, asked, back } = reading;
+            let read = thread.join().unwrap_or_else(|_| {
+                Err(Refusal::NotReloaded { reason: "the configuration can't be read: an error in this program".into() })
+            });
+            match read {
+                // another plan has come into force meanwhile
+                Ok(_) if !Arc::ptr_eq(&base, &self.plan) => self.answer_reload(asked, Err(Refusal::Busy)),
+                Ok(ready) => self.hand_over(ready, asked, back),
+                Err(refusal) => self.answer_reload(asked, Err(refusal)),
+            }
+        }
+        self.look_at_trial(now);
+    }
+
+    fn hand_over(&mut self, mut ready: Ready, asked: Option<Asked>, back: bool) {
+        let Some(mut next) = ready.parts.as_mut().and_then(|parts| parts.next.take()) else {
+            // nothing for the machine: only the plant side is told
+            self.renew_handout(ready);
+            info!(plan = self.plan.short_hash(), "the configuration of the machine is the same as before");
+            return self.answer_reload(asked, Ok(()));
+        };
+        let retained = self.retained.adopt(self.reload.state.as_deref(), &ready.plan);
+        retained.iter().for_each(|patch| next.restore(patch));
+        let number = next.number;
+        match self.rt.order(Order::Swap(next)) {
+            Ok(()) => self.reload.waiting.push(Waiting { number, ready, asked, back }),
+            Err(_) => self.answer_reload(asked, Err(Refusal::Busy)),
+        }
+    }
+
+    /// The plan that was handed over has to wait.
+    pub(super) fn reload_waits(&mut self) {
+        let conditions = &self.plan.machine.reload_when;
+        let texts: Vec<String> = conditions.iter().map(|condition| self.plan.condition_text(condition)).collect();
+        let condition = texts.join(" and ");
+        let asked = self.reload.waiting.last_mut().and_then(|waiting| waiting.asked.take());
+        warn!(
+            condition,
+            "the new configuration is ready and waits; it takes effect by itself, or canvoy reload --cancel"
+        );
+        self.answer_reload(asked, Err(Refusal::ReloadWaits { condition }));
+    }
+
+    fn take_waiting(&mut self, number: u64) -> Option<Waiting> {
+        let at = self.reload.waiting.iter().position(|waiting| waiting.number == number)?;
+        Some(self.reload.waiting.swap_remove(at))
+    }
+
+    /// A plan came back without having been taken over: cancelled, or another one is there.
+    pub(super) fn reload_unused(&mut self, next: Box<Next>) {
+        let Some(waiting) = self.take_waiting(next.number) else { return };
+        info!("the configuration that waited is given up");
+        let reason = "given up for another one, or cancelled; nothing was changed".into();
+        self.answer_reload(waiting.asked, Err(Refusal::NotReloaded { reason }));
+    }
+
+    /// The plan that was handed over is in force. `left`: what remains of the one before. `now`: CLOCK_MONOTONIC.
+    pub(super) fn reloaded(&mut self, left: Box<Next>, now: u64) {
+        let Some(Waiting { ready, asked, back, .. }) = self.take_waiting(left.number) else { return };
+        let before = std::mem::replace(&mut self.plan, ready.plan.clone());
+        match &mut self.supervision {
+            Some(supervision) => supervision.adopt(&self.plan),
+            None => match Supervision::new(&self.plan) {
+                Ok(supervision) => self.supervision = supervision,
+                Err(error) => error!(%error, "can't follow network interfaces (netlink)"),
+            },
+        }
+        // counted from here: before, the new plan's contracts are not in the reader
+        let bundle = self.renew_handout(ready);
+        self.reload.left = Some((left, now + FAREWELL));
+        self.look_wanted = true;
+        let (plan, old) = (self.plan.short_hash(), before.short_hash());
+        if back {
+            error!(plan, given_up = old, "the new configuration missed its times: the one before is in force again");
+        } else {
+            info!(plan, before = old, "another configuration is in force");
+            self.begin_trial(now, bundle);
+        }
+        self.report_buses();
+        self.answer_reload(asked, Ok(()));
+    }
+
+    /// Hands another generation to everybody; the bundle of the one before.
+    fn renew_handout(&mut self, ready: Ready) -> OwnedFd {
+        let Ready { plan, bundle, parts } = ready;
+        let number = self.door.generation().number + 1;
+        let handout = generation(&plan, number);
+        let store = parts.map(|parts| {
+            (self.reader, self.own_words) = (parts.reader, parts.own_words);
+            parts.store
+        });
+        self.door.renew(handout, bundle, store)
+    }
+
+    fn begin_trial(&mut self, now: u64, bundle: OwnedFd) {
+        let time = self.plan.machine.reload_trial;
+        if time == 0 {
+            return;
+        }
+        let missed = self.missed_budgets();
+        let seconds = (time / 1_000_000_000) as usize;
+        let earlier = self.reload.missed.len().saturating_sub(seconds + 1);
+        let usual = missed.saturating_sub(self.reload.missed.get(earlier).copied().unwrap_or(missed));
+        let allowed = FORGIVEN.max(2 * usual);
+        self.reload.trial = Some(Trial { ends: now + time, missed, allowed, bundle });
+    }
+
+    fn look_at_trial(&mut self, now: u64) {
+        if now - self.reload.sampled >= 1_000_000_000 {
+            self.reload.sampled = now;
+            let missed = self.missed_budgets();
+            if self.reload.missed.len() > REMEMBERED {
+                self.reload.missed.pop_front();
+            }
+            self.reload.missed.push_back(missed);
+        }
+        let Some(trial) = &self.reload.trial else { return };
+        // nothing is decided while another one is on its way
+        if self.reload.reading.is_some() || !self.reload.waiting.is_empty() {
+            return;
+        }
+        let missed = self.missed_budgets().saturating_sub(trial.missed);
+        if missed > trial.allowed {
+            error!(
+                missed,
+                allowed = trial.allowed,
+                "times are missed since the reload: going back to the configuration before"
+            );
+            let bytes = read(&trial.bundle);
+            self.reload.trial = None;
+            match bytes {
+                Ok(bytes) => self.begin_reading(Some(bytes), None, None, true),
+                Err(error) => error!(%error, "can't go back"),
+            }
+        } else if now >= trial.ends {
+            info!(missed, "the new configuration has kept its times");
+            self.reload.trial = None;
+        }
+    }
+
+    /// Cycles, routes and links that were later than their budget, so far.
+    fn missed_budgets(&self) -> u64 {
+        let contract = |index| self.reader.contract(index).overruns;
+        self.reader.get(Word::Overruns) + (0..self.plan.contracts.len()).map(contract).sum::<u64>()
+    }
+
+    pub(super) fn answer_reload(&mut self, asked: Option<Asked>, result: Result<(), Refusal>) {
+        match &result {
+            Ok(()) | Err(Refusal::ReloadWaits { .. }) => {}
+            Err(Refusal::Configuration { mistakes }) => {
+                error!("the new configuration can't be used, nothing was changed");
+                for line in mistakes.lines() {
+                    error!("{line}");
+                }
+            }
+            Err(refusal) => error!("not reloaded: {refusal}"),
+        }
+        self.notifier.ready(&self.status());
+        let Some(Asked { client, id, entry }) = asked else { return };
+        entry.close(result.as_ref().copied());
+        self.door.answer(client, id, result.err().map(cut));
+    }
+}
+
+/// Makes everything that another plan needs.
+fn prepare(candidate: Candidate, old: &Plan, number: u64, hash: Option<String>) -> Result<Ready, Refusal> {
+    let Candidate { plan, bundle, simulator } = candidate;
+    let failed = |error: anyhow::Error| Refusal::NotReloaded { reason: format!("{error:#}") };
+    if hash.is_some_and(|wanted| wanted != plan.hash_text()) {
+        let reason = "the files have changed since they were looked at; look again".into();
+        return Err(Refusal::NotReloaded { reason });
+    }
+    let bundle = memory::sealed(c"canvoy-bundle", &bundle).context("can't seal the configuration").map_err(failed)?;
+    if plan.hash == old.hash {
+        return Ok(Ready { plan, bundle, parts: None });
+    }
+    let layout = Layout::of(&plan);
+    let (memory, store) =
+        Memory::shared(c"canvoy-store", layout.words()).context("can't make the store").map_err(failed)?;
+    let memory = Arc::new(memory);
+    let writer = Writer::new(memory.clone(), layout, plan.hash_word());
+    let own_words = MainWriter::new(memory.clone());
+    let reader = Reader::open(memory, layout, plan.hash_word()).map_err(|error| failed(error.into()))?;
+    let next = Box::new(Next::new(number, old, &plan, writer, simulator));
+    Ok(Ready { plan, bundle, parts: Some(Parts { next: Some(next), reader, own_words, store }) })
+}
+
+/// An answer has to fit into a datagram.
+fn cut(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Configuration { mut mistakes } if mistakes.len() > MISTAKES => {
+            let end = (0..=MISTAKES).rev().find(|end| mistakes.is_char_boundary(*end)).unwrap_or(0);
+            mistakes.truncate(end);
+            mistakes.push_str("\n… and more; canvoy check shows all");
+            Refusal::Configuration { mistakes }
+        }
+        other => other,
+    }
+}
+
+/// What a sealed bundle holds.
+fn read(bundle: &OwnedFd) -> io::Result<Vec<u8>> {
+    let file = File::from(bundle.as_fd().try_clone_to_owned()?);
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
+    // whoever has the descriptor shares its position: read without one
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

@@ -1,0 +1,176 @@
+//! A plan that is ready to take the place of the one in force: made elsewhere, so that the change itself allocates nothing.
+
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+
+use super::machine::{Machine, Slot};
+use super::time::Time;
+use super::token::{data_token, error_token, errors_once};
+use super::{Notice, Order};
+use crate::bus::Bus;
+use crate::bus::socketcan::Port;
+use crate::command::{Denied, Patch};
+use crate::control::{Control, Now, State, Transmit};
+use crate::plan::{Direction, Interface, Plan, Succession};
+use crate::sim::Simulator;
+use crate::store::layout::{BusState, FLAG_SIMULATED, Word};
+use crate::store::{Writer, clock};
+
+/// Nanoseconds that a change of plans takes at least, and for each record that goes on: until the next cycle there should be more.
+const ROOM: u64 = 200_000;
+const ROOM_FOR_RECORD: u64 = 100;
+
+/// Nanoseconds that another plan waits for a moment without anything due; then it takes over all the same.
+const LONGEST_WAIT: u64 = 100_000_000;
+
+/// Everything that one plan needs in the real-time thread. Once it has been taken over, what the plan before needed: to be
+/// freed where that does no harm.
+pub struct Next {
+    /// Which one it is, for who made it.
+    pub number: u64,
+    pub(super) buses: Vec<Slot>,
+    pub(super) control: Control,
+    pub(super) transmit: Transmit,
+    pub(super) store: Writer,
+    pub(super) simulator: Option<Simulator>,
+    /// [`Word::Flags`] that come from the plan.
+    pub(super) flags: u64,
+    pub(super) succession: Succession,
+    /// The moment that `control` was made for.
+    pub(super) made: Now,
+    /// Nanoseconds that are to be left until something is due.
+    pub(super) room: u64,
+}
+
+impl Next {
+    /// `old`: the plan in force.
+    pub fn new(number: u64, old: &Plan, plan: &Plan, store: Writer, simulator: Option<Simulator>) -> Next {
+        let made = Time::new().now();
+        let succession = Succession::new(old, plan);
+        let records: usize = succession.records.iter().map(|(_, _, count)| count).sum();
+        Next {
+            number,
+            buses: slots(plan),
+            control: Control::new(plan, made),
+            transmit: Transmit::new(plan),
+            store,
+            simulator,
+            flags: flags(plan),
+            made,
+            room: ROOM + ROOM_FOR_RECORD * records as u64,
+            succession,
+        }
+    }
+
+    /// A retained value that this plan has use for, as a checked write: in force once armed, where the plan in force does not know
+    /// better.
+    pub fn restore(&mut self, retained: &Patch) {
+        self.control.restore(retained);
+    }
+
+    /// Once it has been taken over: lets the old store look alive for readers that do not have the new one yet.
+    pub fn keep_alive(&mut self) {
+        self.store.set(Word::Heartbeat, clock::monotonic());
+    }
+}
+
+/// The buses of a plan, all without sockets.
+pub(super) fn slots(plan: &Plan) -> Vec<Slot> {
+    let slot = |(index, bus): (usize, &crate::plan::Bus)| Slot {
+        bus: match bus.interface {
+            Interface::SocketCan(_) => Bus::SocketCan(Port::default()),
+            Interface::Virtual => Bus::Virtual,
+        },
+        sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_)))
+            || plan.routes.iter().any(|route| route.to == index),
+        read_at: 0,
+    };
+    plan.buses.iter().enumerate().map(slot).collect()
+}
+
+pub(super) fn flags(plan: &Plan) -> u64 {
+    if plan.simulated { FLAG_SIMULATED } else { 0 }
+}
+
+impl Machine {
+    /// Puts the plan that waits in force, if it may be and there is time until the next deadline: a cycle has just been served
+    /// then, or none is near.
+    pub(super) fn take_over(&mut self) {
+        let Some((next, since, told)) = &mut self.next else { return };
+        if !self.control.may_be_replaced(&self.store) {
+            if !std::mem::replace(told, true) {
+                let _ = self.notices.push(Notice::Waits);
+            }
+            return;
+        }
+        let now = self.time.now();
+        let (room, since) = (next.room, *since);
+        let busy = self.next_due() < now.monotonic.saturating_add(room);
+        if busy && now.monotonic < since.saturating_add(LONGEST_WAIT) {
+            return;
+        }
+        if let Some((next, ..)) = self.next.take() {
+            self.swap(now, next);
+        }
+    }
+
+    fn swap(&mut self, now: Now, mut next: Box<Next>) {
+        self.control.farewell(now, |at| next.succession.leaves[at], &mut self.store, &mut self.transmit);
+        self.send(now);
+        let now = self.look();
+        let (control, transmit, store) = (&mut self.control, &mut self.transmit, &mut self.store);
+        let ours = (&mut next.transmit, &mut next.store);
+        next.control.adopt(next.made, now, ours, State { control, transmit, store }, &next.succession);
+        std::mem::swap(&mut self.control, &mut next.control);
+        std::mem::swap(&mut self.transmit, &mut next.transmit);
+        std::mem::swap(&mut self.store, &mut next.store);
+        std::mem::swap(&mut self.simulator, &mut next.simulator);
+        std::mem::swap(&mut self.buses, &mut next.buses);
+        std::mem::swap(&mut self.flags, &mut next.flags);
+        self.store.set(Word::Flags, self.flags | self.granted);
+        self.swaps += 1;
+        for bus in 0..self.buses.len() {
+            match next.succession.buses[bus] {
+                Some(at) => {
+                    std::mem::swap(&mut self.buses[bus].bus, &mut next.buses[at].bus);
+                    self.buses[bus].read_at = next.buses[at].read_at;
+                    self.renumber(bus);
+                }
+                None if matches!(self.buses[bus].bus, Bus::Virtual) => self.set_state(now, bus, BusState::Active),
+                None => {}
+            }
+        }
+        for slot in &next.buses {
+            if let Bus::SocketCan(Port { sockets: Some(sockets), .. }) = &slot.bus {
+                // both are in the set, so this can't fail
+                let _ = self.epoll.delete(sockets.data());
+                let _ = self.epoll.delete(sockets.errors());
+            }
+        }
+        self.send(now);
+        self.notify(Notice::Swapped(next));
+    }
+
+    /// The sockets of a bus are heard under its number in this plan.
+    fn renumber(&mut self, bus: usize) {
+        let Bus::SocketCan(port) = &self.buses[bus].bus else { return };
+        let Some(sockets) = &port.sockets else { return };
+        let mut data = EpollEvent::new(EpollFlags::EPOLLIN, data_token(bus));
+        // one that rests is asked again when it has rested
+        let flags = if port.errors_rest_until == 0 { errors_once() } else { EpollFlags::EPOLLONESHOT };
+        let mut errors = EpollEvent::new(flags, error_token(bus));
+        // both are in the set, so this can't fail
+        let _ = self.epoll.modify(sockets.data(), &mut data);
+        let _ = self.epoll.modify(sockets.errors(), &mut errors);
+    }
+
+    /// An order that was given before a change of plans, and means something else since.
+    pub(super) fn give_back(&mut self, order: Order) {
+        match order {
+            Order::Command { ticket, .. } => self.notify(Notice::Done { ticket, result: Err(Denied::Reloaded) }),
+            Order::Open { sockets, .. } => self.notify(Notice::Closed { sockets }),
+            Order::Swap(next) => self.notify(Notice::Unused(next)),
+            // said again by the next look at the interfaces
+            Order::State { .. } | Order::Setup { .. } | Order::Alarm { .. } | Order::Cancel | Order::Stop => {}
+        }
+    }
+}
