@@ -163,16 +163,16 @@ mod tests {
         let frame = |number: u8| Frame::classic(FrameId::standard(0x100).unwrap(), &[number]).unwrap();
         let (_, mut old) = fake.hand_over(&toml(&["line"]), PUBLISHED);
         done.recv().unwrap();
-        // it may begin to follow a moment later: frames until it has seen one are not counted
+        // it begins to follow a moment later
         std::thread::sleep(Duration::from_millis(300));
         for number in 0..100 {
             old.publish(0, &frame(number), 1, false);
         }
-        let (_, mut new) = fake.hand_over(&toml(&["cell", "line"]), PUBLISHED + 100);
-        // bus 0 is another one now
-        for number in 100..200 {
-            new.publish(usize::from(number % 2), &frame(number), 1, false);
-        }
+        // bus 0 is another one now; some frames are there before anybody can know of the new store
+        let (_, mut new) = fake.hand_over_filled(&toml(&["cell", "line"]), PUBLISHED + 100, |new| {
+            (100..150).for_each(|number| new.publish(usize::from(number % 2), &frame(number), 1, false));
+        });
+        (150..200).for_each(|number| new.publish(usize::from(number % 2), &frame(number), 1, false));
         std::thread::sleep(Duration::from_millis(300));
         new.set(Word::Heartbeat, 1);
         let output = watching.join().unwrap();

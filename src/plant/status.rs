@@ -159,6 +159,25 @@ mod tests {
     }
 
     #[test]
+    fn rates_go_on_over_a_reload_that_moves_buses() {
+        let (mut before, mut after) = (Example::new(), Example::new());
+        let status = Status::new(&before.plan, &["line.DriveStatus.Mode".into()]).unwrap();
+        before.writer.add_bus(0, BusWord::ReceivedFrames, 300);
+        let counted = status.sample(&before.plant.view(), &Counters::default(), NOW);
+        let mut view = View::clone(&after.plant.view());
+        let mut plan = Plan::clone(&after.plan);
+        plan.buses.swap(0, 1);
+        view.plan = Arc::new(plan);
+        // `line`, which counted 300 as bus 0
+        after.writer.add_bus(1, BusWord::ReceivedFrames, 312);
+        status.sample(&view, &counted, NOW + 1_000_000_000);
+        assert_eq!((status.rate("line"), status.rate("cell"), status.rate("new")), (Some(12.0), Some(0.0), None));
+        view.plan = Arc::new(Plan::default());
+        before.plant.connect(view);
+        assert!(status.line(&before.plant, NOW).starts_with("line.DriveStatus.Mode not configured · "));
+    }
+
+    #[test]
     fn a_watched_tag_must_exist() {
         let example = Example::new();
         let watched = ["line.DriveStatus.Mode".to_owned(), "line.Nothing.Here".to_owned()];

@@ -65,8 +65,14 @@ impl Fake {
 
     /// The next generation, for who is connected or connects now.
     pub fn hand_over(&mut self, toml: &str, published: u64) -> (Plan, Writer) {
+        self.hand_over_filled(toml, published, |_| ())
+    }
+
+    /// The same, with something in the store already.
+    pub fn hand_over_filled(&mut self, toml: &str, published: u64, fill: impl FnOnce(&mut Writer)) -> (Plan, Writer) {
         self.number += 1;
-        let (generation, bundle, plan, writer, store) = generation(self.number, toml, published);
+        let (generation, bundle, plan, mut writer, store) = generation(self.number, toml, published);
+        fill(&mut writer);
         let start = Instant::now();
         while self.connection.is_none() {
             assert!(start.elapsed() < Duration::from_secs(20), "nobody connects");

@@ -313,7 +313,8 @@ fn configuration(out: &mut String, view: &View) {
         "canvoy_configuration_last_reload_success_timestamp_seconds",
         "gauge",
         "When the configuration in force was put in force, in seconds since 1970.",
-        view.since as f64 / 1e9,
+        // below 2^53, so that it is the decimal that was meant
+        (view.since / 1000) as f64 / 1e6,
     );
 }
 
@@ -492,6 +493,8 @@ mod tests {
                 r#"can_bus_state{bus="line",state="bus_off"} 0"#,
                 r#"can_bus_signals{bus="line",quality="good"} 3"#,
                 "canvoy_controller_up 1",
+                r#"canvoy_configuration_info{hash="abababababab"} 1"#,
+                "canvoy_configuration_last_reload_success_timestamp_seconds 1767323045.25",
                 "canvoy_signal_series_left_out 0",
             ],
             &["can_message_age_seconds{bus=\"line\",message=\"Odd\"}"],
@@ -523,6 +526,16 @@ mod tests {
         example.frame("line.Odd", 0, 0, 0x10, &[7]);
         let page = Metrics::new(&example.plan).render(&example.plant.view(), NOW);
         check(&page, &[r#"can_signal_value{bus="line",message="Odd",signal="Quoted",unit="\"<b>\\\n°"} 7"#], &[]);
+    }
+
+    #[test]
+    fn names_are_made_anew_for_another_plan() {
+        let example = Example::new();
+        let metrics = Metrics::new(&example.plan);
+        let mut view = crate::plant::View::clone(&example.plant.view());
+        assert!(metrics.fit(&view));
+        view.plan = Arc::new(Plan::clone(&example.plan));
+        assert!(!metrics.fit(&view));
     }
 
     #[test]

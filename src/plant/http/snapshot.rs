@@ -375,6 +375,8 @@ mod tests {
         );
         assert_eq!(json["buses"][1]["simulated"], true);
         assert_eq!(json["controller"]["configuration"], "abababababab");
+        assert_eq!(json["controller"]["configuration_hash"], "ab".repeat(32));
+        assert_eq!(json["controller"]["configuration_since"], "2026-01-02T03:04:05.250Z");
     }
 
     #[test]
