@@ -43,6 +43,44 @@ impl Drop for TempDir {
     }
 }
 
+/// When nobody could run, whatever his priority: told by a thread above the real-time thread of Canvoy, which wants to run every
+/// few milliseconds.
+pub struct Stalls {
+    thread: std::thread::JoinHandle<Vec<(f64, f64)>>,
+    end: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Stalls {
+    pub fn watch() -> Stalls {
+        use std::sync::atomic::Ordering;
+        let end = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let ended = end.clone();
+        let thread = std::thread::spawn(move || {
+            let parameter = libc::sched_param { sched_priority: 60 };
+            // SAFETY: `parameter` is valid during the call; 0 is the calling thread. Without the right it stays an ordinary one.
+            unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameter) };
+            let now = || std::time::UNIX_EPOCH.elapsed().map_or(0.0, |time| time.as_secs_f64());
+            let (mut stalls, mut last) = (Vec::new(), now());
+            while !ended.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(5));
+                let time = now();
+                if time - last > 0.03 {
+                    stalls.push((last, time));
+                }
+                last = time;
+            }
+            stalls
+        });
+        Stalls { thread, end }
+    }
+
+    /// From and to, in seconds since 1970.
+    pub fn end(self) -> Vec<(f64, f64)> {
+        self.end.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.join().expect("the watching thread")
+    }
+}
+
 /// Asks again and again until there is an answer; panics, saying what it waited for, after `limit`.
 pub fn poll<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::canvoy::{Canvoy, metric};
-use crate::harness::{LIMIT, Process, poll, run, signal};
+use crate::harness::{LIMIT, Process, Stalls, poll, run, signal};
 use crate::operate::{ask, text};
 use crate::peer::Peer;
 
@@ -188,6 +188,7 @@ fn the_plant_dies_and_the_bus_goes_on() {
     }
     let mut dump = candump("vcan0,100:7FF");
     dump.wait_output("the first frames", |output| (output.lines().count() > 3).then_some(()));
+    let stalls = Stalls::watch();
 
     let mut killed = BTreeSet::new();
     let started = Instant::now();
@@ -214,5 +215,12 @@ fn the_plant_dies_and_the_bus_goes_on() {
     let periods: Vec<i64> = times.iter().map(|time| ((time - times[0]) / PERIOD).round() as i64).collect();
     let missing: Vec<i64> = (0..*periods.last().expect("frames")).filter(|period| !periods.contains(period)).collect();
     assert!(periods.len() > 100, "{} frames", periods.len());
-    assert!(missing.is_empty(), "{} of {} cyclic frames are missing: {missing:?}", missing.len(), periods.len());
+    // where the whole computer stood still, as a virtual one may, nothing that was sent then says anything
+    let stalls = stalls.end();
+    let excused = |period: &i64| {
+        let due = times[0] + *period as f64 * PERIOD;
+        stalls.iter().any(|(from, to)| from - PERIOD / 2.0 < due && due < to + PERIOD / 2.0)
+    };
+    let missing: Vec<i64> = missing.into_iter().filter(|period| !excused(period)).collect();
+    assert!(missing.is_empty(), "of {} cyclic frames are missing: {missing:?}; stalls: {stalls:?}", periods.len());
 }
