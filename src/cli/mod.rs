@@ -53,6 +53,7 @@ const EXAMPLES: &str = "Examples:
   canvoy run --simulate plant.toml     your plant at the desk, its other nodes simulated
   canvoy run plant.toml                your plant
   canvoy backup line3.canvoy           everything for a spare computer; there: canvoy restore line3.canvoy
+  canvoy reload                        your changed files in force, without a gap
   canvoy status                        what is wrong and since when; canvoy arm lets the outputs go
   candump can0 | canvoy decode --dbc line.dbc
 

@@ -129,6 +129,11 @@ impl Reload {
         }
     }
 
+    /// Whether a plan waits for `reload_when`.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether somebody waits for an answer: to be looked at often.
     pub fn is_awaited(&self) -> bool {
         self.reading.is_some() || self.waiting.iter().any(|waiting| waiting.asked.is_some())
@@ -202,8 +207,11 @@ impl Controller {
 
     fn hand_over(&mut self, mut ready: Ready, asked: Option<Asked>, back: bool) {
         let Some(mut next) = ready.parts.as_mut().and_then(|parts| parts.next.take()) else {
-            // nothing for the machine: only the plant side is told
+            // nothing for the machine: only the plant side is told; and one that waits is not wanted any more
             self.renew_handout(ready);
+            if !self.reload.waiting.is_empty() {
+                let _ = self.rt.order(Order::Cancel);
+            }
             info!(plan = self.plan.short_hash(), "the configuration of the machine is the same as before");
             return self.answer_reload(asked, Ok(()));
         };

@@ -78,7 +78,8 @@ impl Controller {
             let (state, received) = (self.reader.bus_state(index).word(), word(BusWord::ReceivedFrames));
             format!("{} {state} {received} in {} out; ", bus.name, word(BusWord::TransmittedFrames))
         });
-        format!("{}{} clients connected", buses.collect::<String>(), self.door.clients().len())
+        let waits = if self.reload.waits() { "; another configuration waits for reload_when" } else { "" };
+        format!("{}{} clients connected{waits}", buses.collect::<String>(), self.door.clients().len())
     }
 }
 

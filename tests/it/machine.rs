@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -146,12 +147,18 @@ impl Client {
     }
 
     fn reply(&self) -> Reply {
-        let mut buffer = vec![0; MAX_DATAGRAM];
-        let length = wait(|| match self.connection.receive(&mut buffer, &mut Vec::new()) {
+        serde_json::from_slice(&self.datagram().0).unwrap()
+    }
+
+    /// The next datagram, with its descriptors.
+    fn datagram(&self) -> (Vec<u8>, Vec<OwnedFd>) {
+        let (mut buffer, mut descriptors) = (vec![0; MAX_DATAGRAM], Vec::new());
+        let length = wait(|| match self.connection.receive(&mut buffer, &mut descriptors) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
             length => Some(length.unwrap()),
         });
-        serde_json::from_slice(&buffer[..length]).unwrap()
+        buffer.truncate(length);
+        (buffer, descriptors)
     }
 
     fn set(&self, id: u64, writes: &[(usize, Value)]) -> Option<Refusal> {
@@ -456,4 +463,81 @@ fn the_real_time_thread_allocates_nothing() {
     let plant = load(&sources, LoadOptions::default()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan;
     let devices = Simulator::Demo(demo::Plant::new(&plant).unwrap());
     check(plant, Some(devices), "line.DriveCommand.SpeedSetpoint", 200);
+}
+
+/// A controller that reads one configuration after the other: each a message more or less, so that every index moves.
+#[test]
+fn plans_change_while_frames_are_sent_and_the_real_time_thread_allocates_nothing() {
+    let folder = Folder::new();
+    let variant = |number: usize| {
+        let dbc = if number.is_multiple_of(2) {
+            DBC.to_owned()
+        } else {
+            format!("{DBC}BO_ 100 Aaa: 8 Drive\n SG_ First : 0|8@1+ (1,0) [0|0] \"\" Controller\n")
+        };
+        let sources = Sources::embedded("machine.toml", TOML, &[("machine.dbc", dbc.as_bytes())]);
+        load(&sources, LoadOptions { simulate: true }).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan
+    };
+    let read = Arc::new(AtomicUsize::new(0));
+    let reading = read.clone();
+    let first = Arc::new(variant(0));
+    let load: Arc<canvoy::controller::Load> =
+        Arc::new(move |_: Option<&[u8]>| match reading.fetch_add(1, SeqCst) + 1 {
+            21 => Err("machine.toml:3:1: error: something\n".into()),
+            number => {
+                let plan = Arc::new(variant(number));
+                Ok(canvoy::controller::Candidate { plan, bundle: number.to_string().into_bytes(), simulator: None })
+            }
+        });
+    let running = Running::start(Options { load: Some(load), ..options(&first, &folder.socket()) });
+    let mut client = Client::connect(&folder.socket());
+    assert_eq!(client.set(1, &[(tag(&first, "line.Command.Speed"), Value::Engineering(50.0))]), None);
+    let watch = crate::allocations::Watch::thread(running.thread_id);
+    let order = |client: &Client, id, action, protocol: &str| {
+        let origin = Origin { protocol: protocol.into(), ..Origin::default() };
+        client.send(&serde_json::to_vec(&Command { id, generation: 1, origin, action }).unwrap());
+    };
+    let answer = |client: &mut Client| loop {
+        let (bytes, descriptors) = client.datagram();
+        if descriptors.is_empty() {
+            return serde_json::from_slice::<Reply>(&bytes).unwrap();
+        }
+        client.generation = serde_json::from_slice(&bytes).unwrap();
+        client.descriptors = descriptors;
+    };
+    for number in 1..=20_u64 {
+        order(&client, number, Action::Reload(None), "cli");
+        assert_eq!(answer(&mut client), Reply { id: number, refusal: None });
+        assert_eq!(client.generation.number, 1 + number);
+        let plan = variant(number as usize);
+        assert_eq!(client.generation.hash, plan.hash_text());
+        let [_, store] = <[OwnedFd; 2]>::try_from(std::mem::take(&mut client.descriptors)).unwrap();
+        let memory = Arc::new(Memory::read_only(store).unwrap());
+        let reader = Reader::open(memory, Layout::of(&plan), plan.hash_word()).unwrap();
+        let show = || sample::read(&plan, &reader, tag(&plan, "line.Command.Speed"), 0, clock::monotonic());
+        assert_eq!(show().value, Some(50.0), "what was written stays");
+        let sent = show().count;
+        wait(|| (show().count > sent + 1).then_some(()));
+        assert!(reader.get(Word::Overruns) < 5, "{number}");
+        // indices of another plan are refused, whatever they would mean now
+        let refused = client.set(1000 + number, &[(tag(&first, "line.Command.Mode"), Value::Engineering(1.0))]);
+        assert_eq!(refused, Some(Refusal::Reloaded));
+    }
+    assert_eq!(watch.count(), 0, "a change of plans allocated or freed memory in the loop");
+    drop(watch);
+    order(&client, 50, Action::Reload(None), "cli");
+    assert!(
+        matches!(answer(&mut client).refusal, Some(Refusal::Configuration { mistakes }) if mistakes.contains(":3:1"))
+    );
+    order(&client, 51, Action::Reload(Some("00".into())), "cli");
+    assert!(
+        matches!(answer(&mut client).refusal, Some(Refusal::NotReloaded { .. })),
+        "other files than were looked at"
+    );
+    order(&client, 52, Action::Reload(None), "opcua");
+    assert!(matches!(answer(&mut client).refusal, Some(Refusal::OnlyAtTheMachine { .. })));
+    order(&client, 53, Action::CancelReload, "cli");
+    assert!(matches!(answer(&mut client).refusal, Some(Refusal::NotReloaded { .. })), "nothing waits");
+    assert_eq!((read.load(SeqCst), client.generation.number), (22, 21));
+    running.stop();
 }
