@@ -37,7 +37,7 @@ pub struct Candidate {
 pub type Load = dyn Fn(Option<&[u8]>) -> Result<Candidate, String> + Send + Sync;
 
 /// How long the store of the plan before looks alive for those who do not have the new one yet, in nanoseconds.
-const FAREWELL: u64 = 5_000_000_000;
+const FAREWELL: u64 = 10_000_000_000;
 /// Longest text about mistakes that is answered, in bytes; the log has all of it.
 const MISTAKES: usize = 32 * 1024;
 /// Missed budgets within the trial that are never a reason to go back.
