@@ -10,6 +10,7 @@ pub(super) struct Alarms {
     not_armed: Option<AlarmIndex>,
     forced: Option<AlarmIndex>,
     overrun: Option<AlarmIndex>,
+    taken_back: Option<AlarmIndex>,
     not_retained: Option<AlarmIndex>,
     buses: Vec<[Option<AlarmIndex>; 6]>,
     /// Sent: foreign sender, fallback; received: late, protection.
@@ -24,6 +25,7 @@ impl Alarms {
             not_armed: None,
             forced: None,
             overrun: None,
+            taken_back: None,
             not_retained: None,
             buses: vec![[None; 6]; plan.buses.len()],
             messages: vec![[None; 4]; plan.messages.len()],
@@ -48,6 +50,7 @@ impl Alarms {
             Alarm::NotArmed => &mut self.not_armed,
             Alarm::Forced => &mut self.forced,
             Alarm::Overrun => &mut self.overrun,
+            Alarm::TakenBack => &mut self.taken_back,
             Alarm::InterfaceGone(bus) => self.bus(bus, 0),
             Alarm::BusOff(bus) => self.bus(bus, 1),
             Alarm::BusErrors(bus) => self.bus(bus, 2),

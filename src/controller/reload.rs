@@ -17,7 +17,7 @@ use super::audit::Entry;
 use super::supervision::Supervision;
 use super::{Controller, generation};
 use crate::command::Refusal;
-use crate::plan::Plan;
+use crate::plan::{Alarm, Plan};
 use crate::rt::{Next, Order};
 use crate::sim::Simulator;
 use crate::store::layout::Word;
@@ -272,8 +272,17 @@ impl Controller {
             info!(plan, before = old, "another configuration is in force");
             self.begin_trial(now, bundle);
         }
+        self.alarm_taken_back(back);
         self.report_buses();
         self.answer_reload(asked, Ok(()));
+    }
+
+    /// For those who do not read the log: the files say something else than what is in force.
+    pub(super) fn alarm_taken_back(&mut self, active: bool) {
+        if let Some(alarm) = self.plan.alarm(Alarm::TakenBack) {
+            // a full ring only leaves the alarm out; the log has it
+            let _ = self.rt.order(Order::Alarm { alarm, active });
+        }
     }
 
     /// Hands another generation to everybody; the bundle of the one before.

@@ -139,7 +139,7 @@ impl Succession {
     fn alarm(&self, alarm: Alarm) -> Option<Alarm> {
         let (bus, message) = (|at: BusIndex| self.buses[at], |at: MessageIndex| self.messages[at]);
         Some(match alarm {
-            Alarm::NotArmed | Alarm::Forced | Alarm::Overrun | Alarm::NotRetained => alarm,
+            Alarm::NotArmed | Alarm::Forced | Alarm::Overrun | Alarm::TakenBack | Alarm::NotRetained => alarm,
             Alarm::InterfaceGone(at) => Alarm::InterfaceGone(bus(at)?),
             Alarm::BusOff(at) => Alarm::BusOff(bus(at)?),
             Alarm::BusErrors(at) => Alarm::BusErrors(bus(at)?),

@@ -31,6 +31,8 @@ pub enum Alarm {
     Forced,
     /// A cycle or a route missed its budget within the last minute.
     Overrun,
+    /// A new configuration missed its times, and the one before it is in force again.
+    TakenBack,
     /// The interface is down or does not exist. Detail: the state as a number.
     InterfaceGone(BusIndex),
     /// Detail: the likely cause (`store::layout::Trouble`) as a number.
@@ -67,6 +69,7 @@ impl Alarm {
             Alarm::NotArmed => "not_armed",
             Alarm::Forced => "forced",
             Alarm::Overrun => "overrun",
+            Alarm::TakenBack => "taken_back",
             Alarm::InterfaceGone(_) => "interface_gone",
             Alarm::BusOff(_) => "bus_off",
             Alarm::BusErrors(_) => "bus_errors",
@@ -86,7 +89,9 @@ impl Alarm {
     /// What it is about: a bus, `bus.Message`, a route or a link by name; `machine`.
     pub fn subject(self, plan: &Plan) -> String {
         match self {
-            Alarm::NotArmed | Alarm::Forced | Alarm::Overrun | Alarm::NotRetained => "machine".into(),
+            Alarm::NotArmed | Alarm::Forced | Alarm::Overrun | Alarm::TakenBack | Alarm::NotRetained => {
+                "machine".into()
+            }
             Alarm::InterfaceGone(bus)
             | Alarm::BusOff(bus)
             | Alarm::BusErrors(bus)
@@ -108,6 +113,7 @@ impl Alarm {
             Alarm::NotArmed => "the outputs have their fallback values until they are armed",
             Alarm::Forced => "values are forced",
             Alarm::Overrun => "frames left later than their budget within the last minute",
+            Alarm::TakenBack => "the configuration before is in force again: the new one missed its times",
             Alarm::InterfaceGone(_) => "the interface is down or does not exist",
             Alarm::BusOff(_) => "bus off: nothing is sent or received",
             Alarm::BusErrors(_) => "many errors on the bus",
@@ -144,7 +150,7 @@ impl Plan {
             }))
             .chain(cycles)
             .collect();
-        let mut alarms = vec![Alarm::NotArmed, Alarm::Forced, Alarm::Overrun];
+        let mut alarms = vec![Alarm::NotArmed, Alarm::Forced, Alarm::Overrun, Alarm::TakenBack];
         for bus in 0..self.buses.len() {
             alarms.extend([
                 Alarm::InterfaceGone(bus),

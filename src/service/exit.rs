@@ -10,6 +10,8 @@ pub const INTERNAL: u8 = 70;
 pub const SYSTEM: u8 = 71;
 /// Input or output failed.
 pub const IO: u8 = 74;
+/// To be started again, with what has changed since (EX_TEMPFAIL).
+pub const AGAIN: u8 = 75;
 /// No permission.
 pub const PERMISSION: u8 = 77;
 /// The configuration is wrong: every mistake has been printed.

@@ -22,7 +22,7 @@ use crate::plant::pulse::Pulses;
 use crate::plant::status::{Counters, Status};
 use crate::plant::view::Request;
 use crate::plant::{Plant, View, access, http, opcua, text};
-use crate::service::exit::{CONFIG, Failure, INTERNAL, UNAVAILABLE};
+use crate::service::exit::{AGAIN, CONFIG, Failure, INTERNAL};
 use crate::service::listeners::{HTTP, Kept, OPCUA};
 use crate::service::log::Who;
 use crate::service::proof::{Proof, Told};
@@ -320,7 +320,7 @@ pub(super) async fn follow(
             Event::Loaded(Ok(loaded)) => {
                 if loaded.settings != *settings {
                     let message = "[opcua] or [http] has changed; starting again with that";
-                    return Failure::new(UNAVAILABLE, message).into();
+                    return Failure::new(AGAIN, message).into();
                 }
                 show(plant, *loaded, &sender, std::mem::take(&mut returned));
             }

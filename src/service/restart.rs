@@ -93,6 +93,8 @@ mod tests {
             // at the start its port or its users file is wrong: say so and end
             (Side::Plant, exited(exit::UNAVAILABLE), false, 1, Action::End(69)),
             (Side::Plant, exited(exit::CONFIG), false, 1, Action::End(78)),
+            // a reload changed its settings, however young it is
+            (Side::Plant, exited(exit::AGAIN), false, 1, after(50)),
             // a full disk is nothing to stop the machine for
             (Side::Plant, exited(exit::IO), false, 1, after(50)),
             (Side::Controller, exited(exit::IO), false, 1, Action::End(74)),

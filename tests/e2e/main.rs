@@ -19,6 +19,7 @@ mod operate;
 mod peer;
 mod place;
 mod prometheus;
+mod reload;
 mod restart;
 mod smoke;
 mod socketcan;
@@ -71,6 +72,7 @@ fn main() {
         link::TESTS,
         operate::TESTS,
         prometheus::TESTS,
+        reload::TESTS,
         restart::TESTS,
         smoke::TESTS,
         socketcan::TESTS,

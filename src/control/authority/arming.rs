@@ -31,6 +31,8 @@ impl Authority {
             output.forget_writes();
         }
         self.unlatch(now, u64::MAX, store);
+        // whoever arms has seen what is in force
+        self.alarms.set(Alarm::TakenBack, false, 0, now, store);
         Ok(())
     }
 
