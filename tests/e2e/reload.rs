@@ -141,7 +141,7 @@ fn variant(number: usize) -> (String, String) {
         5 => (PLANT.into(), A.replace("As the drive is.", "As the drive was.")),
         _ => (PLANT.into(), A.into()),
     };
-    assert!(number % 6 == 0 || changed != (PLANT.into(), A.into()), "variant {number}");
+    assert!(number.is_multiple_of(6) || changed != (PLANT.into(), A.into()), "variant {number}");
     changed
 }
 
