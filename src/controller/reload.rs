@@ -187,7 +187,10 @@ impl Controller {
     pub(super) fn look_after_reload(&mut self, now: u64) {
         match &mut self.reload.left {
             Some((next, until)) if now < *until => next.keep_alive(),
-            Some(_) => self.reload.left = None,
+            Some(_) => {
+                self.reload.left = None;
+                memory::trim_heap();
+            }
             None => {}
         }
         if let Some(reading) = self.reload.reading.take_if(|reading| reading.thread.is_finished()) {

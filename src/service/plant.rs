@@ -27,7 +27,7 @@ use crate::service::listeners::{HTTP, Kept, OPCUA};
 use crate::service::log::Who;
 use crate::service::proof::{Proof, Told};
 use crate::service::{credential, exit, log, process};
-use crate::store::{Layout, Reader, clock};
+use crate::store::{Layout, Reader, clock, memory};
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +64,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const SECOND: Duration = Duration::from_secs(1);
 /// What is asked for, again and again, while the servers begin.
 const MORE_TIME: Duration = Duration::from_secs(30);
+/// How long after a reload what the plan before held is given back.
+const TRIM: Duration = Duration::from_secs(2);
 /// Writes on their way to the controller; more are refused as busy.
 const REQUESTS: usize = 64;
 
@@ -356,6 +358,11 @@ fn show(plant: &Plant, loaded: Loaded, requests: &mpsc::Sender<Request>, returne
     }
     if !same {
         info!(configuration, since, "another configuration is in force");
+        // once nobody works on the one before any more; should somebody, the next time
+        tokio::spawn(async {
+            sleep(TRIM).await;
+            let _ = tokio::task::spawn_blocking(memory::trim_heap).await;
+        });
     }
 }
 

@@ -63,6 +63,16 @@ pub fn sealed(name: &std::ffi::CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Gives memory back that was freed: what a plan that is no longer in force has held. The allocator keeps it otherwise. It
+/// takes milliseconds, so not in a thread that has a deadline.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no argument but a number, and it may be called at any time from any thread (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn memfd(name: &std::ffi::CStr) -> io::Result<File> {
     // SAFETY: `name` ends with NUL; the returned descriptor is new and owned by nobody else.
     let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
@@ -94,9 +104,11 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     fn new(file: &File, bytes: usize, protection: libc::c_int) -> io::Result<Mapping> {
+        // Who writes shall not wait for pages, least of all while another thread maps or unmaps memory.
+        let now = if protection & libc::PROT_WRITE != 0 { libc::MAP_POPULATE } else { 0 };
+        let flags = libc::MAP_SHARED | now;
         // SAFETY: a new shared mapping at an address the kernel chooses; the result is checked before use.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, file.as_raw_fd(), 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
