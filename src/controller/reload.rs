@@ -144,7 +144,8 @@ impl Controller {
     /// Begins to read the configuration again. `hash`: the only plan that is wanted, where one is.
     pub(super) fn reload(&mut self, hash: Option<String>, asked: Option<Asked>) {
         if self.reload.reading.is_some() {
-            return self.answer_reload(asked, Err(Refusal::Busy));
+            let reason = "the configuration is being read already; try again".into();
+            return self.answer_reload(asked, Err(Refusal::NotReloaded { reason }));
         }
         info!("reading the configuration again");
         self.notifier.reloading(clock::monotonic(), "reading the configuration again");
@@ -200,7 +201,10 @@ impl Controller {
             });
             match read {
                 // another plan has come into force meanwhile
-                Ok(_) if !Arc::ptr_eq(&base, &self.plan) => self.answer_reload(asked, Err(Refusal::Busy)),
+                Ok(_) if !Arc::ptr_eq(&base, &self.plan) => {
+                    let reason = "the one that waited has just come into force; try again".into();
+                    self.answer_reload(asked, Err(Refusal::NotReloaded { reason }));
+                }
                 Ok(ready) => self.hand_over(ready, asked, back),
                 Err(refusal) => self.answer_reload(asked, Err(refusal)),
             }
