@@ -19,8 +19,8 @@ pub struct Succession {
     pub messages: Box<[Option<MessageIndex>]>,
     /// Of ours: it goes on as it is sent. Otherwise it enters at its fallback values, also where its record goes on.
     pub continues: Box<[bool]>,
-    /// Of ours and not going on: nobody else was heard to send its identifier, because we did.
-    pub known_ids: Box<[bool]>,
+    /// Which message of ours had its identifier on the same bus: what was heard about that one counts for this.
+    pub known_ids: Box<[Option<MessageIndex>]>,
     /// By message: counter and checksum are the same.
     pub protection: Box<[bool]>,
     pub tags: Box<[Option<TagIndex>]>,
@@ -247,12 +247,10 @@ fn same_transmission(old: &Transmission, new: &Transmission) -> bool {
         && (&old.when_disarmed, &old.lease) == (when_disarmed, lease)
 }
 
-/// Whether the identifier of a message of ours was one of ours on the same bus.
-fn was_ours(old: &Plan, bus: Option<BusIndex>, message: &super::Message) -> bool {
-    let known = |bus: BusIndex| &old.messages[old.buses[bus].messages.clone()];
-    bus.is_some_and(|bus| {
-        known(bus)
-            .iter()
-            .any(|other| matches!(other.direction, Direction::Output(_)) && other.message.id == message.message.id)
+/// The message of ours that had this identifier on the same bus.
+fn was_ours(old: &Plan, bus: Option<BusIndex>, message: &super::Message) -> Option<MessageIndex> {
+    old.buses[bus?].messages.clone().find(|at| {
+        let other = &old.messages[*at];
+        matches!(other.direction, Direction::Output(_)) && other.message.id == message.message.id
     })
 }

@@ -268,3 +268,66 @@ fn a_plan_waits_for_its_condition() {
     bench.pass(500);
     assert!(!may(&bench), "late");
 }
+
+/// A reload is no way around a latch: a message that is changed while it is latched waits for whoever arms, and one that somebody
+/// else sends stays silent.
+#[test]
+fn a_changed_message_keeps_what_latched_it() {
+    let head = "[machine]\narm = \"at-start\"\n";
+    let old = "message.Command = { fallback = { Setpoint = 1 } }";
+    // another cycle; the same identifier under another name of a signal
+    let renamed = DBC.replace("SG_ Enable", "SG_ Enabled");
+    for (new, dbc) in [(old.replace("{ fallback", "{ cycle_ms = 10, fallback"), DBC), (old.to_owned(), &renamed)] {
+        let files = [("x.dbc", dbc)];
+        let new = plan(&format!("{}{head}", small(&new)), &files);
+        let mut bench = Bench::new(&format!("{}{head}", small(old)), FILES);
+        bench.play("45 rx b 12C#00000000\n 50 clear");
+        assert!(bench.alarm(Alarm::ForeignSender(bench.message("b.Command"))));
+        assert_eq!(bench.reload(new.clone()), Vec::<String>::new(), "it says nothing, not even its fallback");
+        assert_eq!(bench.pass(500), [], "and does not begin to");
+        assert!(bench.alarm(Alarm::ForeignSender(bench.message("b.Command"))));
+        assert!(bench.message_word("b.Command", MessageWord::Latched) & Latch::Foreign as u64 != 0);
+        // whoever arms ends it
+        bench.command(Change::Arm).unwrap();
+        assert!(!bench.alarm(Alarm::ForeignSender(bench.message("b.Command"))));
+        assert_eq!(bench.message_word("b.Command", MessageWord::Latched), 0);
+
+        let mut bench = Bench::new(&format!("{}{head}", small(old)), FILES);
+        let bus = bench.bus("b");
+        bench.play("45 clear");
+        bench.step(Event::Bus { bus, state: BusState::BusOff });
+        bench.step(Event::Bus { bus, state: BusState::Active });
+        bench.pass(2000);
+        assert!(bench.message_word("b.Command", MessageWord::Latched) & Latch::BusOff as u64 != 0);
+        bench.reload(new);
+        let sent = bench.pass(500);
+        assert!(sent.iter().all(|(_, frame)| frame == "b 12C#02000000"), "{sent:?}");
+        assert!(bench.message_word("b.Command", MessageWord::Latched) & Latch::BusOff as u64 != 0);
+        assert!(bench.alarm(Alarm::Fallback(bench.message("b.Command"))));
+    }
+}
+
+/// The time in which a new message says its fallback values begins when it can be heard.
+#[test]
+fn a_new_message_does_not_arm_while_its_bus_is_not_there() {
+    let head = "[machine]\narm = \"at-start\"\n";
+    let lines = "listen_ms = 30\nmessage.Aab = { fallback = { C = 9 } }";
+    for away in [BusState::BusOff, BusState::Down] {
+        let mut bench = Bench::new(&format!("{}{head}", small("listen_ms = 30")), FILES);
+        bench.play("50 clear");
+        let bus = bench.bus("b");
+        bench.step(Event::Bus { bus, state: away });
+        bench.reload(plan(&format!("{}{head}", large(lines)), FILES));
+        bench.pass(1000);
+        assert_ne!(bench.message_word("b.Aab", MessageWord::Latched), 0, "{away:?}");
+        assert!(bench.write(&[("b.Command.Setpoint", canvoy::command::Value::Engineering(1.0))]).is_err());
+        let bus = bench.bus("b");
+        bench.step(Event::Bus { bus, state: BusState::Active });
+        let values: Vec<String> = bench
+            .pass(5000)
+            .into_iter()
+            .filter_map(|(_, frame)| Some(frame.strip_prefix("b 065#")?.to_owned()))
+            .collect();
+        assert!(values.len() > 3 && values[..3].iter().all(|value| value == "09"), "{away:?} {values:?}");
+    }
+}

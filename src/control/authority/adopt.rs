@@ -1,12 +1,16 @@
 //! Authority under another plan: what goes on keeps its owner's values, latches and forces; what is new or changed enters at
 //! its fallback values.
 
+use super::arming::on_bus;
 use super::{Authority, FORCES};
 use crate::control::Now;
 use crate::control::receive::Inputs;
 use crate::plan::{Alarm, MessageIndex, Succession};
 use crate::store::Writer;
 use crate::store::layout::{Latch, MessageWord};
+
+/// Nanoseconds after which a message whose bus is not there is looked at again at the earliest.
+const SHORTEST_ENTRY: u64 = 10_000_000;
 
 impl Authority {
     /// Goes on with what both plans have. `inputs` have been adopted, the store too.
@@ -36,7 +40,11 @@ impl Authority {
             }
             match heir {
                 Some(at) if succession.continues[message] => self.adopt_output(index, old, at),
-                _ => self.enter(index, succession.known_ids[message], now),
+                _ => {
+                    let before = succession.known_ids[message].and_then(|at| old.output(at)).map(|at| &old.outputs[at]);
+                    let new_bus = succession.buses[self.outputs[index].bus].is_none();
+                    self.enter(index, before, new_bus, now);
+                }
             }
             let output = &self.outputs[index];
             self.buses[output.bus].foreign += usize::from(output.latches & Latch::Foreign as u64 != 0);
@@ -49,6 +57,9 @@ impl Authority {
             let (message, latches) = (self.outputs[index].message, self.outputs[index].latches);
             store.set_message(message, MessageWord::Latched, latches);
             self.show_latches(now, index, store);
+            if latches & Latch::Foreign as u64 != 0 {
+                self.alarms.set(Alarm::ForeignSender(message), true, 0, now, store);
+            }
             self.recompose_and_tell(index, store);
         }
         self.look_at_all(now, inputs, store);
@@ -73,12 +84,21 @@ impl Authority {
     }
 
     /// A message that is new, or not what it was: at its fallback values until armed. One whose identifier we have not used
-    /// is silent at first, and listens.
-    fn enter(&mut self, index: usize, known_id: bool, now: Now) {
-        let listens = !known_id && self.buses[self.outputs[index].bus].silent_until == 0;
+    /// is silent at first, and listens. What latched the one with its identifier latches it too.
+    fn enter(&mut self, index: usize, before: Option<&super::Output>, new_bus: bool, now: Now) {
+        let away = !new_bus && !on_bus(self.buses[self.outputs[index].bus].state);
+        let armed = self.armed;
         let output = &mut self.outputs[index];
-        output.latches = if self.armed { Latch::Reload as u64 } else { Latch::Start as u64 };
-        output.listening = listens && output.listen > 0;
+        output.latches = if armed { Latch::Reload as u64 } else { Latch::Start as u64 };
+        if let Some(before) = before {
+            // of the command the last frame of the one before knows too
+            output.latches |= before.latches & !(Latch::Command as u64 | Latch::Start as u64);
+            output.foreign_seen = before.foreign_seen;
+        }
+        if armed && away {
+            output.latches |= Latch::BusOff as u64;
+        }
+        output.listening = before.is_none() && output.listen > 0;
         let time = if output.listening { output.listen } else { output.entry };
         let end = now.monotonic.saturating_add(time);
         self.due.set(self.entry_item(index), end);
@@ -87,6 +107,13 @@ impl Authority {
     /// A message was listened for, and says its fallback values from now on; or it has said them, and where the plan arms by
     /// itself, and nothing else stands against it, has its owner's values from now on.
     pub(super) fn entered(&mut self, now: Now, index: usize, store: &mut Writer) {
+        let bus = &self.buses[self.outputs[index].bus];
+        if !on_bus(bus.state) || bus.silent_until != 0 {
+            // nobody hears it, and it hears nobody: all of that later
+            let time = self.outputs[index].entry.max(SHORTEST_ENTRY);
+            self.due.set(self.entry_item(index), now.monotonic.saturating_add(time));
+            return;
+        }
         if std::mem::take(&mut self.outputs[index].listening) {
             let end = now.monotonic.saturating_add(self.outputs[index].entry);
             self.due.set(self.entry_item(index), end);

@@ -223,7 +223,7 @@ impl super::Output {
 }
 
 /// Frames can leave and come.
-fn on_bus(state: BusState) -> bool {
+pub(super) fn on_bus(state: BusState) -> bool {
     match state {
         BusState::Active | BusState::Warning | BusState::Passive => true,
         BusState::Gone | BusState::Down | BusState::BusOff => false,
