@@ -331,3 +331,20 @@ fn a_new_message_does_not_arm_while_its_bus_is_not_there() {
         assert!(values.len() > 3 && values[..3].iter().all(|value| value == "09"), "{away:?} {values:?}");
     }
 }
+
+#[test]
+fn what_is_expected_always_again_is_late_again() {
+    let always = larger(BOTH, "message.Status = { timeout_ms = 50 }");
+    let sometimes = "message.Status = { timeout_ms = 50, expected_when = \"b.Aaa.A == 1\" }";
+    let mut bench = Bench::new(&larger(BOTH, sometimes), FILES);
+    bench.play("5 rx b 064#0000\n 10 rx b 100#9001000000000000\n 100 off late b.Status\n 100 is b.Status.Speed 200 not_expected");
+    bench.reload(plan(&always, FILES));
+    bench.play(
+        "120 off late b.Status
+         151 on late b.Status
+         151 is b.Status.Speed 200 late
+         160 rx b 100#9001000000000000
+         160 off late b.Status
+         211 on late b.Status",
+    );
+}

@@ -42,12 +42,13 @@ impl Inputs {
         now: Now,
         store: &mut Writer,
     ) {
+        let conditional = self.expectations.iter().any(|expectation| expectation.is_of(message));
         let (Some(input), Some(before)) = (&mut self.messages[message], &mut old.messages[at]) else { return };
         let slots = input.slots.len().min(before.slots.len());
         input.slots[..slots].copy_from_slice(&before.slots[..slots]);
         input.used = before.used.min(slots);
         (input.shortest, input.longest) = (before.shortest, before.longest);
-        input.expected = before.expected;
+        input.expected = before.expected || !conditional;
         if same_protection {
             input.checkers.iter_mut().zip(&mut before.checkers).for_each(|(one, other)| std::mem::swap(one, other));
         }
@@ -96,6 +97,11 @@ impl Inputs {
             let Some(timer) = self.successor(old, succession, timer) else { continue };
             let message = self.deadlines[timer].message;
             if let Some(input) = &mut self.messages[message] {
+                if deadline.state == Delay::NotExpected && input.expected {
+                    // a whole deadline for the device to begin with
+                    self.expiry.start(timer, now.monotonic);
+                    continue;
+                }
                 input.late += u32::from(deadline.state == Delay::Late);
             }
             self.deadlines[timer].state = deadline.state;

@@ -14,6 +14,12 @@ pub(super) struct Expectation {
     conditions: Box<[Condition]>,
 }
 
+impl Expectation {
+    pub(super) fn is_of(&self, message: MessageIndex) -> bool {
+        self.message == message
+    }
+}
+
 /// By message: indices of the expectations that look at it.
 pub(super) type LookedAt = Box<[Box<[usize]>]>;
 
