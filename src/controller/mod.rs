@@ -439,7 +439,7 @@ impl Controller {
     fn hang_up(&mut self) {
         let told = self.hang_up.as_ref().is_some_and(|signals| matches!(signals.read_signal(), Ok(Some(_))));
         if told {
-            self.reload(None, None);
+            self.reload_by_signal();
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Reload {
     /// Folder for what outlives a run.
     state: Option<PathBuf>,
     reading: Option<Reading>,
+    /// Told to read, by a signal, while it was being read: what is read may be older than what was meant.
+    again: bool,
     /// Plans that the real-time thread has: one, and those that it gives back.
     waiting: Vec<Waiting>,
     /// Plans handed over so far.
@@ -71,6 +73,8 @@ struct Reading {
     asked: Option<Asked>,
     /// It is the configuration before.
     back: bool,
+    /// Nobody wants it any more.
+    cancelled: bool,
 }
 
 /// The real-time thread takes it over as soon as it may.
@@ -79,6 +83,8 @@ struct Waiting {
     ready: Ready,
     asked: Option<Asked>,
     back: bool,
+    /// The thread has said that it has to wait for `reload_when`; until then it is on its way.
+    told: bool,
 }
 
 /// Who waits for an answer.
@@ -120,6 +126,7 @@ impl Reload {
             load,
             state,
             reading: None,
+            again: false,
             waiting: Vec::new(),
             number: 0,
             left: None,
@@ -136,7 +143,7 @@ impl Reload {
 
     /// Whether somebody waits for an answer: to be looked at often.
     pub fn is_awaited(&self) -> bool {
-        self.reading.is_some() || self.waiting.iter().any(|waiting| waiting.asked.is_some())
+        self.reading.is_some() || self.again || self.waiting.iter().any(|waiting| waiting.asked.is_some())
     }
 }
 
@@ -152,14 +159,33 @@ impl Controller {
         self.begin_reading(None, hash, asked, false);
     }
 
-    /// Forgets a plan that waits.
+    /// The same by SIGHUP: who sends it gets no answer and does not try again, so that it is remembered while another one is
+    /// being read.
+    pub(super) fn reload_by_signal(&mut self) {
+        match self.reload.reading {
+            Some(_) => self.reload.again = true,
+            None => self.reload(None, None),
+        }
+    }
+
+    /// Forgets a plan that is being read or waits; not the one before, which goes back into force because times are missed.
     pub(super) fn cancel_reload(&mut self, asked: Option<Asked>) {
-        if self.reload.waiting.is_empty() {
+        let reading = self.reload.reading.as_mut().filter(|reading| !reading.back && !reading.cancelled);
+        if reading.is_none() && self.reload.waiting.is_empty() {
             let reason = "no configuration waits".into();
             return self.answer_reload(asked, Err(Refusal::NotReloaded { reason }));
         }
-        let cancelled = self.rt.order(Order::Cancel).map_err(|_| Refusal::Busy);
-        self.answer_reload(asked, cancelled);
+        if !self.reload.waiting.is_empty() && self.rt.order(Order::Cancel).is_err() {
+            return self.answer_reload(asked, Err(Refusal::Busy));
+        }
+        if let Some(reading) = self.reload.reading.as_mut().filter(|reading| !reading.back) {
+            // the thread can't be stopped: what it finds is thrown away
+            reading.cancelled = true;
+            let waits = reading.asked.take();
+            self.reload.again = false;
+            self.answer_reload(waits, Err(given_up()));
+        }
+        self.answer_reload(asked, Ok(()));
     }
 
     fn begin_reading(&mut self, bytes: Option<Vec<u8>>, hash: Option<String>, asked: Option<Asked>, back: bool) {
@@ -176,7 +202,7 @@ impl Controller {
             prepare(candidate, &plan, number, hash)
         });
         match thread {
-            Ok(thread) => self.reload.reading = Some(Reading { thread, base, asked, back }),
+            Ok(thread) => self.reload.reading = Some(Reading { thread, base, asked, back, cancelled: false }),
             Err(error) => {
                 let reason = format!("can't start a thread: {error}");
                 self.answer_reload(asked, Err(Refusal::NotReloaded { reason }));
@@ -195,19 +221,27 @@ impl Controller {
             None => {}
         }
         if let Some(reading) = self.reload.reading.take_if(|reading| reading.thread.is_finished()) {
-            let Reading { thread, base, asked, back } = reading;
+            let Reading { thread, base, asked, back, cancelled } = reading;
             let read = thread.join().unwrap_or_else(|_| {
                 Err(Refusal::NotReloaded { reason: "the configuration can't be read: an error in this program".into() })
             });
             match read {
+                _ if cancelled => self.notifier.ready(&self.status()),
                 // another plan has come into force meanwhile
                 Ok(_) if !Arc::ptr_eq(&base, &self.plan) => {
+                    // nobody tries again after a signal
+                    self.reload.again |= asked.is_none() && !back;
                     let reason = "the one that waited has just come into force; try again".into();
                     self.answer_reload(asked, Err(Refusal::NotReloaded { reason }));
                 }
                 Ok(ready) => self.hand_over(ready, asked, back),
                 Err(refusal) => self.answer_reload(asked, Err(refusal)),
             }
+        }
+        // the change is worked out from what is in force: first whatever is on its way there
+        let rests = self.reload.reading.is_none() && self.reload.waiting.iter().all(|waiting| waiting.told);
+        if rests && std::mem::take(&mut self.reload.again) {
+            self.reload(None, None);
         }
         self.look_at_trial(now);
     }
@@ -226,7 +260,7 @@ impl Controller {
         retained.iter().for_each(|patch| next.restore(patch));
         let number = next.number;
         match self.rt.order(Order::Swap(next)) {
-            Ok(()) => self.reload.waiting.push(Waiting { number, ready, asked, back }),
+            Ok(()) => self.reload.waiting.push(Waiting { number, ready, asked, back, told: false }),
             Err(_) => self.answer_reload(asked, Err(Refusal::Busy)),
         }
     }
@@ -236,7 +270,10 @@ impl Controller {
         let conditions = &self.plan.machine.reload_when;
         let texts: Vec<String> = conditions.iter().map(|condition| self.plan.condition_text(condition)).collect();
         let condition = texts.join(" and ");
-        let asked = self.reload.waiting.last_mut().and_then(|waiting| waiting.asked.take());
+        let asked = self.reload.waiting.last_mut().and_then(|waiting| {
+            waiting.told = true;
+            waiting.asked.take()
+        });
         warn!(
             condition,
             "the new configuration is ready and waits; it takes effect by itself, or canvoy reload --cancel"
@@ -253,8 +290,7 @@ impl Controller {
     pub(super) fn reload_unused(&mut self, next: Box<Next>) {
         let Some(waiting) = self.take_waiting(next.number) else { return };
         info!("the configuration that waited is given up");
-        let reason = "given up for another one, or cancelled; nothing was changed".into();
-        self.answer_reload(waiting.asked, Err(Refusal::NotReloaded { reason }));
+        self.answer_reload(waiting.asked, Err(given_up()));
     }
 
     /// The plan that was handed over is in force. `left`: what remains of the one before. `now`: CLOCK_MONOTONIC.
@@ -367,7 +403,10 @@ impl Controller {
             }
             Err(refusal) => error!("not reloaded: {refusal}"),
         }
-        self.notifier.ready(&self.status());
+        // whoever is refused meanwhile does not end the one that is being read
+        if self.reload.reading.is_none() {
+            self.notifier.ready(&self.status());
+        }
         let Some(Asked { client, id, entry }) = asked else { return };
         entry.close(result.as_ref().copied());
         self.door.answer(client, id, result.err().map(cut));
@@ -397,6 +436,10 @@ fn prepare(candidate: Candidate, old: &Plan, number: u64, hash: Option<String>) 
     Ok(Ready { plan, bundle, parts: Some(Parts { next: Some(next), reader, own_words, store }) })
 }
 
+fn given_up() -> Refusal {
+    Refusal::NotReloaded { reason: "given up for another one, or cancelled; nothing was changed".into() }
+}
+
 /// An answer has to fit into a datagram.
 fn cut(refusal: Refusal) -> Refusal {
     match refusal {
@@ -418,3 +461,6 @@ fn read(bundle: &OwnedFd) -> io::Result<Vec<u8>> {
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;
