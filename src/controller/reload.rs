@@ -363,8 +363,8 @@ impl Controller {
             self.reload.missed.push_back(missed);
         }
         let Some(trial) = &self.reload.trial else { return };
-        // nothing is decided while another one is on its way
-        if self.reload.reading.is_some() || !self.reload.waiting.is_empty() {
+        // What is being read is known in a moment. One that waits may do so for hours, and is given up for the one before.
+        if self.reload.reading.is_some() {
             return;
         }
         let missed = self.missed_budgets().saturating_sub(trial.missed);

@@ -1,4 +1,5 @@
-//! The units under systemd/: systemd finds nothing to complain about in them, and rates what they leave open as little.
+//! The units under systemd/: systemd finds nothing to complain about in them, rates what they leave open as little, and starts no
+//! controller because of another unit.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +8,7 @@ use crate::canvoy::CANVOY;
 use crate::harness::{ROOT, TempDir};
 
 crate::tests! {
+    Nothing: nothing_but_a_person_or_the_boot_starts_the_controller;
     Tools: systemd_reads_them_without_a_word, little_is_left_open;
 }
 
@@ -63,5 +65,18 @@ fn little_is_left_open() {
             output.lines().find_map(|line| line.split_once(&format!("level for {name}: "))?.1.split(' ').next());
         let exposure: f64 = exposure.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{output}"));
         assert!(exposure <= *most, "{name}: {exposure}, at most {most}\n{output}");
+    }
+}
+
+/// A plant side that comes back, or a link, must not start a machine that somebody has stopped: both are ordered, nothing more.
+fn nothing_but_a_person_or_the_boot_starts_the_controller() {
+    // systemd.unit(5): whatever pulls in another unit
+    const PULLS: &[&str] = &["Wants", "Requires", "Requisite", "BindsTo", "Upholds", "OnFailure", "OnSuccess", "Also"];
+    for path in units(&Path::new(ROOT).join("systemd")) {
+        let text = std::fs::read_to_string(&path).expect("a unit");
+        let assignments = || text.lines().filter_map(|line| line.split_once('='));
+        let pulled: Vec<_> = assignments().filter(|(key, to)| PULLS.contains(key) && to.contains("canvoy")).collect();
+        assert_eq!(pulled, [], "{}", path.display());
+        assert!(assignments().any(|assignment| assignment == ("WantedBy", "multi-user.target")), "{}", path.display());
     }
 }

@@ -170,3 +170,21 @@ fn what_is_being_read_can_be_cancelled() {
     bench.controller.reload_by_signal();
     bench.put_in_force(&third);
 }
+
+/// One that waits may do so for hours: the plan in force is judged all the same.
+#[test]
+fn times_that_are_missed_while_another_plan_waits_bring_back_the_one_before() {
+    let waits = "reload_trial_s = 60\nreload_when = \"line.Status.Actual == 0\"";
+    // nobody keeps a microsecond
+    let (first, hurried) = (plan("", ""), plan(waits, "budget_ms = 0.001"));
+    let mut bench = Bench::new("trial", &first);
+    bench.controller.reload(None, None);
+    bench.put_in_force(&hurried);
+    bench.controller.reload(None, None);
+    bench.plans.send(plan(waits, "budget_ms = 7")).unwrap();
+    bench.until("one that waits", |controller| controller.reload.waits());
+    bench.until("the one before in its place", |controller| {
+        controller.reload.waiting.iter().any(|waiting| waiting.back && waiting.ready.plan.hash == first.hash)
+    });
+    bench.until("the other one given up", |controller| controller.reload.waiting.len() == 1);
+}
