@@ -11,7 +11,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
-use super::next::{self, Next};
+use super::next::{self, Next, Turn};
 use super::sending::hand_over;
 use super::time::Time;
 use super::token::{CLOCK_TOKEN, TIMER_TOKEN, WAKE_TOKEN, data_token, error_token, errors_once, is_data};
@@ -61,9 +61,8 @@ pub(super) struct Machine {
     /// [`Word::Flags`] that come from the plan, and from what the system grants.
     pub(super) flags: u64,
     pub(super) granted: u64,
-    /// The plan that waits to take the place of this one, since when (CLOCK_MONOTONIC nanoseconds), and whether it is told that
-    /// it waits.
-    pub(super) next: Option<(Box<Next>, u64, bool)>,
+    /// The plan that waits to take the place of this one, and for what.
+    pub(super) next: Option<(Box<Next>, Turn)>,
     /// Plans taken over so far.
     pub(super) swaps: u64,
     orders: Consumer<(u64, Order)>,
@@ -255,12 +254,12 @@ impl Machine {
                 }
                 Order::Alarm { alarm, active } => self.store.alarm(alarm, active, 0, now.realtime),
                 Order::Swap(next) => {
-                    if let Some((unused, ..)) = self.next.replace((next, now.monotonic, false)) {
+                    if let Some((unused, _)) = self.next.replace((next, Turn::new(now.monotonic))) {
                         self.notify(Notice::Unused(unused));
                     }
                 }
                 Order::Cancel => {
-                    if let Some((unused, ..)) = self.next.take() {
+                    if let Some((unused, _)) = self.next.take() {
                         self.notify(Notice::Unused(unused));
                     }
                 }

@@ -41,6 +41,39 @@ pub struct Next {
     pub(super) room: u64,
 }
 
+/// When it is the turn of a plan that is ready.
+pub(super) struct Turn {
+    /// CLOCK_MONOTONIC nanoseconds since which nothing but the time until the next deadline is in the way.
+    since: u64,
+    /// It is told that it waits for `reload_when`.
+    told: bool,
+}
+
+/// What is to be done about it.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Later,
+    /// Say that it waits for `reload_when`; once.
+    Tell,
+    Now,
+}
+
+impl Turn {
+    /// `now`: CLOCK_MONOTONIC nanoseconds.
+    pub fn new(now: u64) -> Turn {
+        Turn { since: now, told: false }
+    }
+
+    /// `may`: `reload_when` holds; `free`: there is time until something is due.
+    fn look(&mut self, may: bool, now: u64, free: bool) -> Answer {
+        if !may {
+            self.since = now;
+            return if std::mem::replace(&mut self.told, true) { Answer::Later } else { Answer::Tell };
+        }
+        if free || now >= self.since.saturating_add(LONGEST_WAIT) { Answer::Now } else { Answer::Later }
+    }
+}
+
 impl Next {
     /// `old`: the plan in force.
     pub fn new(number: u64, old: &Plan, plan: &Plan, store: Writer, simulator: Option<Simulator>) -> Next {
@@ -95,21 +128,18 @@ impl Machine {
     /// Puts the plan that waits in force, if it may be and there is time until the next deadline: a cycle has just been served
     /// then, or none is near.
     pub(super) fn take_over(&mut self) {
-        let Some((next, since, told)) = &mut self.next else { return };
-        if !self.control.may_be_replaced(&self.store) {
-            if !std::mem::replace(told, true) {
-                let _ = self.notices.push(Notice::Waits);
+        let Some((next, turn)) = &mut self.next else { return };
+        let (room, now) = (next.room, self.time.now());
+        let may = self.control.may_be_replaced(&self.store);
+        let due = self.control.next_due().min(self.transmit.next_due());
+        match turn.look(may, now.monotonic, now.monotonic.saturating_add(room) <= due) {
+            Answer::Later => {}
+            Answer::Tell => drop(self.notices.push(Notice::Waits)),
+            Answer::Now => {
+                if let Some((next, _)) = self.next.take() {
+                    self.swap(now, next);
+                }
             }
-            return;
-        }
-        let now = self.time.now();
-        let (room, since) = (next.room, *since);
-        let busy = self.next_due() < now.monotonic.saturating_add(room);
-        if busy && now.monotonic < since.saturating_add(LONGEST_WAIT) {
-            return;
-        }
-        if let Some((next, ..)) = self.next.take() {
-            self.swap(now, next);
         }
     }
 
@@ -172,5 +202,40 @@ impl Machine {
             // said again by the next look at the interfaces
             Order::State { .. } | Order::Setup { .. } | Order::Alarm { .. } | Order::Cancel | Order::Stop => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each: milliseconds, `reload_when` holds, there is time; what is done.
+    fn check(looks: &[(u64, bool, bool, Answer)]) {
+        let mut turn = Turn::new(0);
+        for (at, may, free, wanted) in looks {
+            assert_eq!(turn.look(*may, at * 1_000_000, *free), *wanted, "{looks:?} at {at} ms");
+        }
+    }
+
+    #[test]
+    fn a_plan_takes_over_in_a_free_moment_or_after_a_while() {
+        use Answer::{Later, Now, Tell};
+        check(&[(0, true, true, Now)]);
+        check(&[(0, true, false, Later), (50, true, true, Now)]);
+        check(&[(0, true, false, Later), (99, true, false, Later), (100, true, false, Now)]);
+        check(&[(0, false, true, Tell), (1, false, true, Later), (2, true, true, Now)]);
+        // the search for a free moment begins when the condition holds, however long that took
+        check(&[
+            (0, false, true, Tell),
+            (5000, false, false, Later),
+            (5001, true, false, Later),
+            (5050, true, true, Now),
+        ]);
+        check(&[
+            (0, false, true, Tell),
+            (5000, false, false, Later),
+            (5099, true, false, Later),
+            (5100, true, false, Now),
+        ]);
     }
 }
