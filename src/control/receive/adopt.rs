@@ -1,6 +1,6 @@
 //! Received messages under another plan: what was received, is late, forced or wrong goes on where both plans have it.
 
-use super::{Delay, Inputs, NONE};
+use super::{Deadline, Delay, Input, Inputs, Kept, NONE};
 use crate::control::Now;
 use crate::plan::{Alarm, Succession, TagIndex};
 use crate::quality::Cause;
@@ -21,11 +21,12 @@ impl Inputs {
                 self.adopt_message(message, old, at, succession.protection[message], now, store);
             }
         }
-        for (timer, began) in old.expiry.running() {
-            if let Some(timer) = self.successor(old, succession, timer) {
-                self.expiry.start_as_of(timer, began);
-            }
-        }
+        let (messages, kept) = (&self.messages, &self.kept);
+        let began = old
+            .expiry
+            .running()
+            .filter_map(|(timer, began)| Some((successor(messages, kept, &old.deadlines[timer], succession)?, began)));
+        self.expiry.adopt(began);
         self.adopt_delays(old, succession, now, store);
         self.await_new(old, succession, now);
         for message in 0..self.looked_at.len() {
@@ -70,21 +71,10 @@ impl Inputs {
         self.change(message);
     }
 
-    /// The timer of the new plan for one of the old.
-    fn successor(&self, old: &Inputs, succession: &Succession, timer: usize) -> Option<usize> {
-        let deadline = &old.deadlines[timer];
-        let input = self.messages[succession.message_after[deadline.message]?].as_ref()?;
-        if deadline.slot >= input.slots.len() {
-            return None;
-        }
-        let timer = self.kept[input.record(deadline.slot, deadline.group)].deadline;
-        (timer != NONE).then_some(timer as usize)
-    }
-
     fn adopt_delays(&mut self, old: &Inputs, succession: &Succession, now: Now, store: &mut Writer) {
-        let delayed = || old.deadlines.iter().enumerate().filter(|(_, deadline)| deadline.state != Delay::None);
+        let delayed = || old.deadlines.iter().filter(|deadline| deadline.state != Delay::None);
         // who has no deadline any more is not late any more
-        for (_, deadline) in delayed() {
+        for deadline in delayed() {
             let Some(message) = succession.message_after[deadline.message] else { continue };
             let Some(input) = self.messages[message].as_ref().filter(|input| deadline.slot < input.slots.len()) else {
                 continue;
@@ -93,8 +83,8 @@ impl Inputs {
                 store.set_causes(record, store.causes(record).without(Cause::Late).without(Cause::NotExpected));
             }
         }
-        for (timer, deadline) in delayed() {
-            let Some(timer) = self.successor(old, succession, timer) else { continue };
+        for deadline in delayed() {
+            let Some(timer) = successor(&self.messages, &self.kept, deadline, succession) else { continue };
             let message = self.deadlines[timer].message;
             if let Some(input) = &mut self.messages[message] {
                 if deadline.state == Delay::NotExpected && input.expected {
@@ -140,4 +130,14 @@ impl Inputs {
         self.forces.adopt((tag, (message, group)), &mut old.forces, (was, (before, group)));
         store.mark(tag, crate::store::layout::Marks::FORCED, true);
     }
+}
+
+/// The timer of the new plan, of these messages, for a deadline of the old one.
+fn successor(messages: &[Option<Input>], kept: &[Kept], deadline: &Deadline, succession: &Succession) -> Option<usize> {
+    let input = messages[succession.message_after[deadline.message]?].as_ref()?;
+    if deadline.slot >= input.slots.len() {
+        return None;
+    }
+    let timer = kept[input.record(deadline.slot, deadline.group)].deadline;
+    (timer != NONE).then_some(timer as usize)
 }

@@ -13,6 +13,8 @@ pub(super) struct Expiry {
     lists: Box<[List]>,
     /// When each list is looked at: not later than its first timer expires.
     due: Due,
+    /// Room for [`Expiry::adopt`]: when they expire, and which.
+    late: Vec<(u64, u32)>,
 }
 
 #[derive(Clone, Copy)]
@@ -30,6 +32,8 @@ struct List {
     time: u64,
     first: u32,
     last: u32,
+    /// Where [`Expiry::adopt`] has come to.
+    at: u32,
 }
 
 impl Expiry {
@@ -48,7 +52,8 @@ impl Expiry {
         Expiry {
             links: links.collect(),
             due: Due::new(different.len()),
-            lists: different.into_iter().map(|time| List { time, first: NONE, last: NONE }).collect(),
+            late: Vec::with_capacity(times.len()),
+            lists: different.into_iter().map(|time| List { time, first: NONE, last: NONE, at: NONE }).collect(),
         }
     }
 
@@ -72,13 +77,35 @@ impl Expiry {
         }
     }
 
-    /// Starts a timer as if at a moment that may be before that of others. It costs the more timers of its time were
-    /// started after that.
-    pub fn start_as_of(&mut self, timer: usize, moment: u64) {
+    /// Starts timers, each as if at a moment that may be before that of others; none runs so far. They come in the order of
+    /// [`Expiry::running`]: where timers of different times have the same from now on, they have to be put in order, which
+    /// costs as much as sorting them.
+    pub fn adopt(&mut self, began: impl Iterator<Item = (usize, u64)>) {
+        self.late.clear();
+        for (timer, moment) in began {
+            let list = &self.lists[self.links[timer].list as usize];
+            let expires = moment.saturating_add(list.time);
+            let last = self.links.get(list.last as usize).map_or(0, |last| last.expires);
+            if expires >= last || self.late.len() == self.late.capacity() {
+                self.insert(timer, expires, list.last);
+            } else {
+                self.late.push((expires, timer as u32));
+            }
+        }
+        // the last ones first, so that each list is gone through once
+        self.late.sort_unstable();
+        self.lists.iter_mut().for_each(|list| list.at = list.last);
+        while let Some((expires, timer)) = self.late.pop() {
+            let timer = timer as usize;
+            let list = self.links[timer].list as usize;
+            self.lists[list].at = self.insert(timer, expires, self.lists[list].at);
+        }
+    }
+
+    /// Puts a timer behind the first one, from `before` back, that does not expire later; that one, or [`NONE`].
+    fn insert(&mut self, timer: usize, expires: u64, mut before: u32) -> u32 {
         self.unlink(timer);
         let at = self.links[timer].list as usize;
-        let expires = moment.saturating_add(self.lists[at].time);
-        let mut before = self.lists[at].last;
         while let Some(link) = self.links.get(before as usize).filter(|link| link.expires > expires) {
             before = link.before;
         }
@@ -95,6 +122,7 @@ impl Expiry {
         if expires < self.due.get(at) {
             self.due.set(at, expires);
         }
+        before
     }
 
     /// Every running timer with the moment it was started as of; those of one time in their order.
@@ -163,10 +191,18 @@ mod tests {
             let timer = (random >> 33) as usize % times.len();
             match random >> 60 {
                 0 => {
-                    let earlier = now.saturating_sub(random >> 40 & 63);
-                    expiry.start_as_of(timer, earlier);
-                    plain[timer] = Some(earlier + times[timer]);
-                    assert!(expiry.running().any(|running| running == (timer, earlier)));
+                    // another takes over, with half of the timers that run and one that began earlier
+                    let mut began: Vec<(usize, u64)> = expiry.running().filter(|(other, _)| *other % 2 == 0).collect();
+                    began.retain(|(other, _)| *other != timer);
+                    began.insert(began.len() / 2, (timer, now.saturating_sub(random >> 40 & 63)));
+                    expiry = Expiry::new(&times);
+                    expiry.adopt(began.iter().copied());
+                    plain.fill(None);
+                    began.iter().for_each(|(timer, began)| plain[*timer] = Some(began + times[*timer]));
+                    let mut running: Vec<(usize, u64)> = expiry.running().collect();
+                    running.sort_unstable();
+                    began.sort_unstable();
+                    assert_eq!(running, began);
                 }
                 1..=7 => {
                     expiry.start(timer, now);
@@ -191,5 +227,20 @@ mod tests {
             assert!(expiry.next() <= plain.iter().flatten().copied().min().unwrap_or(u64::MAX));
         }
         assert!(expired > 100, "{expired}");
+    }
+
+    /// A hundred thousand timers of three times that have one from now on, in the real-time thread.
+    #[test]
+    fn timers_whose_times_become_one_are_put_in_order_at_once() {
+        const TIMERS: usize = 100_000;
+        let mut old = Expiry::new(&(0..TIMERS).map(|timer| [500, 1000, 9000][timer % 3]).collect::<Vec<u64>>());
+        (0..TIMERS).for_each(|timer| old.start(timer, timer as u64));
+        let mut new = Expiry::new(&[700; TIMERS]);
+        let began = std::time::Instant::now();
+        new.adopt(old.running());
+        let took = began.elapsed();
+        assert!(new.running().map(|(timer, _)| timer).eq(0..TIMERS));
+        // one comparison with each of the others would take a hundred times as long
+        assert!(took < std::time::Duration::from_secs(1), "{took:?}");
     }
 }
