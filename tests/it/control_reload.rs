@@ -348,3 +348,21 @@ fn what_is_expected_always_again_is_late_again() {
          211 on late b.Status",
     );
 }
+
+/// It was known by its cycle and nobody waited for the first frame; from now on somebody does.
+#[test]
+fn what_never_came_is_late_once_it_is_configured_to_come() {
+    let mut bench = Bench::new(&small(""), FILES);
+    bench.play("400 off late b.Status");
+    bench.reload(plan(&small("message.Status = { timeout_ms = 50 }"), FILES));
+    bench.play(
+        "449 off late b.Status
+         451 on late b.Status
+         451 is b.Status.Speed - never_received
+         460 rx b 100#9001010000000000
+         460 off late b.Status",
+    );
+    // once more the same: it does not begin anew
+    bench.reload(plan(&large("message.Status = { timeout_ms = 50 }"), FILES));
+    bench.play("509 off late b.Status\n 511 on late b.Status");
+}

@@ -105,14 +105,15 @@ impl Inputs {
         }
     }
 
-    /// Starts the deadlines that the old plan did not have.
+    /// Starts the deadlines that the old plan did not have, or had and waited for nobody by.
     fn await_new(&mut self, old: &Inputs, succession: &Succession, now: Now) {
         for timer in 0..self.deadlines.len() {
             let deadline = &self.deadlines[timer];
             let Some(input) = &self.messages[deadline.message] else { continue };
             let known = succession.messages[deadline.message].is_some_and(|at| {
                 let before = old.messages[at].as_ref().filter(|before| deadline.slot < before.slots.len());
-                before.is_some_and(|before| old.kept[before.record(deadline.slot, deadline.group)].deadline != NONE)
+                let timer = before.map(|before| old.kept[before.record(deadline.slot, deadline.group)].deadline);
+                timer.is_some_and(|timer| timer != NONE && old.is_awaited(timer as usize))
             });
             if !known && self.receiving[input.bus] && self.is_awaited(timer) {
                 self.expiry.start(timer, now.monotonic);
