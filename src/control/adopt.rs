@@ -52,6 +52,14 @@ impl Control {
             let _ = old.authority.release(now, Some(tag), old_store);
             old.authority_changed(now, old_store, old_transmit);
         }
+        let (authority, outputs) = (&old.authority, &old.outputs);
+        old_transmit.keep_last(succession, |message, frame| {
+            let composed = authority.compose(message);
+            if composed.send {
+                outputs.fill(message, &composed, frame);
+            }
+            composed.send
+        });
         store.adopt(old_store, succession);
         self.life.adopt(&mut old.life, &succession.buses, now);
         transmit.adopt(old_transmit, succession, now, store);

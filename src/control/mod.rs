@@ -81,6 +81,8 @@ pub struct Outgoing {
 pub enum Key {
     Message(MessageIndex),
     Route(RouteIndex),
+    /// The last one of a message that the plan in force does not have: it leaves as it is.
+    Last,
 }
 
 /// What became of a frame that was handed to its bus.
@@ -347,6 +349,7 @@ impl Control {
                 self.outputs.sent(message, now, moment, &self.authority.compose(message), store);
             }
             Key::Route(route) => store.add_route(route, RouteWord::Passed, 1),
+            Key::Last => {}
         }
     }
 

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use super::due::Due;
 use super::{Key, Now, Outgoing};
 use crate::can::{Frame, FrameId};
-use crate::plan::{Alarm, AlarmIndex, BusIndex, Direction, Plan, Succession};
+use crate::plan::{Alarm, AlarmIndex, BusIndex, Direction, MessageIndex, Plan, Succession};
 use crate::store::Writer;
 use crate::store::layout::{BusWord, RouteWord};
 
@@ -108,6 +108,7 @@ impl Transmit {
                 let key = match outgoing.key {
                     Key::Message(message) => succession.message_after[message].map(Key::Message),
                     Key::Route(route) => succession.route_after[route].map(Key::Route),
+                    Key::Last => Some(Key::Last),
                 };
                 let Some(key) = key else {
                     store.add_bus(bus, BusWord::TransmitWithdrawn, 1);
@@ -118,6 +119,26 @@ impl Transmit {
                 self.push(bus, &outgoing, now, store);
             }
             self.show(bus, store);
+        }
+    }
+
+    /// Before a change of plans: lets `fill` put into the waiting frames of messages that do not go on what they say at last.
+    /// Where it does, they leave as they are; the others will be withdrawn.
+    pub(super) fn keep_last(
+        &mut self,
+        succession: &Succession,
+        mut fill: impl FnMut(MessageIndex, &mut Frame) -> bool,
+    ) {
+        for queue in &mut self.queues {
+            for place in &queue.order {
+                let outgoing = &mut queue.slots[place.slot as usize];
+                if let Key::Message(message) = outgoing.key
+                    && succession.message_after[message].is_none()
+                    && fill(message, &mut outgoing.frame)
+                {
+                    (outgoing.key, outgoing.contract) = (Key::Last, None);
+                }
+            }
         }
     }
 
@@ -153,7 +174,7 @@ impl Transmit {
             let older = match outgoing.key {
                 Key::Message(message) => Some(self.waiting[message]).filter(|slot| *slot != NONE),
                 Key::Route(route) if self.newest_wins[route] => queue.find(outgoing.key, outgoing.frame.id),
-                Key::Route(_) => None,
+                Key::Route(_) | Key::Last => None,
             };
             if let Some(slot) = older {
                 // It keeps its place: or a message that changes all the time would never have its turn.
@@ -445,6 +466,7 @@ mod tests {
             let same = |other: &Outgoing| match outgoing.key {
                 Key::Message(_) => other.key == outgoing.key,
                 Key::Route(route) => route == 1 && other.key == outgoing.key && other.frame.id == outgoing.frame.id,
+                Key::Last => false,
             };
             if let Some((.., older)) = self.frames.iter_mut().find(|(.., other)| same(other)) {
                 *older = outgoing;

@@ -84,7 +84,7 @@ impl Time {
             (Key::Route(_), Some(contract)) if self.unmeasured.len() < self.unmeasured.capacity() => {
                 self.unmeasured.push((contract, outgoing.began));
             }
-            (Key::Route(_) | Key::Message(_), _) => return Sent::At(self.look().monotonic),
+            (Key::Route(_) | Key::Message(_) | Key::Last, _) => return Sent::At(self.look().monotonic),
         }
         self.fresh = false;
         Sent::Later

@@ -5,7 +5,7 @@ use std::process::Command;
 use canvoy::command::Change;
 use canvoy::control::Event;
 use canvoy::plan::{Alarm, Succession};
-use canvoy::store::layout::{BusState, Latch, MessageWord};
+use canvoy::store::layout::{BusState, BusWord, Latch, MessageWord};
 
 use crate::bench::{Bench, RELOADING, plan};
 
@@ -365,4 +365,32 @@ fn what_never_came_is_late_once_it_is_configured_to_come() {
     // once more the same: it does not begin anew
     bench.reload(plan(&large("message.Status = { timeout_ms = 50 }"), FILES));
     bench.play("509 off late b.Status\n 511 on late b.Status");
+}
+
+/// The kernel takes nothing at the moment of the change: the last frame of a message waits and leaves, with its fallback values.
+#[test]
+fn the_last_frame_of_a_message_waits_for_a_full_bus() {
+    let old = "message.Command = { fallback = { Setpoint = 1 } }";
+    let head = "[machine]\narm = \"at-start\"\n";
+    let gone = format!("{}{head}", toml(r#""x.dbc", "first.dbc""#, "\"Event\"", "", ""));
+    let mut bench = Bench::new(&format!("{}{head}", small(old)), FILES);
+    bench.play("5 write b.Command.Setpoint 50\n 45 clear");
+    bench.room[0] = Some(0);
+    assert_eq!(bench.reload(plan(&gone, FILES)), Vec::<String>::new());
+    // and over another change
+    assert_eq!(
+        bench.reload(plan(&gone.replace("[machine]", "[machine]\nreload_trial_s = 9"), FILES)),
+        Vec::<String>::new()
+    );
+    bench.room[0] = None;
+    let sent: Vec<String> = bench.pass(100).into_iter().map(|(_, frame)| frame).collect();
+    assert_eq!(sent.join(" "), "b 12C#02000000");
+    assert_eq!(bench.bus_word("b", BusWord::TransmitWithdrawn), 0);
+    // one that must not be sent any more is not
+    let mut bench = Bench::new(&format!("{}{head}", small(old)), FILES);
+    bench.room[0] = Some(0);
+    bench.play("45 rx b 12C#00000000");
+    bench.reload(plan(&gone, FILES));
+    bench.room[0] = None;
+    assert_eq!(bench.pass(100), []);
 }
