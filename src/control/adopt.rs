@@ -65,7 +65,7 @@ impl Control {
         transmit.adopt(old_transmit, succession, now, store);
         self.routes.adopt(&mut old.routes, &succession.routes);
         self.inputs.adopt(&mut old.inputs, succession, now, store);
-        self.outputs.adopt(&mut old.outputs, succession, made, now);
+        self.outputs.adopt(&mut old.outputs, succession, (made, now), store);
         let inputs = (&mut self.inputs, &mut old.inputs);
         self.authority.adopt(&mut old.authority, succession, now, inputs, store);
         self.links.adopt(&old.links, &succession.links, &mut self.authority, store);

@@ -32,6 +32,8 @@ pub(super) struct Outputs {
     overrun: Option<AlarmIndex>,
     /// When that alarm ends; `u64::MAX`: it is not active.
     overrun_ends: u64,
+    /// Which contract it is about: its detail. `None`: one that the plan does not have any more.
+    overran: Option<ContractIndex>,
 }
 
 struct Output {
@@ -92,12 +94,13 @@ impl Outputs {
             budgets: plan.contracts.iter().map(|contract| contract.budget).collect(),
             overrun: plan.alarm(Alarm::Overrun),
             overrun_ends: u64::MAX,
+            overran: None,
         }
     }
 
     /// Goes on with the messages that both plans have: those that are sent as before keep their phase, the others begin
-    /// now. `start`: the moment that this was made for.
-    pub fn adopt(&mut self, old: &mut Outputs, succession: &Succession, start: Now, now: Now) {
+    /// now. `start`: the moment that this was made for. `store` has the alarms already.
+    pub fn adopt(&mut self, old: &mut Outputs, succession: &Succession, (start, now): (Now, Now), store: &mut Writer) {
         for index in 0..self.outputs.len() {
             let output = &mut self.outputs[index];
             let heir = succession.messages[output.index].and_then(|message| old.by_message[message]);
@@ -123,6 +126,10 @@ impl Outputs {
             self.due.set(index, output.schedule.next());
         }
         self.overrun_ends = old.overrun_ends;
+        self.overran = old.overran.and_then(|contract| succession.contract_after[contract]);
+        if let Some(alarm) = self.overrun.filter(|_| self.overrun_ends != u64::MAX) {
+            store.alarm(alarm, true, self.overran.map_or(u64::MAX, |contract| contract as u64), now.realtime);
+        }
     }
 
     /// Says once more what a message carries, which will not be sent any more; where it was sent before.
@@ -274,6 +281,7 @@ impl Outputs {
                 store.alarm(alarm, true, contract as u64, now.realtime);
             }
             self.overrun_ends = now.monotonic.saturating_add(ALARM_TIME);
+            self.overran = Some(contract);
         }
         overrun
     }

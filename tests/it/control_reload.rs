@@ -4,10 +4,10 @@ use std::process::Command;
 
 use canvoy::command::Change;
 use canvoy::control::Event;
-use canvoy::plan::{Alarm, Succession};
+use canvoy::plan::{Alarm, Succession, Timed};
 use canvoy::store::layout::{BusState, BusWord, Latch, MessageWord};
 
-use crate::bench::{Bench, RELOADING, plan};
+use crate::bench::{Bench, MS, RELOADING, plan};
 
 /// Every script of the machine side again, with a reload of the same plan before events and commands: nobody may notice.
 #[test]
@@ -393,4 +393,22 @@ fn the_last_frame_of_a_message_waits_for_a_full_bus() {
     bench.reload(plan(&gone, FILES));
     bench.room[0] = None;
     assert_eq!(bench.pass(100), []);
+}
+
+#[test]
+fn the_alarm_about_an_overrun_goes_on_to_say_what_was_late() {
+    let about = |bench: &Bench| bench.reader.alarm(bench.plan.alarm(Alarm::Overrun).unwrap()).detail;
+    let cycle = |bench: &Bench| bench.plan.contract(Timed::Cycle(bench.message("b.Command"))).map(|at| at as u64);
+    let mut bench = Bench::new(&small(""), FILES);
+    bench.call = 100 * MS;
+    bench.pass(20);
+    bench.call = 0;
+    assert!(bench.alarm(Alarm::Overrun));
+    let before = about(&bench);
+    assert_eq!(Some(before), cycle(&bench));
+    bench.reload(plan(&large(""), FILES));
+    assert_eq!((Some(about(&bench)), about(&bench) != before), (cycle(&bench), true));
+    // nothing that the plan has
+    bench.reload(plan(&larger("\"Event\"", ""), FILES));
+    assert_eq!((bench.alarm(Alarm::Overrun), about(&bench)), (true, u64::MAX));
 }
