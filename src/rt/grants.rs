@@ -59,7 +59,9 @@ impl Grants {
         if let Err(error) = self.fifo {
             lines.push(format!(
                 "no real-time scheduling ({error}): frames will be late under load. In a systemd unit set LimitRTPRIO={BUS_PRIORITY}; \
-                 for a login set `USER - rtprio {BUS_PRIORITY}` in /etc/security/limits.d/canvoy.conf and log in again"
+                 for a login set `USER - rtprio {BUS_PRIORITY}` in /etc/security/limits.d/canvoy.conf and log in again. \
+                 Where the limit is there: on a kernel with CONFIG_RT_GROUP_SCHED the CPUWeight= of another unit takes it from all; \
+                 boot with cgroup_disable=cpu"
             ));
         }
         if let Err(error) = self.locked {
@@ -87,6 +89,8 @@ mod tests {
         };
         check(Ok(()), Ok(()), &[]);
         check(Err(Errno::EPERM), Ok(()), &["LimitRTPRIO=45"]);
+        // said in systemd/README.md too
+        check(Err(Errno::EPERM), Ok(()), &["CONFIG_RT_GROUP_SCHED the CPUWeight="]);
         check(Err(Errno::EPERM), Err(Errno::ENOMEM), &["EPERM", "LimitMEMLOCK=infinity"]);
     }
 }
