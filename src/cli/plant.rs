@@ -20,13 +20,13 @@ pub struct Args {
     /// Folder that keeps the OPC UA certificates [default: $STATE_DIRECTORY, $XDG_STATE_HOME/canvoy or ~/.local/state/canvoy]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Port of the OPC UA server, instead of the one in [opcua]
+    /// Port of the OPC UA server, instead of the one in `[opcua]`
     #[arg(long, value_name = "PORT")]
     pub opcua_port: Option<u16>,
-    /// Port of metrics and page, instead of the one in [http]
+    /// Port of metrics and page, instead of the one in `[http]`
     #[arg(long, value_name = "PORT")]
     pub http_port: Option<u16>,
-    /// File with users and password hashes, instead of the one in [opcua]
+    /// File with users and password hashes, instead of the one in `[opcua]`
     #[arg(long, value_name = "FILE")]
     pub users: Option<PathBuf>,
     /// Accept every client certificate; only on a loopback address

@@ -14,7 +14,7 @@ use crate::service::exit::{Failure, UNAVAILABLE};
 /// Reads and checks the files of the running controller again, shows what they change (as `canvoy diff` does), and has them
 /// take effect at the end of a cycle: cyclic frames keep their phase, records and causes of unchanged messages stay, clients stay
 /// connected. New or changed messages of ours enter at their fallback values: until armed by hand, or where the plant arms
-/// itself, after listening. With reload_when in [machine] it waits until that holds. A file with mistakes changes nothing.
+/// itself, after listening. With reload_when in `[machine]` it waits until that holds. A file with mistakes changes nothing.
 /// When times are missed in the first reload_trial_s seconds (10), the configuration before comes back.
 /// Exit code: 0 in force, or waiting for reload_when; 78 when the files can't be used; 69 when it was not done.
 #[derive(Clone, Debug, clap::Args)]

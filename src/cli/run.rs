@@ -29,10 +29,10 @@ pub struct Args {
     /// Folder that keeps the OPC UA certificates and retained values [default: $XDG_STATE_HOME/canvoy or ~/.local/state/canvoy]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Port of the OPC UA server, instead of the one in [opcua]
+    /// Port of the OPC UA server, instead of the one in `[opcua]`
     #[arg(long, value_name = "PORT")]
     pub opcua_port: Option<u16>,
-    /// Port of metrics and page, instead of the one in [http]
+    /// Port of metrics and page, instead of the one in `[http]`
     #[arg(long, value_name = "PORT")]
     pub http_port: Option<u16>,
     /// A signal to show in the status line: BUS.MESSAGE.SIGNAL; may be given several times

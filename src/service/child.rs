@@ -31,7 +31,7 @@ const LINE: usize = 16 * 1024;
 pub enum Event {
     Ended(Ending),
     Restart,
-    /// It has not fed its watchdog for [`STUCK`].
+    /// It has not fed its watchdog for `STUCK`.
     Stuck,
     /// A notification, as for systemd (sd_notify(3)), and the descriptors that came with it.
     Told(String, Vec<OwnedFd>),
