@@ -45,7 +45,8 @@ const STATE: &str = "var/lib/canvoy";
 const CONFIGURATION: &str = "etc/canvoy";
 const UNITS: &str = "etc/systemd/system";
 const NETWORK: &str = "etc/systemd/network";
-/// What is replaced as a whole: a certificate that is not in the backup must not stay trusted.
+/// What is replaced as a whole, also by nothing: a certificate that is not in the backup must not stay trusted, nor a value move
+/// a machine.
 const WHOLE: [&str; 2] = ["var/lib/canvoy-plant/pki", "var/lib/canvoy/retained"];
 /// What the files of a restore are called while they are not in place, and those that they replaced.
 const REPLACED: &str = "before-restore";

@@ -24,9 +24,9 @@ pub fn check(backup: &Backup, folder: &Path) -> anyhow::Result<Result<Loaded, Ve
     Ok(read.and_then(|sources| config::load(&sources, LoadOptions::default())))
 }
 
-/// One step of the end: this path comes into place, from beside it.
+/// One step of the end: this path comes into place, from beside it; or what is there goes, because the backup has none of it.
 struct Step {
-    beside: PathBuf,
+    beside: Option<PathBuf>,
     path: PathBuf,
 }
 
@@ -42,11 +42,13 @@ pub fn put(backup: &Backup, root: &Path) -> anyhow::Result<Put> {
     let mut steps = Vec::new();
     let written = write_beside(backup, root, &mut steps);
     if written.is_err() {
-        for step in &steps {
-            remove(&step.beside);
-        }
+        steps.iter().filter_map(|step| step.beside.as_deref()).for_each(remove);
     }
     written?;
+    for path in WHOLE.map(|folder| root.join(folder)) {
+        let left = !steps.iter().any(|step| step.path == path) && fs::symlink_metadata(&path).is_ok();
+        steps.extend(left.then_some(Step { beside: None, path }));
+    }
     let mut replaced = Vec::new();
     for Step { beside, path } in &steps {
         let mut exchange = || -> std::io::Result<()> {
@@ -55,7 +57,9 @@ pub fn put(backup: &Backup, root: &Path) -> anyhow::Result<Put> {
                 fs::rename(path, &old)?;
                 replaced.push(old);
             }
-            fs::rename(beside, path)?;
+            if let Some(beside) = beside {
+                fs::rename(beside, path)?;
+            }
             path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };
         let context = || format!("put {} in place; what was there before is beside it as *.{REPLACED}", path.display());
@@ -78,7 +82,7 @@ fn write_beside(backup: &Backup, root: &Path, steps: &mut Vec<Step>) -> anyhow::
         if !steps.iter().any(|step| step.path == path) {
             make_folder(parent, mode_of_folder(step), owner_of_place(step))?;
             remove(&beside);
-            steps.push(Step { beside: beside.clone(), path });
+            steps.push(Step { beside: Some(beside.clone()), path });
         }
         let file = if rest.is_empty() { beside } else { beside.join(rest) };
         if let (false, Some(folder)) = (rest.is_empty(), file.parent()) {
@@ -222,6 +226,25 @@ mod tests {
         let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&format!("{pki}/own/key.pem")), mode(&format!("{pki}/own"))), (0o600, 0o700));
         assert_eq!((mode("var/lib/canvoy"), mode("etc/canvoy/plant.toml")), (0o700, 0o644));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    /// The spare computer was in use before: what it knew must not come alive under the other's configuration.
+    #[test]
+    fn certificates_and_retained_values_that_the_backup_does_not_have_are_put_aside() {
+        let root = folder("aside");
+        let known = ["var/lib/canvoy-plant/pki/trusted/stranger.der", "var/lib/canvoy/retained/a"];
+        for path in known.map(|path| root.join(path)) {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "old").unwrap();
+        }
+        let put = put(&backup(&[("etc/canvoy/plant.toml", "new", 0o644)]), &root).unwrap();
+        assert_eq!((put.files, put.replaced.len()), (1, 2));
+        for path in known {
+            assert!(!root.join(path).exists(), "{path}");
+        }
+        let kept = root.join("var/lib/canvoy/retained.before-restore/a");
+        assert_eq!(fs::read_to_string(kept).unwrap(), "old");
         fs::remove_dir_all(root).unwrap();
     }
 
