@@ -163,6 +163,10 @@ impl Found {
             let at = format!("{at}/{name}");
             match fs::metadata(&path) {
                 _ if left => {}
+                // who reads this is root; who writes there is not
+                Ok(_) if is_state(&at) && !stays(&path, &at) => {
+                    self.notes.push(format!("{}: leads out of its folder; left out", path.display()));
+                }
                 Ok(metadata) if metadata.is_file() => self.take(at, &path)?,
                 Ok(metadata) if metadata.is_dir() && deeper > 0 => self.walk(&path, &at, deeper - 1, wanted)?,
                 Ok(metadata) if metadata.is_dir() => {}
@@ -186,6 +190,9 @@ impl Found {
                 folder.display()
             );
         };
+        if path.exists() && is_state(&at) && !stays(&path, &at) {
+            bail!("{}: leads out of its folder", path.display());
+        }
         if path.exists() {
             return self.take(at, &path);
         }
@@ -230,6 +237,20 @@ impl Found {
     }
 }
 
+/// Whether a place in a backup is one that the processes write to.
+fn is_state(at: &str) -> bool {
+    [STATE, PLANT_STATE].iter().any(|folder| at.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// Whether a file of the state, which is at `at` in a backup, is below the folder of its process, links followed.
+fn stays(path: &Path, at: &str) -> bool {
+    let folder = if at.starts_with(&format!("{PLANT_STATE}/")) { PLANT_STATE } else { STATE };
+    // as many parts up as the place has below its folder
+    let up = at[folder.len()..].matches('/').count();
+    let home = path.ancestors().nth(up).map(fs::canonicalize);
+    matches!((fs::canonicalize(path), home), (Ok(real), Some(Ok(home))) if real.starts_with(&home))
+}
+
 /// The names in a folder; none where it can't be read.
 fn names(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -257,4 +278,36 @@ fn user(id: u32) -> String {
 
 fn group(id: u32) -> String {
     Group::from_gid(Gid::from_raw(id)).ok().flatten().map(|group| known(group.name)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A plant process that was taken over must not have root read for it what it can't read itself.
+    #[test]
+    fn links_out_of_the_state_folders_are_left_out() {
+        let root = std::env::temp_dir().join(format!("canvoy-gather-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let secret = root.join("etc/ssh");
+        let pki = root.join(PLANT_STATE).join("pki");
+        for folder in [&secret, &pki.join("trusted")] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        fs::write(secret.join("host_key"), "secret").unwrap();
+        fs::write(pki.join("trusted/hmi.der"), "hmi").unwrap();
+        symlink(secret.join("host_key"), pki.join("trusted/x.der")).unwrap();
+        symlink(pki.join("trusted/hmi.der"), pki.join("trusted/same.der")).unwrap();
+        symlink(&secret, pki.join("issuer")).unwrap();
+        let mut found = Found::default();
+        for part in ["trusted", "issuer", "own"] {
+            found.walk(&pki.join(part), &format!("{PLANT_STATE}/pki/{part}"), 0, &|_| true).unwrap();
+        }
+        let names: Vec<&str> = found.files.keys().filter_map(|path| path.rsplit('/').next()).collect();
+        assert_eq!(names, ["hmi.der", "same.der"]);
+        assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+        fs::remove_dir_all(root).unwrap();
+    }
 }
