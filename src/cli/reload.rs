@@ -21,12 +21,12 @@ use crate::service::exit::{Failure, UNAVAILABLE};
 #[command(after_help = "Examples:
   canvoy reload --dry-run      what it would change
   canvoy reload
-  canvoy reload --cancel       forget one that waits for reload_when")]
+  canvoy reload --cancel       forget one that is being read or waits for reload_when")]
 pub struct Args {
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
-    /// Forget a configuration that waits for reload_when
+    /// Forget a configuration that is being read or waits for reload_when
     #[arg(long, conflicts_with = "dry_run")]
     cancel: bool,
     #[command(flatten)]
