@@ -76,8 +76,9 @@ pub fn gather(places: &Places, sources: &Sources, loaded: &Loaded) -> anyhow::Re
         found.notes.push(note);
     }
     let pki = places.plant_state.join("pki");
-    for part in ["own", "trusted", "issuer", "rejected"] {
-        found.walk(&pki.join(part), &format!("{PLANT_STATE}/pki/{part}"), 0, &|_| true)?;
+    // what lies in `session` is a copy
+    for part in ["own", "trusted", "issuers", "rejected", "users_trusted", "users_issuers", "users_rejected"] {
+        found.walk(&pki.join(part), &format!("{PLANT_STATE}/pki/{part}"), 1, &|_| true)?;
     }
     if !found.files.keys().any(|path| path.ends_with("pki/own/key.pem")) {
         let note = format!("no certificate in {}: the restored server will make a new one", pki.display());

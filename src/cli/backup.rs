@@ -14,7 +14,7 @@ use crate::backup::archive::{self, Backup};
 use crate::backup::gather::{Places, gather};
 use crate::backup::{MOST_BYTES, Refused, seal};
 use crate::config::{self, LoadOptions};
-use crate::plant::access::write_private;
+use crate::plant::private;
 use crate::service::exit::{Failure, IO};
 
 /// Longest passphrase, in bytes.
@@ -106,7 +106,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let mut stdout = stdout().lock();
         stdout.write_all(&bytes).and_then(|()| stdout.flush()).context("write to standard output")?;
     } else {
-        write_private(&file, &bytes)?;
+        private::write(&file, &bytes)?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).context("write to the disk")?;
     }

@@ -2,6 +2,7 @@
 
 pub mod acceptance;
 pub mod backup;
+pub mod cert;
 pub mod check;
 pub mod controller;
 pub mod decode;
@@ -88,6 +89,7 @@ enum Command {
     Backup(backup::Args),
     Restore(restore::Args),
     User(user::Args),
+    Cert(cert::Args),
     /// Print the version
     Version,
 }
@@ -146,6 +148,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => restore::run(args),
         Command::User(args) => user::run(args),
+        Command::Cert(args) => cert::run(args),
         Command::Version => {
             print(concat!("canvoy ", env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(ExitCode::SUCCESS)
@@ -179,7 +182,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant link check diff reload tags decode encode status monitor arm disarm local remote force release restart route acceptance backup restore user version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant link check diff reload tags decode encode status monitor arm disarm local remote force release restart route acceptance backup restore user cert version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -216,6 +219,15 @@ mod tests {
             "canvoy plant --socket /run/canvoy/command --state /var/lib/canvoy-plant",
             "canvoy link plant.toml --socket /run/canvoy-link/socket --user canvoy",
             "canvoy user add users anna",
+            "canvoy user add --stdin users anna",
+            "canvoy user passwd users anna",
+            "canvoy user remove users anna",
+            "canvoy user list users --json",
+            "canvoy cert list --json --state /s",
+            "canvoy cert --state /s trust 5f3a",
+            "canvoy cert trust --issuer --user ca.pem",
+            "canvoy cert reject 5f3a",
+            "canvoy cert renew --new-key --host plc --host 10.0.0.7",
             "canvoy backup b --encrypt --config plant.toml --root /x",
             "canvoy backup --list b --passphrase-file p",
             "canvoy restore b --root /x",
@@ -241,6 +253,9 @@ mod tests {
             "canvoy plant --state /s",
             "canvoy demo --opcua-port 70000",
             "canvoy user add users",
+            "canvoy user add users anna secret",
+            "canvoy cert",
+            "canvoy cert trust",
             "canvoy force line.A.B 1",
             "canvoy release",
             "canvoy acceptance plant.toml",

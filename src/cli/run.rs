@@ -60,6 +60,8 @@ The network side, with its defaults:
   anonymous_read = false
   security_policy_none = false                 # true: no encryption
   trust_any_client_certificate = false         # only on a loopback address
+  trust_first_client = false                   # the first client is trusted, while nobody is
+  revocation_lists_required = true             # of every certificate authority
   max_connections = 50
   certificate_hosts = []                       # more host names for the server's certificate
   [http]

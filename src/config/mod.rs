@@ -357,6 +357,11 @@ fn settings(file: &written::File, report: &mut Report<'_>) -> Settings {
         let message = "with this, anyone who reaches the server is trusted: only possible when listen is a loopback address, like 127.0.0.1";
         report.error(&["opcua", "trust_any_client_certificate"], message);
     }
+    if opcua.trust_first_client && !opcua.listen.ip().is_loopback() {
+        let message =
+            "whoever comes first is trusted for good: take this out again when your client is (`canvoy cert list`)";
+        report.warning(&["opcua", "trust_first_client"], message);
+    }
     if opcua.security_policy_none && !opcua.listen.ip().is_loopback() {
         let message = "security policy None: no encryption; anyone on the network reads and can change what passes, passwords included";
         report.warning(&["opcua", "security_policy_none"], message);

@@ -368,6 +368,8 @@ pub const TAKES: &[(&str, &str)] = &[
     ("anonymous_read", "true or false"),
     ("security_policy_none", "true or false"),
     ("trust_any_client_certificate", "true or false"),
+    ("trust_first_client", "true or false"),
+    ("revocation_lists_required", "true or false"),
     ("max_connections", "a whole number"),
     ("certificate_hosts", "a list of host names or addresses, like [\"plc.example\", \"192.0.2.7\"]"),
 ];

@@ -4,10 +4,12 @@
 //! and a server.
 
 pub mod access;
+pub mod figure;
 pub mod http;
 pub mod link;
 pub mod machine;
 pub mod opcua;
+pub mod private;
 pub mod pulse;
 pub mod status;
 pub mod text;

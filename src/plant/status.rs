@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use crate::plan::{Message, Plan, TagIndex};
+use crate::plant::figure::Figure;
 use crate::plant::{Plant, View, text};
 use crate::quality::Cause;
 use crate::store::layout::{BusState, BusWord};
@@ -100,7 +100,7 @@ impl Status {
             line.truncate(line.trim_end().len());
             line.push_str(" · ");
         }
-        let sessions = plant.opcua_sessions.load(Ordering::Relaxed);
+        let sessions = plant.figures.get(Figure::Sessions);
         let plural = if sessions == 1 { "" } else { "s" };
         let _ = write!(line, "OPC UA {sessions} session{plural} · {} late", late(&view));
         line
@@ -146,7 +146,7 @@ mod tests {
         example.writer.add_bus(0, BusWord::TransmittedFrames, 112);
         example.writer.set_bus_state(1, BusState::BusOff, 1);
         status.sample(&example.plant.view(), &before, NOW + 1_000_000_000);
-        example.plant.opcua_sessions.store(1, Ordering::Relaxed);
+        example.plant.figures.set(Figure::Sessions, 1);
         assert_eq!(
             status.line(&example.plant, NOW),
             "line 412 frames/s · cell BUS OFF · DriveStatus.ActualSpeed 1500.0 1/min · \

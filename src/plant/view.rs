@@ -1,10 +1,10 @@
 //! What the protocols see of the machine: the plan, samples, and the way to write.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::figure::Figures;
 use crate::command::{Action, Generation, Origin, Refusal};
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
 use crate::quality::{Cause, Causes};
@@ -36,8 +36,8 @@ pub enum WriteError {
 /// puts another in its place; who works on one takes it once, so that all of it belongs together.
 pub struct Plant {
     current: watch::Sender<Arc<View>>,
-    /// Sessions of OPC UA clients, kept by that server: for people to see.
-    pub opcua_sessions: AtomicUsize,
+    /// Kept by the OPC UA server, for people to see.
+    pub figures: Figures,
 }
 
 /// One generation of a controller: its plan, its store, and the way to write with the plan's indices.
@@ -59,7 +59,7 @@ pub struct View {
 
 impl Plant {
     pub fn new(view: View) -> Plant {
-        Plant { current: watch::Sender::new(Arc::new(view)), opcua_sessions: AtomicUsize::new(0) }
+        Plant { current: watch::Sender::new(Arc::new(view)), figures: Figures::default() }
     }
 
     /// What holds now. Nothing is locked while it is used.
@@ -121,18 +121,17 @@ impl View {
         }
     }
 
+    /// The source address seen at a slot of a J1939 message; `None` where there was no frame yet.
+    pub fn source(&self, message: MessageIndex, slot: usize) -> Option<u8> {
+        let record = self.reader.record(self.plan.messages.get(message)?.record(slot, 0))?;
+        if record.count > 0 { record.source_address() } else { None }
+    }
+
     /// The source addresses of a J1939 message seen so far, with their slot. Empty for other messages.
     pub fn sources(&self, message: MessageIndex) -> Vec<(usize, u8)> {
         let plan = &self.plan.messages[message];
-        if !plan.message.has_sources() {
-            return Vec::new();
-        }
-        (0..plan.sources)
-            .filter_map(|slot| {
-                let record = self.reader.record(plan.record(slot, 0))?;
-                (record.count > 0).then(|| record.source_address().map(|address| (slot, address))).flatten()
-            })
-            .collect()
+        let slots = if plan.message.has_sources() { plan.sources } else { 0 };
+        (0..slots).filter_map(|slot| Some((slot, self.source(message, slot)?))).collect()
     }
 
     /// Anything that the controller can be asked to do; answered by it.

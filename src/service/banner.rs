@@ -59,6 +59,9 @@ fn write_text(
         if settings.opcua.trust_any_client_certificate {
             writeln!(text, "              any client certificate is accepted: only this computer can connect")?;
         }
+        if settings.opcua.trust_first_client {
+            writeln!(text, "              the first client that comes is trusted, while none is")?;
+        }
         if settings.opcua.security_policy_none {
             writeln!(text, "              security policy None is offered: no encryption")?;
         }

@@ -60,16 +60,21 @@ pub fn state(variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Path
     if let Some(given) = first_of_list(variable("STATE_DIRECTORY")) {
         return Ok(given);
     }
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let parent = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     let message = "no folder to keep certificates in: say one with --state";
-    let path = parent.ok_or_else(|| Failure::new(UNAVAILABLE, message))?.join("canvoy");
+    let path = of_person(variable).ok_or_else(|| Failure::new(UNAVAILABLE, message))?;
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&path)
         .with_context(|| format!("make the folder {}; or say another one with --state", path.display()))?;
     Ok(path)
+}
+
+/// `canvoy` in the user's state folder (XDG), whether it is there or not.
+pub fn of_person(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let parent = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    Some(parent?.join("canvoy"))
 }
 
 /// The state folder that systemd has made for us, if it has.

@@ -66,6 +66,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MORE_TIME: Duration = Duration::from_secs(30);
 /// How long after a reload what the plan before held is given back.
 const TRIM: Duration = Duration::from_secs(2);
+/// Threads for what blocks: passwords, certificates, files.
+const BLOCKING: usize = 6;
 /// Writes on their way to the controller; more are refused as busy.
 const REQUESTS: usize = 64;
 
@@ -89,9 +91,10 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     process::begin(c"canvoy-plant", options.supervisor, Signal::SIGKILL)?;
     let kept = Kept::from_environment(options.supervisor.is_some());
     log::start(Who::Plant, options.supervisor.is_some());
+    memory::steady_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .thread_stack_size(opcua::WORKER_STACK)
+        .max_blocking_threads(BLOCKING)
         .enable_all()
         .build()
         .context("can't start threads")?;

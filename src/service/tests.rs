@@ -14,6 +14,7 @@ use crate::command::{Action, Command, Generation, MAX_DATAGRAM, Origin, Refusal,
 use crate::config::{self, LoadOptions, Sources};
 use crate::plan::Plan;
 use crate::plant::link::{self, Handover};
+use crate::plant::opcua::space;
 use crate::plant::{Plant, View};
 use crate::store::layout::Word;
 use crate::store::memory::sealed;
@@ -223,10 +224,11 @@ fn large_plans_are_understood() {
     let hash = plan.hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let generation = Generation { version: VERSION, number: 2, pid: 1, hash, since: 1 };
     let bundle = sources.to_bundle(LoadOptions::default());
+    let standard = Arc::new(space::standard::Standard::load("", ""));
     let start = Instant::now();
     let loaded = plan_of(Handover { generation, bundle, memory: Memory::read_only(store).unwrap() }).unwrap();
     let understood = start.elapsed();
-    crate::plant::opcua::space::Space::new(Arc::new(loaded.plan.clone()));
+    space::Space::new(Arc::new(loaded.plan.clone()), standard);
     println!(
         "{} signals: plan in {understood:?}, with the OPC UA nodes in {:?}",
         loaded.plan.tags.len(),

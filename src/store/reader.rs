@@ -208,9 +208,19 @@ impl Reader {
         })
     }
 
+    /// Sequence of a record: another one after each change. Reads nothing else, so it is cheap to ask.
+    pub fn sequence(&self, index: usize) -> u64 {
+        self.at(self.layout.record(index) + record::SEQUENCE)
+    }
+
     /// A position in the broadcast ring: what is published from now on.
     pub fn follow(&self) -> Position {
         Position::now(self.at(Word::Published as usize))
+    }
+
+    /// A position in the broadcast ring: the oldest frame that is not about to be overwritten.
+    pub fn oldest(&self) -> Position {
+        Position::oldest(self.at(Word::Published as usize))
     }
 
     /// The next frame of the broadcast ring.

@@ -51,7 +51,7 @@ impl Record {
 }
 
 // Words of a record; STATE is causes | length << 32.
-const SEQUENCE: usize = 0;
+pub(super) const SEQUENCE: usize = 0;
 const STATE: usize = 1;
 const SOURCE_TIME: usize = 2;
 const RECEIVED: usize = 3;

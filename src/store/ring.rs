@@ -111,6 +111,11 @@ impl Position {
         Position(written)
     }
 
+    /// The oldest that a reader can take without being overrun at once.
+    pub(super) fn oldest(written: u64) -> Position {
+        Position(written.saturating_sub(SLOTS as u64 - SLOTS as u64 / 16))
+    }
+
     pub(super) fn next(&mut self, ring: &[AtomicU64], written: u64) -> Next {
         // a new controller counts from 0 again
         if self.0 > written {

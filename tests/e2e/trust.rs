@@ -19,9 +19,10 @@ fn a_client_is_let_in_once_its_certificate_is_moved() {
         // the log says where, at most once a second
         let file = poll("the refused certificate", LIMIT, || {
             let log = canvoy.process.errors();
-            let line = log.lines().rfind(|line| line.contains("move it to"))?;
-            let logged = std::path::Path::new(line.split("file=").nth(1)?.trim_end());
-            Some(std::fs::read_dir(logged.parent()?).ok()?.next()?.ok()?.path())
+            let line = log.lines().rfind(|line| line.contains("certificate not trusted"))?;
+            let logged = line.split("file=").nth(1)?.trim_start_matches('"');
+            let folder = std::path::Path::new(logged.split(".der").next()?).parent()?;
+            Some(std::fs::read_dir(folder).ok()?.next()?.ok()?.path())
         });
         assert!(file.starts_with(canvoy.folder.path()), "{}", file.display());
         let trusted = file.with_file_name("../trusted").join(file.file_name().expect("a name"));

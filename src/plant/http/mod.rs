@@ -11,7 +11,6 @@ mod snapshot;
 pub(crate) mod tests;
 
 use std::convert::Infallible;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -108,7 +107,7 @@ async fn count(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
 async fn all_metrics(State(site): State<Arc<Site>>) -> impl IntoResponse {
     let view = site.plant.view();
     let mut page = site.metrics(&view).render(&view, clock::monotonic());
-    site.own.render(site.plant.opcua_sessions.load(Ordering::Relaxed), &mut page);
+    site.own.render(&site.plant.figures, &mut page);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }
 

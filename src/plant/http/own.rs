@@ -3,14 +3,55 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{AtomicU64, GenericCounterVec, GenericGauge};
-use prometheus::{Counter, Encoder, Gauge, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Counter, Encoder, Gauge, IntCounter, IntGauge, Opts, Registry, TextEncoder};
+
+use crate::plant::figure::{Figure, Figures};
+
+/// A figure of another protocol as a metric.
+struct Shown {
+    figure: Figure,
+    metric: Metric,
+}
+
+enum Metric {
+    Gauge(IntGauge),
+    Counter(IntCounter),
+}
+
+impl Shown {
+    fn new(figure: Figure) -> prometheus::Result<Shown> {
+        let (name, help) = figure.metric();
+        let metric = if figure.is_counter() {
+            Metric::Counter(IntCounter::new(name, help)?)
+        } else {
+            Metric::Gauge(IntGauge::new(name, help)?)
+        };
+        Ok(Shown { figure, metric })
+    }
+
+    fn collector(&self) -> Box<dyn prometheus::core::Collector> {
+        match &self.metric {
+            Metric::Gauge(gauge) => Box::new(gauge.clone()),
+            Metric::Counter(counter) => Box::new(counter.clone()),
+        }
+    }
+
+    fn update(&self, figures: &Figures) {
+        let value = figures.get(self.figure);
+        match &self.metric {
+            Metric::Gauge(gauge) => gauge.set(i64::try_from(value).unwrap_or(i64::MAX)),
+            // a counter goes up only
+            Metric::Counter(counter) => counter.inc_by(value.saturating_sub(counter.get())),
+        }
+    }
+}
 
 /// Kept by the HTTP listener, rendered after the plant's data.
 pub struct Own {
     registry: Registry,
     requests: GenericCounterVec<AtomicU64>,
     refused: Counter,
-    sessions: IntGauge,
+    figures: Vec<Shown>,
     cpu: Counter,
     resident: GenericGauge<AtomicU64>,
     descriptors: GenericGauge<AtomicU64>,
@@ -42,7 +83,7 @@ impl Own {
                 "canvoy_http_connections_refused_total",
                 "HTTP connections closed at once because there were too many.",
             )?,
-            sessions: IntGauge::new("canvoy_opcua_sessions", "Sessions of OPC UA clients.")?,
+            figures: Figure::ALL.into_iter().map(Shown::new).collect::<prometheus::Result<_>>()?,
             cpu: Counter::new("process_cpu_seconds_total", "CPU time of the plant process, user and system.")?,
             resident: GenericGauge::new("process_resident_memory_bytes", "Resident memory of the plant process.")?,
             descriptors: GenericGauge::new("process_open_fds", "Open file descriptors of the plant process.")?,
@@ -54,7 +95,9 @@ impl Own {
         }
         own.registry.register(Box::new(own.requests.clone()))?;
         own.registry.register(Box::new(own.refused.clone()))?;
-        own.registry.register(Box::new(own.sessions.clone()))?;
+        for shown in &own.figures {
+            own.registry.register(shown.collector())?;
+        }
         own.registry.register(Box::new(own.cpu.clone()))?;
         own.registry.register(Box::new(own.resident.clone()))?;
         own.registry.register(Box::new(own.descriptors.clone()))?;
@@ -72,8 +115,8 @@ impl Own {
     }
 
     /// Adds everything to a page.
-    pub fn render(&self, opcua_sessions: usize, page: &mut String) {
-        self.sessions.set(opcua_sessions as i64);
+    pub fn render(&self, figures: &Figures, page: &mut String) {
+        self.figures.iter().for_each(|shown| shown.update(figures));
         if let Some(usage) = Usage::read() {
             // a counter goes up only
             self.cpu.inc_by((usage.cpu_seconds - self.cpu.get()).max(0.0));
@@ -136,12 +179,16 @@ mod tests {
         let own = Own::new(3).unwrap();
         own.request("/metrics", 200);
         let mut page = String::new();
-        own.render(2, &mut page);
+        let figures = Figures::default();
+        figures.set(Figure::Sessions, 2);
+        figures.set(Figure::ValuesLost, 7);
+        own.render(&figures, &mut page);
         for start in [
             concat!("canvoy_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "canvoy_plant_restarts_total 3",
             "canvoy_http_requests_total{path=\"/metrics\",status=\"200\"} 1",
             "canvoy_opcua_sessions 2",
+            "canvoy_opcua_values_lost_total 7",
             "process_start_time_seconds ",
             "process_cpu_seconds_total ",
             "process_resident_memory_bytes ",

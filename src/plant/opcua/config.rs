@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::limits::Limits;
+
 /// `[opcua]`. Concerns the network side only: no part of the plan or its hash.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -20,10 +22,15 @@ pub struct Config {
     pub security_policy_none: bool,
     /// Accepts every client certificate. Only on a loopback address.
     pub trust_any_client_certificate: bool,
+    /// Trusts the first client that comes, while there is no certificate in pki/trusted yet; nobody after it.
+    pub trust_first_client: bool,
+    /// Refuses certificates of an authority whose current revocation list (CRL) is not in pki/trusted/crl or pki/issuers/crl.
+    pub revocation_lists_required: bool,
     /// Most connections at one time.
     pub max_connections: usize,
     /// Host names and addresses in the server's certificate, besides those of the machine.
     pub certificate_hosts: Vec<String>,
+    pub limits: Limits,
 }
 
 impl Default for Config {
@@ -35,8 +42,11 @@ impl Default for Config {
             anonymous_read: false,
             security_policy_none: false,
             trust_any_client_certificate: false,
+            trust_first_client: false,
+            revocation_lists_required: true,
             max_connections: 50,
             certificate_hosts: Vec::new(),
+            limits: Limits::default(),
         }
     }
 }

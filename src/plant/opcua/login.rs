@@ -1,78 +1,157 @@
-//! Who may open a session: names with passwords, and anonymous readers where the configuration lets them.
+//! Who a user is (OPC 10000-4, 7.40): nobody in particular, a name with its password, or a certificate.
 
-use async_trait::async_trait;
-use opcua::crypto::SecurityPolicy;
-use opcua::server::authenticator::{
-    AuthManager, CoreServerPermissions, Password, UserToken, user_pass_security_policy_id,
-};
-use opcua::server::{ANONYMOUS_USER_TOKEN_ID, ServerEndpoint};
-use opcua::types::{Error, StatusCode, UAString, UserTokenPolicy, UserTokenType};
+use opcua::crypto::KeySize;
+use opcua::types::{SignatureData, StatusCode};
 
-use crate::plant::access::Users;
+use super::application;
+use super::channel::Channel;
+use super::server::Server;
+use super::service::session::verify;
+use super::session::{Proof, User};
+use super::wire::{Reader, Structure};
+use crate::plant::access::MAX_PASSWORD;
 
-/// Answers the server layer's questions about users.
-pub struct Login {
-    pub users: Users,
-    pub anonymous_read: bool,
+/// Longest text in a token; passwords are measured by [`MAX_PASSWORD`].
+const MOST_TEXT: usize = 512;
+/// Blocks that an encrypted password may take: one holds 190 bytes and more.
+const MOST_BLOCKS: usize = 8;
+
+/// What a client shows at ActivateSession.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Also where a client shows nothing at all.
+    Anonymous {
+        policy: String,
+    },
+    UserName {
+        policy: String,
+        name: String,
+        password: Vec<u8>,
+        algorithm: String,
+    },
+    Certificate {
+        policy: String,
+        der: Vec<u8>,
+    },
 }
 
-impl Login {
-    /// Anonymous users only where the configuration says so; on an endpoint without security there is nobody else.
-    fn anonymous(&self, endpoint: &ServerEndpoint) -> bool {
-        self.anonymous_read || is_open(endpoint)
-    }
-}
-
-/// Security policy None: no password crosses it.
-fn is_open(endpoint: &ServerEndpoint) -> bool {
-    endpoint.security_policy() == SecurityPolicy::None
-}
-
-fn rejected(what: &'static str) -> Error {
-    Error::new(StatusCode::BadIdentityTokenRejected, what)
-}
-
-#[async_trait]
-impl AuthManager for Login {
-    async fn authenticate_anonymous_token(&self, endpoint: &ServerEndpoint) -> Result<(), Error> {
-        if self.anonymous(endpoint) { Ok(()) } else { Err(rejected("anonymous users are not allowed")) }
-    }
-
-    async fn authenticate_username_identity_token(
-        &self,
-        endpoint: &ServerEndpoint,
-        name: &str,
-        password: &Password,
-    ) -> Result<UserToken, Error> {
-        // the server layer's own name for "nobody" must not become somebody's
-        if is_open(endpoint) || name == ANONYMOUS_USER_TOKEN_ID || !self.users.verify(name, password.get()).await {
-            tracing::warn!(user = %name.escape_debug(), "login refused");
-            return Err(rejected("wrong name or password"));
-        }
-        tracing::info!(user = name, "login");
-        Ok(UserToken(name.to_owned()))
-    }
-
-    fn user_token_policies(&self, endpoint: &ServerEndpoint) -> Vec<UserTokenPolicy> {
-        let policy = |policy_id, token_type| UserTokenPolicy {
-            policy_id,
-            token_type,
-            issued_token_type: UAString::null(),
-            issuer_endpoint_url: UAString::null(),
-            security_policy_uri: UAString::null(),
+impl Token {
+    pub fn read(structure: Structure<'_>) -> Result<Token, StatusCode> {
+        let invalid = StatusCode::BadIdentityTokenInvalid;
+        let Some(body) = structure.body else {
+            let nothing = structure.encoding.is_null();
+            return if nothing { Ok(Token::Anonymous { policy: String::new() }) } else { Err(invalid) };
         };
-        let mut policies = Vec::new();
-        if self.anonymous(endpoint) {
-            // the server layer knows the policy by this id only
-            policies.push(policy("anonymous".into(), UserTokenType::Anonymous));
-        }
-        if !is_open(endpoint) {
-            policies.push(policy(user_pass_security_policy_id(endpoint), UserTokenType::UserName));
-        }
-        policies
+        let mut reader = Reader::new(body);
+        let token = |reader: &mut Reader<'_>| -> Result<Token, StatusCode> {
+            let mut text = || match reader.string()?.unwrap_or_default() {
+                text if text.len() > MOST_TEXT => Err(invalid),
+                text => Ok(text.to_owned()),
+            };
+            let policy = text()?;
+            Ok(match structure.encoding.standard() {
+                Some(321) => Token::Anonymous { policy },
+                Some(324) => {
+                    let name = text()?;
+                    let password = reader.bytes()?.unwrap_or_default().to_vec();
+                    let algorithm = reader.string()?.unwrap_or_default().chars().take(MOST_TEXT).collect();
+                    Token::UserName { policy, name, password, algorithm }
+                }
+                Some(327) => Token::Certificate { policy, der: reader.bytes()?.unwrap_or_default().to_vec() },
+                // issued tokens are not offered
+                _ => return Err(invalid),
+            })
+        };
+        token(&mut reader).map_err(|_| invalid)
     }
 
-    fn core_permissions(&self, token: &UserToken) -> CoreServerPermissions {
-        CoreServerPermissions { read_diagnostics: !token.is_anonymous() }
+    /// Whom it names, for audit records; what comes from a client is not trusted to be printable.
+    pub fn display(&self) -> String {
+        match self {
+            Token::Anonymous { .. } => "anonymous".into(),
+            Token::UserName { name, .. } => name.escape_debug().to_string(),
+            Token::Certificate { .. } => "certificate".into(),
+        }
+    }
+}
+
+/// The user behind a token. `nonce`: what the client had to sign or encrypt along. Wrong passwords are answered late.
+pub async fn login(
+    server: &Server,
+    channel: &Channel,
+    token: &Token,
+    signature: &SignatureData,
+    nonce: &[u8],
+) -> Result<User, StatusCode> {
+    let open = channel.certificate.is_none();
+    match token {
+        Token::Anonymous { policy } => {
+            if !server.application.lets_anonymous_in(channel.policy) {
+                return Err(StatusCode::BadIdentityTokenRejected);
+            }
+            // who shows nothing names no policy
+            if !policy.is_empty() && policy != application::ANONYMOUS {
+                return Err(StatusCode::BadIdentityTokenInvalid);
+            }
+            Ok(User::anonymous())
+        }
+        Token::UserName { policy, name, password, algorithm } => {
+            if open {
+                return Err(StatusCode::BadIdentityTokenRejected);
+            }
+            if policy != application::USER_NAME {
+                return Err(StatusCode::BadIdentityTokenInvalid);
+            }
+            let password = decrypt(server, channel, password, algorithm, nonce)?;
+            if name.is_empty() || !server.users.verify(name, &password, channel.peer.ip()).await {
+                return Err(StatusCode::BadIdentityTokenRejected);
+            }
+            Ok(User::named(name, Proof::Password))
+        }
+        Token::Certificate { policy, der } => {
+            if open {
+                return Err(StatusCode::BadIdentityTokenRejected);
+            }
+            if policy != application::CERTIFICATE {
+                return Err(StatusCode::BadIdentityTokenInvalid);
+            }
+            let certificate = server.trust.admit_user(der).map_err(|_| StatusCode::BadIdentityTokenRejected)?;
+            verify(signature, channel.policy, &certificate.x509, server, nonce)
+                .map_err(|_| StatusCode::BadUserSignatureInvalid)?;
+            let name = certificate.user_name().ok_or(StatusCode::BadIdentityTokenRejected)?;
+            Ok(User::named(&name, Proof::Certificate))
+        }
+    }
+}
+
+/// The password in a UserNameIdentityToken (7.40.2.2, 7.40.4): encrypted by the channel's policy, or it is not looked at.
+fn decrypt(
+    server: &Server,
+    channel: &Channel,
+    secret: &[u8],
+    algorithm: &str,
+    nonce: &[u8],
+) -> Result<String, StatusCode> {
+    let invalid = StatusCode::BadIdentityTokenInvalid;
+    if channel.policy.asymmetric_encryption_algorithm() != Some(algorithm) {
+        return Err(invalid);
+    }
+    let block = server.application.key.size();
+    if secret.is_empty() || !secret.len().is_multiple_of(block) || secret.len() > MOST_BLOCKS * block {
+        return Err(invalid);
+    }
+    let mut plain = vec![0; secret.len()];
+    let length = channel.policy.asymmetric_decrypt(&server.application.key, secret, &mut plain).map_err(|_| invalid)?;
+    let mut reader = Reader::new(plain.get(..length).ok_or(invalid)?);
+    let told = reader.u32().map_err(|_| invalid)? as usize;
+    let content = reader.take(told).map_err(|_| invalid)?;
+    // what pads the rest must be zero
+    let (password, with) = content.split_at_checked(told.saturating_sub(nonce.len())).ok_or(invalid)?;
+    if with != nonce || reader.rest().iter().any(|byte| *byte != 0) {
+        return Err(invalid);
+    }
+    match std::str::from_utf8(password) {
+        Ok(password) if password.len() <= MAX_PASSWORD => Ok(password.to_owned()),
+        _ => Err(invalid),
     }
 }

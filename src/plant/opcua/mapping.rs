@@ -1,4 +1,4 @@
-//! Between the plan and OPC UA: types, values, quality and refusals. Nothing here knows the server layer.
+//! Between the plan and OPC UA: types, values, quality and refusals. Nothing here knows how it is asked for.
 
 use opcua::types::{
     DataTypeId, DataValue, DateTime, EnumValueType, ExtensionObject, LocalizedText, Range, StatusCode, VariableTypeId,
@@ -120,17 +120,6 @@ impl Form {
             Form::Bit => VariableTypeId::BaseDataVariableType,
         }
     }
-
-    /// BrowseName of the type definition.
-    pub fn type_name(self) -> &'static str {
-        match self {
-            Form::Unit => "AnalogUnitType",
-            Form::Number => "BaseAnalogType",
-            Form::MultiState => "MultiStateValueDiscreteType",
-            Form::TwoState => "TwoStateDiscreteType",
-            Form::Bit => "BaseDataVariableType",
-        }
-    }
 }
 
 /// Factor and offset change nothing, so that the raw value is the engineering value.
@@ -167,7 +156,11 @@ pub fn form(signal: &Signal) -> Form {
         return if named(0) && named(1) { Form::TwoState } else { Form::Bit };
     }
     let integer = matches!(signal.codec.kind, Kind::Unsigned | Kind::Signed);
-    if integer && unscaled(signal) && signal.unit.is_empty() && !signal.value_table.is_empty() {
+    if integer
+        && unscaled(signal)
+        && signal.unit.is_empty()
+        && signal.value_table.iter().any(|(value, _)| i64::try_from(*value).is_ok())
+    {
         Form::MultiState
     } else if signal.unit.is_empty() {
         Form::Number
@@ -210,7 +203,9 @@ pub fn property_value(signal: &Signal, property: Property) -> Variant {
         },
         Property::EnumValues => {
             let values = signal.value_table.iter().filter_map(|(value, word)| {
-                let text = LocalizedText::new("", word);
+                // a number without a word has itself
+                let text = if word.is_empty() { value.to_string() } else { word.clone() };
+                let text = LocalizedText::new("", &text);
                 let value = EnumValueType {
                     value: i64::try_from(*value).ok()?,
                     display_name: text,
@@ -250,9 +245,29 @@ pub fn value(signal: &Signal, sample: &Sample) -> Option<Variant> {
     })
 }
 
-/// The word for the current value of an enumeration; empty where the table has none.
+/// The same for who writes it himself: number of the built-in type, bytes, bits.
+pub fn bits(signal: &Signal, sample: &Sample) -> Option<(u8, usize, u64)> {
+    let bits = sample.raw?.bits();
+    Some(match value_type(signal) {
+        Type::Boolean => (1, 1, u64::from(bits != 0)),
+        Type::SByte => (2, 1, bits),
+        Type::Byte => (3, 1, bits),
+        Type::Int16 => (4, 2, bits),
+        Type::UInt16 => (5, 2, bits),
+        Type::Int32 => (6, 4, bits),
+        Type::UInt32 => (7, 4, bits),
+        Type::Int64 => (8, 8, bits),
+        Type::UInt64 => (9, 8, bits),
+        Type::Float => (10, 4, bits),
+        Type::Double => (11, 8, sample.value?.to_bits()),
+    })
+}
+
+/// The word for the current value of an enumeration; the number where the table has none (OPC 10000-8, 5.3.3.4).
 pub fn value_as_text(signal: &Signal, sample: &Sample) -> Option<Variant> {
-    sample.raw.map(|raw| localized(signal.label(raw).unwrap_or_default()))
+    let raw = sample.raw?;
+    let word = signal.label(raw).filter(|word| !word.is_empty());
+    Some(localized(&word.map_or_else(|| raw.as_i128().unwrap_or_default().to_string(), str::to_owned)))
 }
 
 /// The StatusCode of the worst cause.
@@ -274,9 +289,14 @@ pub fn data_value(value: Option<Variant>, sample: &Sample, now: DateTime) -> Dat
 
 /// Nanoseconds since 1970 as DateTime, which counts 100 ns since 1601; `None` for 0, "no frame yet".
 pub fn source_time(nanoseconds: u64) -> Option<DateTime> {
+    (nanoseconds > 0).then(|| DateTime::from(ticks(nanoseconds)))
+}
+
+/// The same as a number.
+pub fn ticks(nanoseconds: u64) -> i64 {
     /// 1601-01-01 to 1970-01-01, in units of 100 ns.
     const EPOCH: i64 = 116_444_736_000_000_000;
-    (nanoseconds > 0).then(|| DateTime::from(EPOCH + (nanoseconds / 100) as i64))
+    EPOCH + (nanoseconds / 100) as i64
 }
 
 /// A written value as a command takes it; the type must be exactly the variable's.
@@ -410,7 +430,7 @@ mod tests {
         let mode = plan.signal(tag(&plan, "Oven.Mode"));
         let text = |raw| value_as_text(mode, &sample(Some(Raw::Unsigned(raw)), mode, Causes::NONE));
         assert_eq!(text(2), Some(localized("Fault")));
-        assert_eq!(text(3), Some(localized("")));
+        assert_eq!(text(3), Some(localized("3")));
     }
 
     #[test]

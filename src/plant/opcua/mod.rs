@@ -1,26 +1,42 @@
-//! The OPC UA server of the plant.
+//! The OPC UA server of the plant, on the types and cryptography of async-opcua; the server layer is ours.
 //!
-//! What a client sees (`mapping`, `units`, `space`) stands apart from the server layer and the hooks into it (`scene`, `nodes`,
-//! `writing`, `sampling`, `login`, `server`). `guard` is the public
-//! listener before that layer (what it goes by is in `framing`), `pki` the certificates.
+//! ```text
+//! listener ─> connection ─> secure channel ─> service ─┬─> scene, view: attributes, browsing      (space)
+//!                 ▲                                    ├─> writing ─> command door
+//!                 │                                    ├─> subscription ◀─ sampler ◀─ store, ring
+//!                 └───────────── answers ◀─────────────┴─> session, login, pki
+//! ```
+//!
+//! What a client sees of the plant (`mapping`, `units`, `machine`, `space`) stands apart from how it is asked. `wire` reads
+//! what strangers send, `limits` says how much of it.
 
+pub mod application;
+pub mod audit;
+pub mod channel;
 pub mod config;
-pub mod framing;
-pub mod guard;
+pub mod counters;
+pub mod diagnostics;
+pub mod limits;
 pub mod login;
 pub mod machine;
 mod mapping;
-pub mod nodes;
 pub mod pki;
-pub mod sampling;
+pub mod reading;
+pub mod sampler;
 pub mod scene;
 pub mod server;
+pub mod service;
+pub mod session;
 pub mod space;
+pub mod subscription;
+pub mod trace;
 pub mod units;
+pub mod view;
+pub mod wire;
 pub mod writing;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::Config;
-pub use server::{WORKER_STACK, run};
+pub use server::run;

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use opcua::types::{AttributeId, DataValue, DateTime, NodeId, NumericRange, StatusCode, Variant};
+use opcua::types::{AttributeId, DataValue, DateTime, StatusCode, Variant};
 use tokio::sync::watch;
 
 use super::mapping::{self, Property};
-use super::space::{Node, Reference, Source, Space};
+use super::session::User;
+use super::space::server::{Health, ServerObject};
+use super::space::standard::Standard;
+use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space};
+use super::wire::{Name, NodeRef};
+use crate::plan::TagIndex;
 use crate::plant::{Plant, View};
 use crate::sample::Sample;
-use crate::store::clock;
 
 /// One request, one look: one of these.
 pub struct Scene {
@@ -18,67 +22,152 @@ pub struct Scene {
     pub number: u64,
     pub view: Arc<View>,
     pub space: Arc<Space>,
+    pub server: Arc<ServerObject>,
+}
+
+/// DataEncoding of a value (OPC 10000-4, 5.11.2): what a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// None: the one of the message.
+    Any,
+    Binary,
+    /// One of the standard's that this server does not write.
+    Unsupported,
+    Unknown,
+}
+
+impl Encoding {
+    pub fn of(name: Name<'_>) -> Encoding {
+        match (name.namespace, name.name) {
+            (_, "") => Encoding::Any,
+            (0, "Default Binary") => Encoding::Binary,
+            (0, "Default XML" | "Default JSON") => Encoding::Unsupported,
+            _ => Encoding::Unknown,
+        }
+    }
+
+    /// Whether an attribute can be had in it.
+    pub fn check(self, attribute: AttributeId) -> Result<(), StatusCode> {
+        match self {
+            Encoding::Any => Ok(()),
+            // only values have an encoding of their own
+            _ if attribute != AttributeId::Value => Err(StatusCode::BadDataEncodingInvalid),
+            Encoding::Binary => Ok(()),
+            Encoding::Unsupported => Err(StatusCode::BadDataEncodingUnsupported),
+            Encoding::Unknown => Err(StatusCode::BadDataEncodingInvalid),
+        }
+    }
 }
 
 impl Scene {
-    pub fn find(&self, id: &NodeId) -> Option<Node> {
-        self.space.find(id, |message| self.view.sources(message))
+    pub fn find(&self, id: NodeRef<'_>) -> Option<Node> {
+        let address = |message, slot| self.view.source(message, slot);
+        let sessions = || (self.server.diagnostics.ids)();
+        self.space.find(id, Passing { address: &address, sessions: &sessions })
     }
 
     pub fn references(&self, node: Node) -> Vec<Reference> {
-        self.space.references(node, |message| self.view.sources(message))
+        let address = |message, slot| self.view.source(message, slot);
+        let sessions = || (self.server.diagnostics.ids)();
+        self.space.references(node, Passing { address: &address, sessions: &sessions })
+    }
+
+    /// Of the references of a node, at least those to nodes of this name; `None` where it is as well to look at all.
+    pub fn references_named(&self, node: Node, namespace: u16, name: &str) -> Option<Vec<Reference>> {
+        self.space.references_named(node, namespace, name)
     }
 
     /// The value of a variable, with its sample where it comes from the store. `now`: CLOCK_MONOTONIC nanoseconds.
     pub fn value(&self, node: Node, now: u64) -> Result<(Option<Variant>, Option<Sample>), StatusCode> {
-        let sample = |tag, source: Option<Source>| self.view.sample(tag, source.map_or(0, |source| source.slot), now);
-        let signal = |tag| self.view.plan.signal(tag);
+        self.value_for(node, &User::anonymous(), now)
+    }
+
+    /// The same, for somebody who may see more.
+    pub fn value_for(
+        &self,
+        node: Node,
+        user: &User,
+        now: u64,
+    ) -> Result<(Option<Variant>, Option<Sample>), StatusCode> {
         match node {
-            Node::Signal(tag, source) => {
-                let sample = sample(tag, source);
-                Ok((mapping::value(signal(tag), &sample), Some(sample)))
+            Node::Signal(tag, source) | Node::Property(tag, source, Property::ValueAsText) => {
+                let sample = self.view.sample(tag, source.map_or(0, |source| source.slot), now);
+                Ok((self.shown(node, tag, &sample), Some(sample)))
             }
-            Node::Property(tag, source, Property::ValueAsText) => {
-                let sample = sample(tag, source);
-                Ok((mapping::value_as_text(signal(tag), &sample), Some(sample)))
-            }
-            Node::Property(tag, _, property) => Ok((Some(mapping::property_value(signal(tag), property)), None)),
-            Node::Fact(message, fact) => Ok((Some(self.space.fact_value(message, fact)), None)),
             Node::State(state) => {
                 let (value, sample) = state.value(&self.view, now);
                 Ok((Some(value), Some(sample)))
             }
-            Node::Root | Node::Machine | Node::Bus(_) | Node::Message(..) => Err(StatusCode::BadAttributeIdInvalid),
+            _ => Ok((Some(self.constant(node, user, now)?), None)),
         }
     }
 
-    /// One attribute as a client reads it. `may_write`: the user may.
+    /// What a variable of a signal shows of its sample.
+    pub(super) fn shown(&self, node: Node, tag: TagIndex, sample: &Sample) -> Option<Variant> {
+        let signal = self.view.plan.signal(tag);
+        match node {
+            Node::Signal(..) => mapping::value(signal, sample),
+            _ => mapping::value_as_text(signal, sample),
+        }
+    }
+
+    /// What does not come from the store.
+    fn constant(&self, node: Node, user: &User, now: u64) -> Result<Variant, StatusCode> {
+        match node {
+            Node::Property(tag, _, property) => Ok(mapping::property_value(self.view.plan.signal(tag), property)),
+            Node::Fact(message, fact) => Ok(self.space.fact_value(message, fact)),
+            Node::Standard(row) => {
+                let number = self.space.standard.entry(row).and_then(|entry| entry.id().standard()).unwrap_or(0);
+                let health = if self.view.alive(now) { Health::Good } else { Health::ControllerGone };
+                match self.server.value(number, user, health) {
+                    Some(value) => value,
+                    None => self.space.standard_value(row),
+                }
+            }
+            Node::Diagnostic(session, diagnostic) => self.server.session(session, diagnostic, user),
+            Node::Root
+            | Node::Machine
+            | Node::Bus(_)
+            | Node::Message(..)
+            | Node::Session(_)
+            | Node::Signal(..)
+            | Node::State(_) => Err(StatusCode::BadAttributeIdInvalid),
+        }
+    }
+
+    /// Whether it is worth looking at without a change of the plan.
+    pub fn is_live(&self, node: Node, attribute: AttributeId) -> bool {
+        if attribute != AttributeId::Value {
+            return false;
+        }
+        match node {
+            Node::Standard(row) => {
+                let number = self.space.standard.entry(row).and_then(|entry| entry.id().standard());
+                number.is_some_and(ServerObject::is_live)
+            }
+            node => space::is_live(node),
+        }
+    }
+
+    /// One attribute as this user reads it, with all its times.
     pub fn attribute(
         &self,
         node: Node,
         attribute: AttributeId,
-        range: &NumericRange,
-        may_write: bool,
+        user: &User,
+        now: u64,
     ) -> Result<DataValue, StatusCode> {
-        let now = DateTime::now();
-        let mut answer = if attribute == AttributeId::Value {
-            match self.value(node, clock::monotonic())? {
-                (value, Some(sample)) => mapping::data_value(value, &sample, now),
-                (value, None) => {
-                    DataValue { value, source_timestamp: Some(now), server_timestamp: Some(now), ..DataValue::null() }
-                }
-            }
-        } else {
-            let value = self.space.attribute(node, attribute, may_write)?;
-            DataValue { value: Some(value), server_timestamp: Some(now), ..DataValue::null() }
-        };
-        if range.has_range() {
-            match &answer.value {
-                Some(value @ Variant::Array(_)) => answer.value = Some(value.range_of(range)?),
-                _ => return Err(StatusCode::BadIndexRangeNoData),
-            }
+        let time = DateTime::now();
+        if attribute != AttributeId::Value {
+            let value = self.space.attribute(node, attribute, user)?;
+            return Ok(DataValue { value: Some(value), server_timestamp: Some(time), ..DataValue::null() });
         }
-        Ok(answer)
+        Ok(match self.value_for(node, user, now)? {
+            (value, Some(sample)) => mapping::data_value(value, &sample, time),
+            (value, None) => {
+                DataValue { value, source_timestamp: Some(time), server_timestamp: Some(time), ..DataValue::null() }
+            }
+        })
     }
 }
 
@@ -88,10 +177,13 @@ pub struct Scenes {
 }
 
 impl Scenes {
-    pub fn new(plant: &Plant) -> Scenes {
+    /// Loads all nodes: blocks for a tenth of a second.
+    pub fn new(plant: &Plant, server: ServerObject) -> Scenes {
         let view = plant.view();
-        let space = Arc::new(Space::new(view.plan.clone()));
-        Scenes { current: watch::Sender::new(Arc::new(Scene { number: 1, view, space })) }
+        let standard = Arc::new(Standard::load(&server.application_uri, NAMESPACE_URI));
+        let space = Arc::new(Space::new(view.plan.clone(), standard));
+        let scene = Scene { number: 1, view, space, server: Arc::new(server) };
+        Scenes { current: watch::Sender::new(Arc::new(scene)) }
     }
 
     pub fn now(&self) -> Arc<Scene> {
@@ -114,10 +206,13 @@ impl Scenes {
                 let space = if Arc::ptr_eq(&before.view.plan, &view.plan) {
                     before.space.clone()
                 } else {
-                    let plan = view.plan.clone();
-                    Arc::new(tokio::task::spawn_blocking(move || Space::new(plan)).await.context("the nodes")?)
+                    let (plan, standard) = (view.plan.clone(), before.space.standard.clone());
+                    Arc::new(
+                        tokio::task::spawn_blocking(move || Space::new(plan, standard)).await.context("the nodes")?,
+                    )
                 };
-                self.current.send_replace(Arc::new(Scene { number: before.number + 1, view, space }));
+                let server = before.server.clone();
+                self.current.send_replace(Arc::new(Scene { number: before.number + 1, view, space, server }));
             }
             // the old store is not kept while nothing happens
             drop(before);

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use opcua::server::node_manager::{ParsedWriteValue, RequestContext, WriteNode};
-use opcua::types::{AttributeId, StatusCode, Variant};
+use opcua::types::{AttributeId, DataValue, NodeId, NumericRange, StatusCode, Variant};
 use tokio::time::{Instant, timeout_at};
 
-use super::guard::Peers;
 use super::mapping;
 use super::scene::{Scene, Scenes};
 use super::space::Node;
+use super::wire::NodeRef;
 use crate::command::{Action, MAX_WRITES, Origin, Refusal, Write};
 use crate::plan::Plan;
 use crate::plant::view::WriteError;
@@ -19,35 +18,34 @@ const ATTEMPTS: usize = 4;
 /// How long a write waits for the next scene, all attempts together.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Who is not anonymous may write; what may be written the controller decides.
-pub fn may_write(context: &RequestContext) -> bool {
-    !context.token.is_anonymous()
-}
-
-/// Who wrote from where, for the audit record.
-pub fn origin(context: &RequestContext, peers: &Peers) -> Origin {
-    let channel = context.session.read().secure_channel_id();
-    Origin { protocol: "opcua".into(), user: context.token.0.clone(), address: peers.address(channel) }
+/// One WriteValue (OPC 10000-4, 5.11.4).
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub node_id: NodeId,
+    /// `None`: there is no such attribute.
+    pub attribute: Option<AttributeId>,
+    /// What of the value; an error is this one item's.
+    pub range: Result<NumericRange, StatusCode>,
+    pub value: DataValue,
 }
 
 /// Answers all writes of one request. Writes of one message go together: the frame carries all or none of them.
 ///
 /// What is written is found and sent with one scene, so that it can't land on another signal. Should the configuration
 /// change in between, the controller refuses, and it is found again in the next scene.
-pub async fn write(scenes: &Scenes, origin: Origin, may_write: bool, nodes: &mut [&mut WriteNode]) {
+pub async fn write(scenes: &Scenes, origin: Origin, may_write: bool, asked: &[Asked]) -> Vec<StatusCode> {
     let mut changes = scenes.changes();
     let deadline = Instant::now() + PATIENCE;
-    let mut open: Vec<usize> = (0..nodes.len()).collect();
+    let mut results = vec![mapping::refusal(&WriteError::Refused(Refusal::Reloaded)); asked.len()];
+    let mut open: Vec<usize> = (0..asked.len()).collect();
     for _ in 0..ATTEMPTS {
         let scene = changes.borrow_and_update().clone();
-        open = attempt(&scene, &origin, may_write, nodes, &open).await;
+        open = attempt(&scene, &origin, may_write, asked, &open, &mut results).await;
         if open.is_empty() || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
             break;
         }
     }
-    for index in open {
-        nodes[index].set_status(mapping::refusal(&WriteError::Refused(Refusal::Reloaded)));
-    }
+    results
 }
 
 /// Answers these writes; what comes back is what the controller refused because the scene no longer holds.
@@ -55,19 +53,19 @@ async fn attempt(
     scene: &Scene,
     origin: &Origin,
     may_write: bool,
-    nodes: &mut [&mut WriteNode],
+    asked: &[Asked],
     open: &[usize],
+    results: &mut [StatusCode],
 ) -> Vec<usize> {
     let Scene { view, .. } = scene;
     let mut commands: Vec<(Vec<usize>, Vec<Write>)> = Vec::new();
     let mut actions = Vec::new();
     for &index in open {
-        let node = &mut nodes[index];
-        let found = scene.find(&node.value().node_id).ok_or(StatusCode::BadNodeIdUnknown);
-        match found.and_then(|found| check(&view.plan, found, node.value(), may_write)) {
+        let found = scene.find(NodeRef::from(&asked[index].node_id)).ok_or(StatusCode::BadNodeIdUnknown);
+        match found.and_then(|found| check(&view.plan, found, &asked[index], may_write)) {
             Ok(Wanted::Write(write)) => group(&view.plan, &mut commands, index, write),
             Ok(Wanted::Action(action)) => actions.push((vec![index], action)),
-            Err(status) => node.set_status(status),
+            Err(status) => results[index] = status,
         }
     }
     // arming comes before what is written along with it
@@ -83,7 +81,7 @@ async fn attempt(
             Err(error) => mapping::refusal(&error),
         };
         for index in indices {
-            nodes[index].set_status(status);
+            results[index] = status;
         }
     }
     again.sort_unstable();
@@ -111,22 +109,23 @@ enum Wanted {
 }
 
 /// What can be said without the controller (OPC 10000-4, 5.11.4).
-fn check(plan: &Plan, node: Node, wanted: &ParsedWriteValue, may_write: bool) -> Result<Wanted, StatusCode> {
+fn check(plan: &Plan, node: Node, asked: &Asked, may_write: bool) -> Result<Wanted, StatusCode> {
+    let attribute = asked.attribute.ok_or(StatusCode::BadAttributeIdInvalid)?;
     let writable = match node {
         Node::Signal(tag, _) => plan.tags[tag].writable,
         Node::State(state) => state.is_writable(),
         _ => false,
     };
-    if !writable || wanted.attribute_id != AttributeId::Value {
+    if !writable || attribute != AttributeId::Value {
         return Err(StatusCode::BadNotWritable);
     }
     if !may_write {
         return Err(StatusCode::BadUserAccessDenied);
     }
-    if wanted.index_range.has_range() {
+    if asked.range.clone()?.has_range() {
         return Err(StatusCode::BadIndexRangeNoData);
     }
-    let value = &wanted.value;
+    let value = &asked.value;
     // A Good status says nothing, and asyncua sends its own time with every write: it has no effect, as the time of a
     // value is that of its frame. What would mean something is refused.
     let bare = value.status.is_none_or(|status| status == StatusCode::Good)

@@ -26,8 +26,7 @@ use journal::Journal;
 use outlet::Shared;
 
 /// `CANVOY_LOG` chooses what is logged, as in RUST_LOG. What the OPC UA library says about clients is ours to say.
-const DEFAULT: &str =
-    "info,opcua=error,opcua_client=error,opcua_core=error,opcua_crypto=error,opcua_server=error,opcua_types=off";
+const DEFAULT: &str = "info,opcua=error,opcua_core=error,opcua_crypto=error,opcua_types=off";
 
 /// Which process writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -120,7 +120,7 @@ impl Client {
         };
         let ResponseMessage::GetEndpoints(answer) = self.call(request).await.unwrap() else { panic!("another answer") };
         let endpoints = answer.endpoints.unwrap().into_iter().map(|endpoint| {
-            assert_eq!(endpoint.endpoint_url, self.url, "the public port, not the server layer's own");
+            assert_eq!(endpoint.endpoint_url, self.url, "where it listens");
             let users = endpoint.user_identity_tokens.unwrap();
             let anonymous = users.iter().any(|user| user.token_type == UserTokenType::Anonymous);
             (SecurityPolicy::from_uri(endpoint.security_policy_uri.as_ref()).to_str().to_owned(), anonymous)
@@ -155,7 +155,7 @@ impl Client {
         let user_identity_token = match user {
             Some((name, password)) => {
                 let token_policy = UserTokenPolicy {
-                    policy_id: "userpass_rsa_oaep".into(),
+                    policy_id: "username".into(),
                     token_type: UserTokenType::UserName,
                     ..UserTokenPolicy::default()
                 };

@@ -1,0 +1,470 @@
+//! One connection from its first byte to its last.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use opcua::crypto::SecurityPolicy;
+use opcua::types::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{timeout, timeout_at};
+
+use super::framing::{self, Assembly, HEADER, Header, Hello, Kind, Phase, Refusal, refuse};
+use super::listener::Shared;
+use super::open::{self, Clear};
+use super::security::{Incoming, Outgoing, Sequence};
+use super::{Answers, Channel, Item, Request};
+use crate::plant::opcua::wire::{Reader, service_fault};
+
+/// From the connection to a whole Hello.
+const HELLO: Duration = Duration::from_secs(5);
+/// A connection that only asks for endpoints lives this long.
+const DISCOVERY: Duration = Duration::from_secs(30);
+/// Between two messages of a client that has not logged in.
+const IDLE: Duration = Duration::from_secs(60);
+/// From the first byte of a message to its last, and for a client to take any of what is sent to it.
+const STALL: Duration = Duration::from_secs(20);
+/// Requests without an answer. Publish requests wait for their answer: some tens are normal.
+const UNANSWERED: usize = 256;
+/// The same of a client that is not logged in.
+const UNANSWERED_STRANGER: usize = 4;
+/// Bytes that are gathered before they are written.
+const GATHER: usize = 128 * 1024;
+/// Bytes that a client whose connection was ended may still send.
+const MOST_DRAINED: usize = 1024 * 1024;
+/// Bytes that are read at one time.
+const READ: usize = 16 * 1024;
+
+/// Why a connection ended before its time.
+enum End {
+    Refused(Refusal),
+    /// The connection failed; there is nobody to tell.
+    Io,
+    /// By the client.
+    Closed,
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> End {
+        End::Refused(refusal)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Io
+    }
+}
+
+fn late(reason: &'static str) -> End {
+    End::Refused(Refusal { status: StatusCode::BadTimeout, reason })
+}
+
+/// Leaves the table of connections however the connection ends.
+struct Place<'a, S> {
+    shared: &'a Shared<S>,
+    id: u64,
+    answers: Answers,
+}
+
+impl<S> Drop for Place<'_, S> {
+    fn drop(&mut self) {
+        self.answers.close();
+        let mut connections = self.shared.connections();
+        connections.leave(self.id);
+        self.shared.door.counters.connections(connections.len());
+    }
+}
+
+/// Serves one client.
+pub async fn serve<S>(shared: &Shared<S>, client: TcpStream, peer: SocketAddr)
+where
+    S: Fn(&Arc<Channel>, &Answers, Request),
+{
+    let (id, end) = {
+        let mut connections = shared.connections();
+        let entered = connections.enter(peer.ip());
+        shared.door.counters.connections(connections.len());
+        entered
+    };
+    let (answers, items) = Answers::new();
+    let _place = Place { shared, id, answers: answers.clone() };
+    prepare(&client);
+    let (reader, mut writer) = client.into_split();
+    let mut link = Reading {
+        shared,
+        id,
+        peer,
+        start: Instant::now(),
+        client: BufReader::with_capacity(READ, reader),
+        answers: answers.clone(),
+        phase: Phase::Start,
+        secure: None,
+        assembly: Assembly::default(),
+    };
+    let reading = async {
+        let end = link.run().await;
+        answers.item(Item::End(match end {
+            End::Refused(refusal) => Some(refusal),
+            End::Io | End::Closed => None,
+        }));
+        // what lies there is written first
+        std::future::pending::<()>().await;
+    };
+    let own = &shared.door;
+    let refused = tokio::select! {
+        () = reading => false,
+        refusal = write(own, items, &mut writer, &answers) => {
+            if let Some(refusal) = &refusal {
+                own.counters.connection_refused();
+                tracing::debug!(%peer, status = %refusal.status, reason = refusal.reason, "OPC UA client refused");
+            }
+            refusal.is_some()
+        }
+        () = end.notified() => {
+            own.counters.connection_refused();
+            false
+        }
+    };
+    if refused {
+        let _ = timeout(Duration::from_secs(1), drain(&mut link.client)).await;
+    }
+}
+
+/// No waiting for more to send; a peer that is gone is noticed.
+fn prepare(client: &TcpStream) {
+    let keep_alive = || -> nix::Result<()> {
+        setsockopt(client, sockopt::KeepAlive, &true)?;
+        setsockopt(client, sockopt::TcpKeepIdle, &60)?;
+        setsockopt(client, sockopt::TcpKeepInterval, &10)?;
+        setsockopt(client, sockopt::TcpKeepCount, &3)
+    };
+    let options = client.set_nodelay(true).and_then(|()| Ok(keep_alive()?));
+    if let Err(error) = options {
+        tracing::debug!(%error, "socket options");
+    }
+}
+
+/// The client's side.
+struct Reading<'a, S> {
+    shared: &'a Shared<S>,
+    id: u64,
+    peer: SocketAddr,
+    start: Instant,
+    client: BufReader<OwnedReadHalf>,
+    answers: Answers,
+    phase: Phase,
+    secure: Option<Secure>,
+    assembly: Assembly,
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        self.channel.close();
+    }
+}
+
+/// Its open channel.
+struct Secure {
+    channel: Arc<Channel>,
+    incoming: Incoming,
+}
+
+impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
+    async fn run(&mut self) -> End {
+        loop {
+            if let Err(end) = self.message().await {
+                return end;
+            }
+        }
+    }
+
+    /// Until when the next message must have begun, and a channel be open.
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        match &self.secure {
+            None if self.phase == Phase::Start => self.start + HELLO,
+            None => self.start + Duration::from_secs(self.shared.door.limits.half_open_s),
+            Some(secure) if self.is_discovery(&secure.channel) => self.start + DISCOVERY,
+            Some(secure) => {
+                let token = secure.incoming.deadline().unwrap_or(now);
+                if secure.channel.is_logged_in() { token } else { token.min(now + IDLE) }
+            }
+        }
+    }
+
+    /// A channel without security where none is offered.
+    fn is_discovery(&self, channel: &Channel) -> bool {
+        channel.policy == SecurityPolicy::None && !self.shared.door.application.offers_none
+    }
+
+    /// Reads one message and does what it asks for.
+    async fn message(&mut self) -> Result<(), End> {
+        let logged_in = self.secure.as_ref().is_some_and(|secure| secure.channel.is_logged_in());
+        let most = if logged_in { UNANSWERED } else { UNANSWERED_STRANGER };
+        let deadline = self.deadline().into();
+        let mut first = [0; 1];
+        let begin = async {
+            self.answers.ready(most, self.shared.door.limits.backlog_bytes).await;
+            self.client.read_exact(&mut first).await
+        };
+        let begun = timeout_at(deadline, begin).await.map_err(|_| late("nothing was said for too long"))?;
+        begun.map_err(|error| if error.kind() == io::ErrorKind::UnexpectedEof { End::Closed } else { End::Io })?;
+        let (header, message) =
+            timeout(STALL, self.rest(first[0])).await.map_err(|_| late("the message did not end in time"))??;
+        match header.kind {
+            Kind::Hello => self.hello(&message),
+            Kind::Open => self.open(message).await,
+            Kind::Message => self.chunk(header.letter, &message),
+            Kind::Close => {
+                // whoever can't prove to be the client does not end its channel, only this connection
+                self.unseal(&message)?;
+                Err(End::Closed)
+            }
+        }
+    }
+
+    /// The rest of a message of which one byte is there.
+    async fn rest(&mut self, first: u8) -> Result<(Header, Vec<u8>), End> {
+        let mut bytes = [first; HEADER];
+        self.client.read_exact(&mut bytes[1..]).await?;
+        let header = framing::header(bytes, self.phase)?;
+        let mut message = vec![0; header.size];
+        message[..HEADER].copy_from_slice(&bytes);
+        self.client.read_exact(&mut message[HEADER..]).await?;
+        Ok((header, message))
+    }
+
+    fn hello(&mut self, message: &[u8]) -> Result<(), End> {
+        let bytes = self.shared.door.limits.message_bytes;
+        let (hello, acknowledge) = framing::hello(&message[HEADER..], (bytes, framing::most_chunks(bytes)))?;
+        self.phase = Phase::Greeted;
+        self.answers.item(Item::Hello(hello));
+        self.answers.item(Item::Raw(acknowledge));
+        Ok(())
+    }
+
+    async fn open(&mut self, message: Vec<u8>) -> Result<(), End> {
+        let clear = Clear::read(&message)?;
+        if let Some(secure) = &self.secure {
+            if clear.channel != secure.channel.id {
+                return refuse(StatusCode::BadTcpSecureChannelUnknown, "no such channel").map_err(End::from);
+            }
+            if clear.policy != secure.channel.policy {
+                let reason = "the policy of a channel can't change";
+                return refuse(StatusCode::BadSecurityPolicyRejected, reason).map_err(End::from);
+            }
+        } else if clear.channel != 0 {
+            return refuse(StatusCode::BadTcpSecureChannelUnknown, "no such channel").map_err(End::from);
+        }
+        let failed = |_| Refusal { status: StatusCode::BadInternalError, reason: "not checked" };
+        let (clear, opened) = {
+            let _turn = self.shared.checks.acquire().await.map_err(|_| late("the server ends"))?;
+            let (door, peer) = (self.shared.door.clone(), self.peer);
+            let check = tokio::task::spawn_blocking(move || {
+                let opened = clear.open(&door, peer, &message);
+                (clear, opened)
+            });
+            check.await.map_err(failed)?
+        };
+        let (plain, certificate) = opened?;
+        let mut begun = Sequence::default();
+        let sequence = self.secure.as_mut().map_or(&mut begun, |secure| &mut secure.incoming.sequence);
+        let asked = clear.asked(&plain, certificate, sequence)?;
+        if asked.renew != self.secure.is_some() {
+            return refuse(StatusCode::BadRequestTypeInvalid, "a new token for no channel, or a second channel")
+                .map_err(End::from);
+        }
+        let door = &self.shared.door;
+        let Some(secure) = &mut self.secure else {
+            let answer = open::answer(door, clear.policy, &asked, open::number()?, open::number()?)?;
+            let channel = Channel::new(answer.channel, (clear.policy, asked.mode), asked.certificate, self.peer);
+            let channel = Arc::new(channel);
+            if !self.is_discovery(&channel) {
+                let (most, share) = (door.max_connections, door.limits.connections_per_address);
+                if !self.shared.connections().know(self.id, most, share) {
+                    return refuse(StatusCode::BadTcpNotEnoughResources, "too many connections").map_err(End::from);
+                }
+            }
+            let mut incoming = Incoming::new(channel.id, channel.policy, channel.mode, begun);
+            incoming.renew(answer.token.clone());
+            self.secure = Some(Secure { channel, incoming });
+            self.phase = Phase::Channel;
+            self.answers.item(Item::Open(Box::new(answer)));
+            return Ok(());
+        };
+        let same = |certificate: &Option<Arc<crate::plant::opcua::pki::Certificate>>| {
+            certificate.as_ref().map(|certificate| certificate.der.clone())
+        };
+        if same(&asked.certificate) != same(&secure.channel.certificate) || asked.mode != secure.channel.mode {
+            let reason = "a token for another client, or another mode";
+            return refuse(StatusCode::BadSecurityChecksFailed, reason).map_err(End::from);
+        }
+        let answer = open::answer(door, clear.policy, &asked, secure.channel.id, open::number()?)?;
+        secure.incoming.renew(answer.token.clone());
+        self.answers.item(Item::Open(Box::new(answer)));
+        Ok(())
+    }
+
+    /// Takes the security off a message.
+    fn unseal(&mut self, message: &[u8]) -> Result<super::security::Opened, End> {
+        let Some(secure) = &mut self.secure else {
+            return refuse(StatusCode::BadTcpSecureChannelUnknown, "no channel").map_err(End::from);
+        };
+        let (opened, used) = secure.incoming.open(message, Instant::now())?;
+        if let Some(token) = used {
+            self.answers.item(Item::Use(token));
+        }
+        Ok(opened)
+    }
+
+    fn chunk(&mut self, letter: u8, message: &[u8]) -> Result<(), End> {
+        let opened = self.unseal(message)?;
+        let Some(secure) = &self.secure else { return Err(End::Closed) };
+        let limits = &self.shared.door.limits;
+        let most = if secure.channel.is_logged_in() { limits.message_bytes } else { limits.message_before_login_bytes };
+        if let Some(body) = self.assembly.add(letter, opened.request, opened.body, most)? {
+            self.answers.asked();
+            (self.shared.answer)(&secure.channel, &self.answers, Request { id: opened.request, body });
+        }
+        Ok(())
+    }
+}
+
+/// The server's side of a connection, as the client asked for it.
+struct Writing {
+    hello: Hello,
+    secure: Option<Outgoing>,
+    /// Sealed, not sent yet.
+    buffer: Vec<u8>,
+}
+
+/// Writes what it is told to until it is told to end; gives what the client was told.
+async fn write(
+    door: &super::Door,
+    mut items: UnboundedReceiver<Item>,
+    writer: &mut OwnedWriteHalf,
+    answers: &Answers,
+) -> Option<Refusal> {
+    let hello = Hello { chunk: framing::CHUNK, most_bytes: 0, most_chunks: 0 };
+    let mut writing = Writing { hello, secure: None, buffer: Vec::new() };
+    loop {
+        let mut next = items.recv().await;
+        let mut bytes = 0;
+        let mut end = None;
+        while let Some(item) = next {
+            match item {
+                Item::Hello(hello) => writing.hello = hello,
+                Item::Raw(raw) => writing.buffer.extend_from_slice(&raw),
+                Item::Open(answer) => {
+                    if let Err(status) = writing.open(door, *answer) {
+                        end = Some(Some(Refusal { status, reason: "the channel could not be opened" }));
+                    }
+                }
+                Item::Use(token) => {
+                    if let Some(secure) = &mut writing.secure {
+                        secure.renew(token);
+                    }
+                }
+                Item::Answer { request, body } => {
+                    bytes += body.len();
+                    if let Err(status) = writing.answer(request, &body) {
+                        end = Some(Some(Refusal { status, reason: "the answer could not be sent" }));
+                    }
+                }
+                Item::End(refusal) => end = Some(refusal),
+            }
+            if end.is_some() || writing.buffer.len() >= GATHER {
+                break;
+            }
+            next = items.try_recv().ok();
+        }
+        if let Some(Some(refusal)) = end {
+            writing.buffer.extend(framing::error(refusal));
+        }
+        let sent = send(writer, &writing.buffer).await;
+        writing.buffer.clear();
+        if writing.buffer.capacity() > 4 * GATHER {
+            writing.buffer = Vec::new();
+        }
+        answers.written(bytes);
+        match (end, sent) {
+            (Some(refusal), _) => {
+                let _ = timeout(Duration::from_secs(1), writer.shutdown()).await;
+                return refusal;
+            }
+            (None, Ok(())) => {}
+            (None, Err(End::Refused(refusal))) => return Some(refusal),
+            (None, Err(End::Io | End::Closed)) => return None,
+        }
+    }
+}
+
+/// Sends everything, as long as the client takes it piece by piece in time.
+async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> Result<(), End> {
+    for piece in bytes.chunks(framing::CHUNK) {
+        let taken = timeout(STALL, writer.write_all(piece)).await;
+        taken.map_err(|_| late("the client does not take its answers"))??;
+    }
+    Ok(())
+}
+
+/// Takes what a client still sends and drops it: unread, it would make the kernel reset the connection, and the client would
+/// not see why it ended.
+async fn drain(client: &mut BufReader<OwnedReadHalf>) {
+    let mut bytes = [0; 4096];
+    for _ in 0..MOST_DRAINED / 4096 {
+        if !matches!(client.read(&mut bytes).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+impl Writing {
+    fn open(&mut self, door: &super::Door, answer: open::Answer) -> Result<(), StatusCode> {
+        let secure = self.secure.get_or_insert_with(|| Outgoing::new(answer.channel, answer.policy, answer.mode));
+        let application = &door.application;
+        let own = (&application.key, application.certificate_der.as_slice());
+        let key = answer.certificate.as_ref().map(|certificate| certificate.x509.public_key());
+        let key = key.transpose().map_err(|error| error.status())?;
+        let thumbprint = answer.certificate.as_ref().map(|certificate| certificate.thumbprint);
+        let theirs = key.as_ref().zip(thumbprint.as_ref().map(|thumbprint| thumbprint.as_slice()));
+        let sealed = secure.seal_open(answer.request, &answer.body, own, theirs)?;
+        self.buffer.extend_from_slice(&sealed);
+        if !secure.has_token() {
+            secure.renew(answer.token);
+        }
+        Ok(())
+    }
+
+    /// Seals an answer in as many chunks as it takes. What is more than the client wants is replaced by a fault.
+    fn answer(&mut self, request: u32, body: &[u8]) -> Result<(), StatusCode> {
+        let secure = self.secure.as_mut().ok_or(StatusCode::BadSecureChannelClosed)?;
+        let room = secure.room(self.hello.chunk).max(1);
+        let chunks = body.len().div_ceil(room).max(1);
+        let Hello { most_bytes, most_chunks, .. } = self.hello;
+        if most_bytes > 0 && body.len() > most_bytes || most_chunks > 0 && chunks > most_chunks {
+            let fault = service_fault(handle(body), StatusCode::BadResponseTooLarge);
+            return secure.seal(b'F', request, &fault, &mut self.buffer);
+        }
+        self.buffer.reserve(body.len() + chunks * 128);
+        let mut pieces = body.chunks(room).peekable();
+        while let Some(piece) = pieces.next() {
+            let letter = if pieces.peek().is_some() { b'C' } else { b'F' };
+            secure.seal(letter, request, piece, &mut self.buffer)?;
+        }
+        Ok(())
+    }
+}
+
+/// The request's handle, out of the header of a response.
+fn handle(body: &[u8]) -> u32 {
+    let mut reader = Reader::new(body);
+    let read = reader.node_id().and_then(|_| reader.i64()).and_then(|_| reader.u32());
+    read.unwrap_or(0)
+}

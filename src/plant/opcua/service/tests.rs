@@ -1,0 +1,289 @@
+//! Requests as nobody writes them: every service, changed at random, answered or refused and never a panic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use opcua::crypto::SecurityPolicy;
+use opcua::types::{
+    ApplicationDescription, BinaryEncodable, BrowseDescription, BrowseNextRequest, BrowseRequest, ByteString,
+    CallMethodRequest, CallRequest, CancelRequest, CreateMonitoredItemsRequest, CreateSubscriptionRequest, DataValue,
+    DeleteMonitoredItemsRequest, DeleteSubscriptionsRequest, GetEndpointsRequest, MessageSecurityMode,
+    ModifyMonitoredItemsRequest, ModifySubscriptionRequest, MonitoredItemCreateRequest, NodeId, PublishRequest,
+    ReadRequest, ReadValueId, RegisterNodesRequest, RepublishRequest, RequestHeader, SetMonitoringModeRequest,
+    SetPublishingModeRequest, SetTriggeringRequest, SubscriptionAcknowledgement, TransferSubscriptionsRequest,
+    TranslateBrowsePathsToNodeIdsRequest, Variant,
+};
+
+use super::*;
+use crate::plant::opcua::config::Config;
+use crate::plant::opcua::server::build;
+use crate::plant::opcua::session::table::Wanted;
+use crate::plant::opcua::tests::Example;
+use crate::plant::opcua::wire::NodeRef;
+
+const CASES: u32 = 20_000;
+
+/// A server without a listener, a channel and a session that is logged in.
+struct Bench {
+    server: Arc<Server>,
+    channel: Arc<Channel>,
+    session: Arc<Session>,
+}
+
+fn bench() -> Bench {
+    let (example, _requests) = Example::new();
+    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+    let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("canvoy-dispatch-{}-{number}", std::process::id()));
+    let config = Config { security_policy_none: true, ..Config::default() };
+    let address = "127.0.0.1:4840".parse().unwrap();
+    let server = Arc::new(build(example.plant.clone(), config, address, &folder).unwrap());
+    std::fs::remove_dir_all(folder).unwrap();
+    // the requests below speak of the first
+    server.subscriptions().number_from(0);
+    let security = (SecurityPolicy::None, MessageSecurityMode::None);
+    let channel = Arc::new(Channel::new(1, security, None, "127.0.0.1:5000".parse().unwrap()));
+    let wanted = Wanted {
+        name: "test".into(),
+        client: ApplicationDescription::default(),
+        server_uri: String::new(),
+        endpoint_url: String::new(),
+        certificate: None,
+        timeout: 60_000.0,
+        max_response_bytes: 0,
+    };
+    let most = (10, Duration::from_secs(60));
+    let (session, _) = server.sessions.create(wanted, &channel, vec![0; 32], most, Instant::now()).unwrap();
+    session.state().user = Some(Arc::new(User::anonymous()));
+    Bench { server, channel, session }
+}
+
+/// The bytes of a request.
+fn bytes(encoding: u32, request: &impl BinaryEncodable) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.node_id(NodeRef::Numeric(0, encoding));
+    writer.encode(request);
+    writer.finish()
+}
+
+/// One of each service, as a client would send it.
+fn requests(session: &Session) -> Vec<Vec<u8>> {
+    let header = || RequestHeader {
+        authentication_token: NodeId::new(0, ByteString::from(session.token.as_slice())),
+        request_handle: 7,
+        ..RequestHeader::default()
+    };
+    let value = |node: &str| ReadValueId { node_id: NodeId::new(2, node), attribute_id: 13, ..ReadValueId::default() };
+    let all = |service: Service| service.request();
+    vec![
+        bytes(all(Service::GetEndpoints), &GetEndpointsRequest { request_header: header(), ..Default::default() }),
+        bytes(
+            all(Service::Read),
+            &ReadRequest {
+                request_header: header(),
+                nodes_to_read: Some(vec![value("line.Oven.Temp"), value("line.Oven.Mode")]),
+                ..Default::default()
+            },
+        ),
+        bytes(
+            all(Service::Browse),
+            &BrowseRequest {
+                request_header: header(),
+                nodes_to_browse: Some(vec![BrowseDescription { node_id: NodeId::new(0, 85u32), ..Default::default() }]),
+                requested_max_references_per_node: 1,
+                ..Default::default()
+            },
+        ),
+        bytes(
+            all(Service::BrowseNext),
+            &BrowseNextRequest {
+                request_header: header(),
+                continuation_points: Some(vec![ByteString::from(vec![1; 8])]),
+                ..Default::default()
+            },
+        ),
+        bytes(
+            all(Service::TranslateBrowsePathsToNodeIds),
+            &TranslateBrowsePathsToNodeIdsRequest {
+                request_header: header(),
+                browse_paths: Some(vec![Default::default()]),
+            },
+        ),
+        bytes(
+            all(Service::RegisterNodes),
+            &RegisterNodesRequest { request_header: header(), nodes_to_register: Some(vec![NodeId::new(2, "line")]) },
+        ),
+        bytes(
+            all(Service::Call),
+            &CallRequest {
+                request_header: header(),
+                methods_to_call: Some(vec![CallMethodRequest {
+                    object_id: NodeId::new(0, 2253u32),
+                    method_id: NodeId::new(0, 11_492u32),
+                    input_arguments: Some(vec![Variant::UInt32(1), Variant::from(DataValue::new_now(1.5))]),
+                }]),
+            },
+        ),
+        bytes(all(Service::Cancel), &CancelRequest { request_header: header(), request_handle: 3 }),
+        bytes(
+            all(Service::CreateSubscription),
+            &CreateSubscriptionRequest { request_header: header(), publishing_enabled: true, ..Default::default() },
+        ),
+        bytes(
+            all(Service::ModifySubscription),
+            &ModifySubscriptionRequest { request_header: header(), subscription_id: 1, ..Default::default() },
+        ),
+        bytes(
+            all(Service::SetPublishingMode),
+            &SetPublishingModeRequest {
+                request_header: header(),
+                publishing_enabled: true,
+                subscription_ids: Some(vec![1]),
+            },
+        ),
+        bytes(
+            all(Service::CreateMonitoredItems),
+            &CreateMonitoredItemsRequest {
+                request_header: header(),
+                subscription_id: 1,
+                items_to_create: Some(vec![MonitoredItemCreateRequest {
+                    item_to_monitor: value("line.Oven.Temp"),
+                    ..Default::default()
+                }]),
+                ..Default::default()
+            },
+        ),
+        bytes(
+            all(Service::ModifyMonitoredItems),
+            &ModifyMonitoredItemsRequest {
+                request_header: header(),
+                subscription_id: 1,
+                items_to_modify: Some(vec![Default::default()]),
+                ..Default::default()
+            },
+        ),
+        bytes(
+            all(Service::SetMonitoringMode),
+            &SetMonitoringModeRequest {
+                request_header: header(),
+                subscription_id: 1,
+                monitored_item_ids: Some(vec![1, 2]),
+                ..Default::default()
+            },
+        ),
+        bytes(
+            all(Service::SetTriggering),
+            &SetTriggeringRequest {
+                request_header: header(),
+                subscription_id: 1,
+                triggering_item_id: 1,
+                links_to_add: Some(vec![1, 2]),
+                ..Default::default()
+            },
+        ),
+        bytes(
+            all(Service::Publish),
+            &PublishRequest {
+                request_header: header(),
+                subscription_acknowledgements: Some(vec![SubscriptionAcknowledgement {
+                    subscription_id: 1,
+                    sequence_number: 1,
+                }]),
+            },
+        ),
+        bytes(
+            all(Service::Republish),
+            &RepublishRequest { request_header: header(), subscription_id: 1, retransmit_sequence_number: 1 },
+        ),
+        bytes(
+            all(Service::TransferSubscriptions),
+            &TransferSubscriptionsRequest {
+                request_header: header(),
+                subscription_ids: Some(vec![1]),
+                send_initial_values: true,
+            },
+        ),
+        bytes(
+            all(Service::DeleteMonitoredItems),
+            &DeleteMonitoredItemsRequest {
+                request_header: header(),
+                subscription_id: 1,
+                monitored_item_ids: Some(vec![9]),
+            },
+        ),
+        bytes(
+            all(Service::DeleteSubscriptions),
+            &DeleteSubscriptionsRequest { request_header: header(), subscription_ids: Some(vec![9]) },
+        ),
+    ]
+}
+
+/// xorshift: the same changes each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % most.max(1) as u64) as usize
+    }
+
+    /// Changes, cuts or lengthens what comes after the header: what comes before is looked at by others.
+    fn spoil(&mut self, request: &mut Vec<u8>, from: usize) {
+        for _ in 0..=self.below(4) {
+            let at = from + self.below(request.len() - from);
+            match self.below(6) {
+                0 => request.truncate(at.max(from)),
+                1 => request.extend(std::iter::repeat_n(self.below(256) as u8, self.below(64))),
+                2 => request[at..].iter_mut().take(4).for_each(|byte| *byte = 0xFF),
+                3 => request.insert(at, self.below(256) as u8),
+                4 => request[at] ^= 1 << self.below(8),
+                _ => request[at] = self.below(256) as u8,
+            }
+            if request.len() <= from {
+                request.push(0);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn spoiled_requests_are_answered_or_refused() {
+    let Bench { server, channel, session } = bench();
+    let whole = requests(&session);
+    let header = whole[7].len() - 4; // Cancel has four bytes after its header
+    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let mut longest = Duration::ZERO;
+    for case in 0..CASES {
+        let mut body = whole[case as usize % whole.len()].clone();
+        if case as usize >= whole.len() {
+            let from = header.min(body.len());
+            dice.spoil(&mut body, from);
+        }
+        let (answers, _open) = Answers::alone();
+        let start = Instant::now();
+        dispatch(&server, &channel, &answers, Request { id: case, body });
+        longest = longest.max(start.elapsed());
+    }
+    assert!(longest < Duration::from_secs(3), "{longest:?}");
+    // and it is still there
+    let (answers, _open) = Answers::alone();
+    dispatch(&server, &channel, &answers, Request { id: 0, body: whole[1].clone() });
+    assert!(answers.backlog() > 40, "more than a fault: {} bytes", answers.backlog());
+}
+
+#[tokio::test]
+async fn without_a_session_nothing_is_looked_at() {
+    let Bench { server, channel, session } = bench();
+    let whole = requests(&session);
+    session.state().user = None;
+    for (at, request) in whole.iter().enumerate().skip(1) {
+        let (answers, _open) = Answers::alone();
+        dispatch(&server, &channel, &answers, Request { id: 1, body: request.clone() });
+        // a fault and nothing else
+        assert!((20..60).contains(&answers.backlog()), "{at}: {} bytes", answers.backlog());
+    }
+    assert!(server.sessions.is_empty(), "a session that is used before it is activated ends");
+}

@@ -1,0 +1,110 @@
+//! Sessions (OPC 10000-4, 5.7): who talks, on which channel, and until when. `login` says who somebody is.
+
+mod counts;
+pub mod table;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use opcua::types::{ApplicationDescription, DateTime, NodeId};
+
+use super::channel::Channel;
+use super::pki::Certificate;
+use super::view::ContinuationPoints;
+
+pub use counts::Counts;
+pub use table::{Sessions, Token};
+
+/// How a user has shown who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    Anonymous,
+    Password,
+    Certificate,
+}
+
+/// Somebody with a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Empty: anonymous.
+    pub name: String,
+    pub proof: Proof,
+    /// Who has a name may write; what may be written the controller decides.
+    pub may_write: bool,
+}
+
+impl User {
+    pub fn anonymous() -> User {
+        User { name: String::new(), proof: Proof::Anonymous, may_write: false }
+    }
+
+    pub fn named(name: &str, proof: Proof) -> User {
+        User { name: name.to_owned(), proof, may_write: true }
+    }
+
+    pub fn is_anonymous(&self) -> bool {
+        self.proof == Proof::Anonymous
+    }
+
+    /// Names the user may be known by in diagnostics and audit records (ClientUserIdOfSession).
+    pub fn display(&self) -> &str {
+        if self.is_anonymous() { "anonymous" } else { &self.name }
+    }
+}
+
+/// What a client said when it created a session.
+pub struct Session {
+    /// Its NodeId is `ns=1;i=id`.
+    pub id: u32,
+    pub token: Token,
+    pub name: String,
+    pub client: ApplicationDescription,
+    pub server_uri: String,
+    pub endpoint_url: String,
+    pub certificate: Option<Arc<Certificate>>,
+    pub timeout: Duration,
+    /// Bytes; 0: no limit.
+    pub max_response_bytes: u32,
+    pub created: DateTime,
+    pub counts: Counts,
+    state: Mutex<State>,
+}
+
+/// What changes while a session lives.
+pub struct State {
+    /// The channel that it belongs to; another one only by ActivateSession.
+    pub channel: Arc<Channel>,
+    /// What the next ActivateSession must sign.
+    pub nonce: Vec<u8>,
+    /// `None` until it is activated.
+    pub user: Option<Arc<User>>,
+    pub locales: Vec<String>,
+    pub deadline: Instant,
+    pub last_contact: DateTime,
+    /// Browses to be continued.
+    pub browses: ContinuationPoints,
+    /// Readings of history to be continued.
+    pub histories: super::service::history::ContinuationPoints,
+}
+
+impl Session {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn node_id(&self) -> NodeId {
+        NodeId::new(1, self.id)
+    }
+
+    /// Who it is that asks; `None` before ActivateSession.
+    pub fn user(&self) -> Option<Arc<User>> {
+        self.state().user.clone()
+    }
+
+    /// The client is there.
+    pub fn touch(&self, now: Instant) {
+        let mut state = self.state();
+        state.deadline = now + self.timeout;
+        state.last_contact = DateTime::now();
+    }
+}

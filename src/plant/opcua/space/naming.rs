@@ -1,0 +1,144 @@
+//! Ids and names of nodes, put together in a text that the caller has: no node keeps its own.
+
+use std::fmt::Write;
+
+use opcua::types::{LocalizedText, NodeId, QualifiedName};
+
+use super::{MACHINE, NAMESPACE, Node, ROOT, Source, Space};
+use crate::plan::MessageIndex;
+use crate::plant::opcua::wire::NodeRef;
+
+impl Space {
+    /// The NodeId; `text` is where the identifier of a node of the plant is put together.
+    pub fn id_in<'a>(&'a self, node: Node, text: &'a mut String) -> NodeRef<'a> {
+        text.clear();
+        match node {
+            Node::Standard(row) => self.standard.entry(row).map_or(NodeRef::NULL, |entry| entry.id()),
+            Node::Session(session) => NodeRef::Numeric(1, session),
+            Node::Diagnostic(session, diagnostic) => {
+                // a String takes everything
+                let _ = write!(text, "{session}.{}", diagnostic.name());
+                NodeRef::String(1, text)
+            }
+            _ => {
+                self.write_id(node, text);
+                NodeRef::String(NAMESPACE, text)
+            }
+        }
+    }
+
+    /// Appends the identifier of a node of the plant.
+    fn write_id(&self, node: Node, text: &mut String) {
+        let message = |index: MessageIndex, source: Option<Source>, text: &mut String| {
+            let message = &self.plan.messages[index];
+            text.push_str(&self.plan.buses[message.bus].name);
+            text.push('.');
+            text.push_str(&message.message.name);
+            if let Some(source) = source {
+                // a String takes everything
+                let _ = write!(text, "@{}", source.address);
+            }
+        };
+        let name = match node {
+            Node::Root => return text.push_str(ROOT),
+            Node::Machine => return text.push_str(MACHINE),
+            Node::Bus(bus) => return text.push_str(&self.plan.buses[bus].name),
+            Node::Message(index, source) => return message(index, source, text),
+            Node::Standard(_) | Node::Session(_) | Node::Diagnostic(..) => return,
+            Node::State(state) => {
+                text.push_str(MACHINE);
+                state.name()
+            }
+            Node::Fact(index, fact) => {
+                message(index, None, text);
+                fact.name()
+            }
+            Node::Signal(tag, source) => {
+                message(self.plan.tags[tag].message, source, text);
+                &self.plan.signal(tag).name
+            }
+            Node::Property(tag, source, property) => {
+                self.write_id(Node::Signal(tag, source), text);
+                property.name()
+            }
+        };
+        text.push('.');
+        text.push_str(name);
+    }
+
+    pub fn id(&self, node: Node) -> NodeId {
+        self.id_in(node, &mut String::new()).to_owned()
+    }
+
+    /// Puts the BrowseName, which is the name inside the parent, into `text`; its namespace.
+    pub fn name_in(&self, node: Node, text: &mut String) -> u16 {
+        text.clear();
+        let mut namespace = NAMESPACE;
+        let name = match node {
+            Node::Root => ROOT,
+            Node::Machine => "Machine",
+            Node::State(state) => state.name(),
+            Node::Bus(bus) => &self.plan.buses[bus].name,
+            Node::Message(message, _) => &self.plan.messages[message].message.name,
+            Node::Fact(_, fact) => fact.name(),
+            Node::Signal(tag, _) => &self.plan.signal(tag).name,
+            Node::Property(_, _, property) => {
+                namespace = 0;
+                property.name()
+            }
+            Node::Standard(row) => {
+                let (own, name) = self.standard.entry(row).map_or((0, ""), |entry| entry.browse_name());
+                namespace = own;
+                name
+            }
+            Node::Session(_) => {
+                namespace = 1;
+                "Session"
+            }
+            Node::Diagnostic(_, diagnostic) => {
+                namespace = 0;
+                diagnostic.name()
+            }
+        };
+        text.push_str(name);
+        // a String takes everything
+        let _ = match node {
+            Node::Message(_, Some(source)) => write!(text, "@{}", source.address),
+            // clients choose the names of sessions, and may choose one twice
+            Node::Session(session) => write!(text, " {session}"),
+            _ => Ok(()),
+        };
+        namespace
+    }
+
+    pub fn browse_name(&self, node: Node) -> QualifiedName {
+        let mut text = String::new();
+        QualifiedName::new(self.name_in(node, &mut text), text)
+    }
+
+    /// Puts the alias of an overlay table into `text`, else the name inside the parent.
+    pub fn display_name_in(&self, node: Node, text: &mut String) {
+        let alias = match node {
+            Node::Signal(tag, _) => self.plan.alias(tag),
+            // the folder of a J1939 message's sources and each of them would have one name
+            Node::Message(message, None) => self.plan.message_overlays.get(&message).and_then(|o| o.alias.as_deref()),
+            Node::Standard(row) => self.standard.entry(row).map(|entry| entry.display_name()),
+            _ => None,
+        };
+        match alias {
+            Some(alias) => {
+                text.clear();
+                text.push_str(alias);
+            }
+            None => {
+                self.name_in(node, text);
+            }
+        }
+    }
+
+    pub fn display_name(&self, node: Node) -> LocalizedText {
+        let mut text = String::new();
+        self.display_name_in(node, &mut text);
+        LocalizedText::new("", &text)
+    }
+}

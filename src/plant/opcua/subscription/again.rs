@@ -1,0 +1,56 @@
+//! Monitored items over a reload: their nodes are found anew, by their ids, in the plan that holds now.
+
+use std::sync::Arc;
+
+use opcua::types::MonitoringMode;
+
+use super::Subscriptions;
+use super::item::Target;
+use super::items::{FASTEST_CONSTANT, analog, interval, is_looked_at, item_place};
+use crate::plant::opcua::scene::Scene;
+
+impl Subscriptions {
+    /// Finds every item anew in another scene, which holds from now on.
+    pub fn find_again(&mut self, new: &Arc<Scene>, now: u64) {
+        let old = std::mem::replace(&mut self.scene, new.clone());
+        self.watched.clear();
+        let mut text = String::new();
+        let mut watch = Vec::new();
+        for subscription in self.subscriptions.values_mut() {
+            for item in subscription.items.values_mut() {
+                let found = match &item.target {
+                    Target::Node(node) => new.find(old.space.id_in(*node, &mut text)),
+                    Target::Gone(id) => new.find((&**id).into()),
+                };
+                item.target = match (found, &item.target) {
+                    (Some(node), _) => Target::Node(node),
+                    (None, Target::Node(node)) => Target::Gone(Box::new(old.space.id(*node))),
+                    (None, Target::Gone(id)) => Target::Gone(id.clone()),
+                };
+                if item.is_event() || item.mode == MonitoringMode::Disabled {
+                    continue;
+                }
+                if let Target::Node(node) = item.target {
+                    let (number, range) = analog(new, node, item.attribute);
+                    // a range that has gone leaves no deadband
+                    item.settings.width = item.settings.filter.width(number, range).unwrap_or(0.0);
+                }
+                let place = item_place(new, item);
+                // what was no signal before may be one now, and the other way round
+                // as the client was told; what has gone may come again
+                let (every, _) = interval(item.settings.told_interval, place.is_some(), 0.0);
+                let every = if is_looked_at(new, item) { every } else { every.max(FASTEST_CONSTANT) };
+                item.settings.interval = every;
+                let since = item.last.as_ref().map_or(0, |last| last.source_time);
+                watch.push(((subscription.id, item.id), every, place, since));
+            }
+        }
+        for (key, every, place, since) in watch {
+            self.watch(key, every, place, since, now);
+        }
+        // whatever else there is may have changed at once
+        for class in self.watched.classes.values_mut() {
+            class.due = class.due.min(now);
+        }
+    }
+}
