@@ -15,6 +15,7 @@ mod gateway;
 mod harness;
 mod hostile;
 mod link;
+mod opcua;
 mod operate;
 mod peer;
 mod place;
@@ -61,7 +62,7 @@ macro_rules! tests {
 }
 
 fn main() {
-    let all: Vec<Test> = [
+    let tables = [
         buses::TESTS,
         clock::TESTS,
         demo::TESTS,
@@ -79,8 +80,8 @@ fn main() {
         spare::TESTS,
         trust::TESTS,
         units::TESTS,
-    ]
-    .concat();
+    ];
+    let all: Vec<Test> = [tables.concat(), opcua::TESTS.concat()].concat();
     if let Some(results) = std::env::var_os("CANVOY_PLACE_RESULTS") {
         return place::inside(&all, &std::env::args().skip(1).collect::<Vec<_>>(), results.as_ref());
     }
