@@ -64,6 +64,7 @@ The network side, with its defaults:
   revocation_lists_required = true             # of every certificate authority
   max_connections = 50
   certificate_hosts = []                       # more host names for the server's certificate
+  [opcua.limits]                               # sessions, queues, sizes: the README has all with their defaults
   [http]
   enabled = true
   listen = "127.0.0.1:9840"                    # metrics, page, health: no login, so choose who can reach it

@@ -1,7 +1,5 @@
 //! The plant's listening sockets. The service manager keeps copies of them (its file descriptor store) and hands them to
 //! the next start, so that a client who connects while the plant restarts waits in the backlog and is not refused.
-//!
-//! Only the public ones: the OPC UA server layer's own listener behind the guard is new with each start.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
