@@ -160,6 +160,7 @@ pub fn session_activated(
         StatusCode::Good => tracing::info!(session = session.id, user, peer = %channel.peer, "OPC UA login"),
         _ => {
             server.counters.session_not_trusted();
+            server.counters.session_rejected();
             tracing::warn!(session = session.id, user, peer = %channel.peer, error = %status, "OPC UA login refused");
         }
     }

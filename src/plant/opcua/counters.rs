@@ -55,10 +55,9 @@ impl Counters {
         up(&self.rejected_sessions);
     }
 
-    /// CreateSession or ActivateSession failed for a certificate, a signature, a name or a password.
+    /// The same, for a certificate, a signature, a name or a password.
     pub fn session_not_trusted(&self) {
         up(&self.security_rejected_sessions);
-        up(&self.rejected_sessions);
     }
 
     pub fn session_timed_out(&self) {

@@ -5,6 +5,7 @@ use opcua::types::{SignatureData, StatusCode};
 
 use super::application;
 use super::channel::Channel;
+use super::pki::read_chain;
 use super::server::Server;
 use super::service::session::verify;
 use super::session::{Proof, User};
@@ -70,7 +71,10 @@ impl Token {
         match self {
             Token::Anonymous { .. } => "anonymous".into(),
             Token::UserName { name, .. } => name.escape_debug().to_string(),
-            Token::Certificate { .. } => "certificate".into(),
+            Token::Certificate { der, .. } => match read_chain(der).ok().and_then(|chain| chain.into_iter().next()) {
+                Some(certificate) => certificate.common_name(),
+                None => "certificate".into(),
+            },
         }
     }
 }
