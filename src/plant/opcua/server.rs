@@ -16,6 +16,7 @@ use super::audit;
 use super::channel::{self, Answers, Channel, Door, Request};
 use super::config::Config;
 use super::counters::Counters;
+use super::crypto::Work;
 use super::diagnostics;
 use super::limits::Limits;
 use super::pki::{self, Rules, Trust};
@@ -46,6 +47,7 @@ pub struct Server {
     pub users: Users,
     pub sessions: Arc<Sessions>,
     pub counters: Arc<Counters>,
+    pub work: Work,
     /// Wakes the sampler: there is something new to look at.
     pub wake: Notify,
     subscriptions: Arc<Mutex<Subscriptions>>,
@@ -211,6 +213,7 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
         users: Users::new(config.users),
         sessions,
         counters,
+        work: Work::default(),
         wake: Notify::new(),
         subscriptions: all,
     })
