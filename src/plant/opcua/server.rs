@@ -73,6 +73,16 @@ impl Server {
         audit::session_closed(self, session, why);
     }
 
+    /// A session has been activated on a channel: what waits on another one is answered.
+    pub fn channel_left(&self, session: &Session, channel: &Channel) {
+        let replies = {
+            let mut subscriptions = self.subscriptions();
+            subscriptions.channel_left(session.id, channel.id);
+            subscriptions.replies()
+        };
+        replies.into_iter().for_each(Reply::send);
+    }
+
     /// Gives up Publish requests with this handle; how many there were.
     pub fn cancel(&self, session: &Session, handle: u32) -> u32 {
         let (cancelled, replies) = {
@@ -138,11 +148,11 @@ pub async fn run(
         max_connections,
         limits: server.limits.clone(),
         counters: server.counters.clone(),
-        refused: {
+        tell: {
             let server = Arc::downgrade(&server);
-            Arc::new(move |peer, status, certificate| {
+            Arc::new(move |peer, notice| {
                 if let Some(server) = server.upgrade() {
-                    audit::certificate_refused(&server, peer, status, certificate);
+                    audit::channel(&server, peer, &notice);
                 }
             })
         },

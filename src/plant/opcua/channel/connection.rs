@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use opcua::crypto::SecurityPolicy;
-use opcua::types::StatusCode;
+use opcua::types::{MessageSecurityMode, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -18,7 +18,8 @@ use super::framing::{self, Assembly, HEADER, Header, Hello, Kind, Phase, Refusal
 use super::listener::Shared;
 use super::open::{self, Clear};
 use super::security::{Incoming, Outgoing, Sequence};
-use super::{Answers, Channel, Item, Request};
+use super::trusted::Opened;
+use super::{Answers, Channel, Item, Notice, Opening, Request};
 use crate::plant::opcua::wire::{Reader, service_fault};
 
 /// From the connection to a whole Hello.
@@ -251,6 +252,37 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
 
     async fn open(&mut self, message: Vec<u8>) -> Result<(), End> {
         let clear = Clear::read(&message)?;
+        let (policy, chain) = (clear.policy, Arc::<[u8]>::from(clear.certificate.as_slice()));
+        let mut said = None;
+        let result = self.try_open(clear, message, &chain, &mut said).await;
+        let status = match &result {
+            Ok(()) => StatusCode::Good,
+            Err(End::Refused(refusal)) => refusal.status,
+            Err(End::Io | End::Closed) => return result,
+        };
+        let door = &self.shared.door;
+        if status.is_bad() {
+            door.counters.request_rejected(status);
+        }
+        // anybody may ask for endpoints, and as often as it likes: that is no matter of security
+        if policy != SecurityPolicy::None || door.application.offers_none {
+            let channel = self.secure.as_ref().map_or(0, |secure| secure.channel.id);
+            let (renew, mode, lifetime) = said.unwrap_or((channel != 0, MessageSecurityMode::Invalid, 0));
+            let certificate = &*chain;
+            let opening = Opening { channel, policy, mode, renew, lifetime, certificate, status };
+            (door.tell)(self.peer, Notice::Open(opening));
+        }
+        result
+    }
+
+    /// `said`: whether a token is to be renewed, the mode and the lifetime, once they were understood.
+    async fn try_open(
+        &mut self,
+        clear: Clear,
+        message: Vec<u8>,
+        chain: &Arc<[u8]>,
+        said: &mut Option<(bool, MessageSecurityMode, u32)>,
+    ) -> Result<(), End> {
         if let Some(secure) = &self.secure {
             if clear.channel != secure.channel.id {
                 return refuse(StatusCode::BadTcpSecureChannelUnknown, "no such channel").map_err(End::from);
@@ -276,6 +308,7 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
         let mut begun = Sequence::default();
         let sequence = self.secure.as_mut().map_or(&mut begun, |secure| &mut secure.incoming.sequence);
         let asked = clear.asked(&plain, certificate, sequence)?;
+        *said = Some((asked.renew, asked.mode, asked.lifetime));
         if asked.renew != self.secure.is_some() {
             return refuse(StatusCode::BadRequestTypeInvalid, "a new token for no channel, or a second channel")
                 .map_err(End::from);
@@ -293,6 +326,7 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
             }
             let mut incoming = Incoming::new(channel.id, channel.policy, channel.mode, begun);
             incoming.renew(answer.token.clone());
+            self.watch(&channel, chain);
             self.secure = Some(Secure { channel, incoming });
             self.phase = Phase::Channel;
             self.answers.item(Item::Open(Box::new(answer)));
@@ -307,8 +341,19 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
         }
         let answer = open::answer(door, clear.policy, &asked, secure.channel.id, open::number()?)?;
         secure.incoming.renew(answer.token.clone());
+        let channel = secure.channel.clone();
+        self.watch(&channel, chain);
         self.answers.item(Item::Open(Box::new(answer)));
         Ok(())
+    }
+
+    /// Has the channel ended once its certificate is no longer good.
+    fn watch(&self, channel: &Channel, chain: &Arc<[u8]>) {
+        if channel.certificate.is_some() {
+            let (chain, answers) = (chain.clone(), self.answers.clone());
+            let opened = Opened { policy: channel.policy, chain, peer: self.peer, answers };
+            self.shared.connections().open(self.id, opened);
+        }
     }
 
     /// Takes the security off a message.

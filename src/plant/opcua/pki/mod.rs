@@ -22,6 +22,7 @@ mod signature;
 mod trust;
 
 pub use certificate::{Certificate, hexadecimal, read_chain};
+pub use chain::Lists;
 pub use folders::{Content, Kind, files, read, understand};
 pub use inventory::{Held, HeldList, Inventory, Shelf, accept, inventory, is_authority, put, refuse};
 pub use own::{Own, Renewed, hostname, own, renew};

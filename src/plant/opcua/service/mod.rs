@@ -42,6 +42,11 @@ impl Ask<'_> {
     pub fn response(&self, service: Service) -> Writer {
         response(service.response(), self.header.handle, StatusCode::Good)
     }
+
+    /// A response that its session can take (MaxResponseMessageSize, OPC 10000-4, 5.7.2.2).
+    fn short(&self, writer: Writer) -> Result<Writer, StatusCode> {
+        if self.session.takes(writer.len()) { Ok(writer) } else { Err(StatusCode::BadResponseTooLarge) }
+    }
 }
 
 /// The length of a list of operations: not empty, not more than `most` (OPC 10000-4, 7.38.2).
@@ -63,7 +68,7 @@ pub fn dispatch(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers,
     };
     let handle = header.handle;
     let Some(service) = encoding.standard().and_then(Service::of_request) else {
-        server.counters.request_rejected();
+        server.counters.request_rejected(StatusCode::BadServiceUnsupported);
         return answers.send(request.id, service_fault(handle, StatusCode::BadServiceUnsupported));
     };
     let later =
@@ -81,7 +86,7 @@ fn settle(server: &Server, handle: u32, answer: Result<Writer, StatusCode>) -> V
     match answer {
         Ok(writer) => writer.finish(),
         Err(status) => {
-            server.counters.request_rejected();
+            server.counters.request_rejected(status);
             service_fault(handle, status)
         }
     }
@@ -118,7 +123,7 @@ fn answer(
         return session::close(server, &session, &header, reader);
     }
     let ask = ask(server, channel, service, header)?;
-    let answer = of_session(&ask, service, reader);
+    let answer = of_session(&ask, service, reader).and_then(|writer| ask.short(writer));
     if answer.is_err() {
         ask.session.counts.error(service);
     }
@@ -258,7 +263,9 @@ async fn waiting(
         }
         let ask = ask(server, channel, service, header)?;
         let written = match attribute::asked(server, reader) {
-            Ok(asked) => Ok(attribute::write(server, channel, &ask.session, &ask.user, header.handle, asked).await),
+            Ok(asked) => {
+                ask.short(attribute::write(server, channel, &ask.session, &ask.user, header.handle, asked).await)
+            }
             Err(status) => Err(status),
         };
         if written.is_err() {

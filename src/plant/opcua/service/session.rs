@@ -254,6 +254,7 @@ async fn try_activate(
     state.deadline = Instant::now() + session.timeout;
     state.last_contact = DateTime::now();
     drop(state);
+    server.channel_left(session, channel);
     if changed {
         server.subscriptions().user_changed(session.id, &user);
     }

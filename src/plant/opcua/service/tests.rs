@@ -32,6 +32,11 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_of(0)
+}
+
+/// `max_response_bytes`: of its session.
+fn bench_of(max_response_bytes: u32) -> Bench {
     let (example, _requests) = Example::new();
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
@@ -51,7 +56,7 @@ fn bench() -> Bench {
         endpoint_url: String::new(),
         certificate: None,
         timeout: 60_000.0,
-        max_response_bytes: 0,
+        max_response_bytes,
     };
     let most = (10, Duration::from_secs(60));
     let (session, _) = server.sessions.create(wanted, &channel, vec![0; 32], most, Instant::now()).unwrap();
@@ -286,4 +291,18 @@ async fn without_a_session_nothing_is_looked_at() {
         assert!((20..60).contains(&answers.backlog()), "{at}: {} bytes", answers.backlog());
     }
     assert!(server.sessions.is_empty(), "a session that is used before it is activated ends");
+}
+
+#[tokio::test]
+async fn a_response_that_its_session_does_not_want_becomes_a_fault() {
+    for (most, want) in [(0, StatusCode::Good), (10_000, StatusCode::Good), (40, StatusCode::BadResponseTooLarge)] {
+        let Bench { server, channel, session } = bench_of(most);
+        let (answers, mut open) = Answers::kept();
+        dispatch(&server, &channel, &answers, Request { id: 1, body: requests(&session).remove(1) });
+        let body = open().unwrap();
+        let mut reader = Reader::new(&body);
+        reader.node_id().unwrap();
+        reader.take(12).unwrap();
+        assert_eq!(reader.status().unwrap(), want, "{most}");
+    }
 }
