@@ -177,3 +177,31 @@ fn decrypt(
         _ => Err(invalid),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_logs_in_is_named_in_audit_records() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pki/user.der");
+        let user = std::fs::read(file).unwrap();
+        let name = read_chain(&user).unwrap()[0].user_name().unwrap();
+        let certificate = |der: Vec<u8>| Token::Certificate { policy: String::new(), der };
+        let named = |name: &str| Token::UserName {
+            policy: String::new(),
+            name: name.into(),
+            password: Vec::new(),
+            algorithm: String::new(),
+        };
+        for (token, want) in [
+            (Token::Anonymous { policy: String::new() }, "anonymous"),
+            (named("anna"), "anna"),
+            (named("anna\n2026 WARN"), "anna\\n2026 WARN"),
+            (certificate(user), name.as_str()),
+            (certificate(b"nonsense".to_vec()), "certificate"),
+        ] {
+            assert_eq!(token.display(), want);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Secure channels over TCP (OPC 10000-6, 6.7 and 7.1; OPC 10000-4, 5.6): from accepted connections to whole, decrypted
 //! requests, and back.
 //!
-//! `listener` counts, `connection` moves bytes and keeps time, `open` answers OpenSecureChannel; `framing` and `security` are
+//! `listener` counts, `connection` and `writing` move bytes and keep time, `open` answers OpenSecureChannel; `framing` and `security` are
 //! pure. Whoever answers requests sees none of it: a [`Channel`], [`Answers`], and the bytes of a body.
 
 mod connection;
@@ -10,6 +10,7 @@ mod listener;
 mod open;
 mod security;
 mod trusted;
+mod writing;
 
 #[cfg(test)]
 mod tests;
