@@ -10,7 +10,7 @@ use super::mapping::{self, Property};
 use super::session::User;
 use super::space::server::{Health, ServerObject};
 use super::space::standard::Standard;
-use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space};
+use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model};
 use super::wire::{Name, NodeRef};
 use crate::plan::TagIndex;
 use crate::plant::{Plant, View};
@@ -98,6 +98,9 @@ impl Scene {
                 let (value, sample) = state.value(&self.view, now);
                 Ok((Some(value), Some(sample)))
             }
+            Node::Model(part) => model::value(self, part, user, now),
+            Node::Condition(part) => condition::value(self, part, user, now),
+            Node::Method(part) => Ok((Some(method::value(self, part)?), None)),
             _ => Ok((Some(self.constant(node, user, now)?), None)),
         }
     }
@@ -131,7 +134,10 @@ impl Scene {
             | Node::Message(..)
             | Node::Session(_)
             | Node::Signal(..)
-            | Node::State(_) => Err(StatusCode::BadAttributeIdInvalid),
+            | Node::State(_)
+            | Node::Model(_)
+            | Node::Condition(_)
+            | Node::Method(_) => Err(StatusCode::BadAttributeIdInvalid),
         }
     }
 

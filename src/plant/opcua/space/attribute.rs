@@ -6,7 +6,7 @@ use opcua::types::{
 
 use super::server::ServerObject;
 use super::standard::{self, Entry};
-use super::{Diagnostic, Fact, Node, Space, array, is_live};
+use super::{Diagnostic, Fact, Node, Space, array, condition, is_live, method, model};
 use crate::can::FrameId;
 use crate::plan::MessageIndex;
 use crate::plant::opcua::limits::FASTEST_MS;
@@ -28,6 +28,15 @@ impl Space {
         };
         let missing = StatusCode::BadAttributeIdInvalid;
         let text = |text: &str| Variant::from(LocalizedText::new("", text));
+        let own = match node {
+            Node::Model(part) => model::attribute(self, part, attribute, user),
+            Node::Condition(part) => condition::attribute(self, part, attribute, user),
+            Node::Method(part) => method::attribute(self, part, attribute, user),
+            _ => None,
+        };
+        if let Some(own) = own {
+            return own;
+        }
         Ok(match (self.class(node), attribute) {
             (_, AttributeId::NodeId) => Variant::from(self.id(node)),
             (class, AttributeId::NodeClass) => Variant::Int32(class as i32),
@@ -42,9 +51,7 @@ impl Space {
                 Variant::Byte(row.map_or(0, |entry: Entry<'_>| entry.level()))
             }
             (C::View, AttributeId::ContainsNoLoops) => Variant::Boolean(true),
-            (C::Variable | C::VariableType, AttributeId::DataType) => {
-                Variant::from(NodeId::new(0, self.data_type(node)))
-            }
+            (C::Variable | C::VariableType, AttributeId::DataType) => Variant::from(self.data_type_id(node)),
             (C::Variable | C::VariableType, AttributeId::ValueRank) => Variant::Int32(self.value_rank(node)),
             (C::Variable | C::VariableType, AttributeId::ArrayDimensions) => match row.and_then(|row| row.dimensions())
             {
@@ -90,13 +97,24 @@ impl Space {
             | Node::Fact(..)
             | Node::Property(..)
             | Node::Session(_)
-            | Node::Diagnostic(..) => (None, None),
+            | Node::Diagnostic(..)
+            | Node::Model(_)
+            | Node::Condition(_)
+            | Node::Method(_) => (None, None),
         };
         let first = || overlay?.descriptions.first().map(|(locale, text)| (locale.as_str(), text.as_str()));
         comment.map(|text| ("", text)).or_else(first)
     }
 
-    /// Number in namespace 0.
+    /// The data type, which may be one of the plant's own.
+    pub fn data_type_id(&self, node: Node) -> NodeId {
+        match node {
+            Node::Model(part) => model::data_type(self, part),
+            _ => NodeId::new(0, self.data_type(node)),
+        }
+    }
+
+    /// Number in namespace 0; of a data type of the plant's own that of the standard's which it derives from.
     pub fn data_type(&self, node: Node) -> u32 {
         let data_type = match node {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
@@ -105,6 +123,9 @@ impl Space {
             Node::State(state) => state.data_type(),
             Node::Standard(row) => return self.standard.entry(row).map_or(0, |entry| entry.data_type()),
             Node::Diagnostic(_, diagnostic) => diagnostic.data_type(),
+            Node::Model(part) => return model::standard_data_type(part),
+            Node::Condition(part) => return condition::data_type(self, part),
+            Node::Method(part) => return method::data_type(part),
             _ => DataTypeId::String,
         };
         data_type as u32
@@ -117,6 +138,9 @@ impl Space {
             Node::State(state) => state.is_array(),
             Node::Diagnostic(_, diagnostic) => diagnostic == Diagnostic::Subscriptions,
             Node::Standard(row) => return self.standard.entry(row).map_or(-1, |entry| entry.value_rank()),
+            Node::Model(part) => return model::value_rank(part),
+            Node::Condition(part) => return condition::value_rank(self, part),
+            Node::Method(part) => return method::value_rank(part),
             _ => false,
         };
         if array { 1 } else { -1 }

@@ -2,6 +2,9 @@
 //! NodeIds and names are fixed for good; all others are in one table (`standard`).
 
 mod attribute;
+pub mod condition;
+pub mod method;
+pub mod model;
 mod names;
 mod naming;
 pub mod range;
@@ -56,6 +59,11 @@ pub enum Node {
     /// Diagnostics of a session, and what is in them.
     Session(u32),
     Diagnostic(u32, Diagnostic),
+    /// Devices, buses, areas, and the types of them.
+    Model(model::Part),
+    /// Alarms.
+    Condition(condition::Part),
+    Method(method::Part),
 }
 
 /// What is told about one session (OPC 10000-5, 6.3.5), in the order of the names.
@@ -181,6 +189,11 @@ impl Space {
         if let Some(node) = self.named(text, passing) {
             return Some(node);
         }
+        let found = model::find(self, text, passing).map(Node::Model);
+        let found = found.or_else(|| condition::find(self, text).map(Node::Condition));
+        if let Some(node) = found.or_else(|| method::find(self, text).map(Node::Method)) {
+            return Some(node);
+        }
         let (parent, name) = text.rsplit_once('.')?;
         match self.named(parent, passing)? {
             Node::Signal(tag, source) => {
@@ -253,11 +266,14 @@ impl Space {
                 NodeClass::Variable
             }
             Node::Standard(row) => self.standard.entry(row).map_or(NodeClass::Unspecified, |entry| entry.class()),
+            Node::Model(part) => model::class(part),
+            Node::Condition(part) => condition::class(self, part),
+            Node::Method(part) => method::class(part),
         }
     }
 
-    /// Number of the type definition in namespace 0; `None` for what is a type itself.
-    pub fn type_definition(&self, node: Node) -> Option<u32> {
+    /// The type definition; `None` for what is a type itself.
+    pub fn type_definition(&self, node: Node) -> Option<Node> {
         let number = match node {
             Node::Root | Node::Bus(_) => ObjectTypeId::FolderType as u32,
             Node::Message(message, None) if self.is_j1939(message) => ObjectTypeId::FolderType as u32,
@@ -265,15 +281,18 @@ impl Space {
             Node::Machine | Node::Message(..) => ObjectTypeId::BaseObjectType as u32,
             Node::Fact(..) | Node::Property(..) => VariableTypeId::PropertyType as u32,
             Node::Signal(tag, _) => mapping::form(self.plan.signal(tag)).type_definition() as u32,
-            Node::Standard(row) => return self.standard.entry(row)?.type_definition(),
+            Node::Standard(row) => return self.standard(self.standard.entry(row)?.type_definition()?),
+            Node::Model(part) => return model::type_definition(self, part),
+            Node::Condition(part) => return condition::type_definition(self, part),
+            Node::Method(part) => return method::type_definition(self, part),
             Node::Session(_) => ObjectTypeId::SessionDiagnosticsObjectType as u32,
             Node::Diagnostic(_, diagnostic) => diagnostic.type_definition() as u32,
         };
-        Some(number)
+        self.standard(number)
     }
 
     pub fn type_definition_id(&self, node: Node) -> NodeId {
-        self.type_definition(node).map_or_else(NodeId::null, |number| NodeId::new(0, number))
+        self.type_definition(node).map_or_else(NodeId::null, |definition| self.id(definition))
     }
 
     /// A node of the standard.
@@ -299,15 +318,24 @@ impl Space {
                 sessions.sort_unstable();
                 all.extend(sessions.into_iter().map(|id| forward(ReferenceTypeId::HasComponent, Node::Session(id))));
             }
+            self.parts(node, passing, &mut all);
             return all;
         }
         if let Some((kind, parent)) = self.parent(node) {
             all.push(Reference { kind: kind as u32, forward: false, target: parent });
         }
-        let definition = self.type_definition(node).and_then(|number| self.standard(number));
+        let definition = self.type_definition(node);
         all.extend(definition.map(|definition| forward(ReferenceTypeId::HasTypeDefinition, definition)));
         self.children(node, passing, &mut all);
+        self.parts(node, passing, &mut all);
         all
+    }
+
+    /// What the model, the conditions and the methods add to the references of a node, of theirs and of others.
+    fn parts(&self, node: Node, passing: Passing<'_>, all: &mut Vec<Reference>) {
+        model::references(self, node, passing, all);
+        condition::references(self, node, passing, all);
+        method::references(self, node, passing, all);
     }
 
     /// Of the forward references of a node with many children, those to nodes of this name; `None`: it has not many.
@@ -340,6 +368,9 @@ impl Space {
                 (HasComponent, self.standard(summary as u32)?)
             }
             Node::Diagnostic(session, _) => (HasComponent, Node::Session(session)),
+            Node::Model(part) => return model::parent(self, part),
+            Node::Condition(part) => return condition::parent(self, part),
+            Node::Method(part) => return method::parent(self, part),
             Node::Standard(_) => return None,
         })
     }
@@ -377,6 +408,7 @@ impl Space {
             Node::Session(session) => all
                 .extend(Diagnostic::ALL.map(|diagnostic| forward(HasComponent, Node::Diagnostic(session, diagnostic)))),
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
+            Node::Model(_) | Node::Condition(_) | Node::Method(_) => {}
         }
     }
 }
@@ -398,7 +430,12 @@ fn number_of(text: &str) -> Option<u32> {
 
 /// Whether the value comes from the store.
 pub fn is_live(node: Node) -> bool {
-    matches!(node, Node::Signal(..) | Node::Property(_, _, Property::ValueAsText) | Node::State(_))
+    match node {
+        Node::Signal(..) | Node::Property(_, _, Property::ValueAsText) | Node::State(_) => true,
+        Node::Model(part) => model::is_live(part),
+        Node::Condition(part) => condition::is_live(part),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use opcua::types::{LocalizedText, NodeId, QualifiedName};
 
-use super::{MACHINE, NAMESPACE, Node, ROOT, Source, Space};
+use super::{MACHINE, NAMESPACE, Node, ROOT, Source, Space, condition, method, model};
 use crate::plan::MessageIndex;
 use crate::plant::opcua::wire::NodeRef;
 
@@ -45,6 +45,9 @@ impl Space {
             Node::Bus(bus) => return text.push_str(&self.plan.buses[bus].name),
             Node::Message(index, source) => return message(index, source, text),
             Node::Standard(_) | Node::Session(_) | Node::Diagnostic(..) => return,
+            Node::Model(part) => return model::write_id(self, part, text),
+            Node::Condition(part) => return condition::write_id(self, part, text),
+            Node::Method(part) => return method::write_id(self, part, text),
             Node::State(state) => {
                 text.push_str(MACHINE);
                 state.name()
@@ -91,6 +94,9 @@ impl Space {
                 namespace = own;
                 name
             }
+            Node::Model(part) => return model::name_in(self, part, text),
+            Node::Condition(part) => return condition::name_in(self, part, text),
+            Node::Method(part) => return method::name_in(self, part, text),
             Node::Session(_) => {
                 namespace = 1;
                 "Session"
@@ -123,6 +129,7 @@ impl Space {
             // the folder of a J1939 message's sources and each of them would have one name
             Node::Message(message, None) => self.plan.message_overlays.get(&message).and_then(|o| o.alias.as_deref()),
             Node::Standard(row) => self.standard.entry(row).map(|entry| entry.display_name()),
+            Node::Model(part) => return model::display_name_in(self, part, text),
             _ => None,
         };
         match alias {

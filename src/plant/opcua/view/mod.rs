@@ -251,7 +251,7 @@ fn describe(space: &Space, reference: &Reference, result: u32, names: &mut Names
     }
     writer.i32(if asked(NODE_CLASS) { space.class(target) as i32 } else { 0 });
     let definition = if asked(TYPE_DEFINITION) { space.type_definition(target) } else { None };
-    writer.node_id(definition.map_or(null, |number| NodeRef::Numeric(0, number)));
+    writer.node_id(definition.map_or(null, |definition| space.id_in(definition, &mut names.id)));
 }
 
 impl Point {
