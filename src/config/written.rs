@@ -391,6 +391,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("trust_first_client", "true or false"),
     ("revocation_lists_required", "true or false"),
     ("max_connections", "a whole number"),
+    ("limits", "a section [opcua.limits]"),
     ("certificate_hosts", "a list of host names or addresses, like [\"plc.example\", \"192.0.2.7\"]"),
 ];
 

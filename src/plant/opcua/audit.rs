@@ -1,7 +1,9 @@
 //! The audit trail (OPC 10000-4, 6.5; OPC 10000-5, 6.4): who opened what, logged in, wrote what; as lines of the log and as
 //! events that whoever is logged in by name may subscribe to.
 
-use std::net::SocketAddr;
+mod channel;
+
+pub use channel::channel;
 
 use opcua::types::{AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant};
 
@@ -88,37 +90,9 @@ pub fn session_created(server: &Server, channel: &Channel, session: &Session) {
             source_name: "Session/CreateSession",
             message: format!("Session {} created by {application}", session.id),
             status: StatusCode::Good,
-            user: "",
+            // nobody is known yet (OPC 10000-4, 6.5.3)
+            user: "System/CreateSession",
             fields,
-        },
-    );
-}
-
-/// No channel was opened for a client's certificate. The log has told about it already.
-pub fn certificate_refused(server: &Server, peer: SocketAddr, status: StatusCode, certificate: &[u8]) {
-    let kind = match status {
-        StatusCode::BadCertificateTimeInvalid | StatusCode::BadCertificateIssuerTimeInvalid => {
-            ObjectTypeId::AuditCertificateExpiredEventType
-        }
-        StatusCode::BadCertificateUntrusted => ObjectTypeId::AuditCertificateUntrustedEventType,
-        StatusCode::BadCertificateRevoked | StatusCode::BadCertificateIssuerRevoked => {
-            ObjectTypeId::AuditCertificateRevokedEventType
-        }
-        _ => ObjectTypeId::AuditCertificateInvalidEventType,
-    };
-    tell(
-        server,
-        About {
-            kind,
-            source: server_node(),
-            source_name: "Security/Certificate",
-            message: format!("The certificate of a client at {peer} was refused: {status}"),
-            status,
-            user: "",
-            fields: vec![
-                ("Certificate", Variant::from(ByteString::from(certificate))),
-                ("StatusCodeId", Variant::from(status)),
-            ],
         },
     );
 }

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod channel;
 pub mod config;
 pub mod counters;
+pub mod crypto;
 pub mod diagnostics;
 pub mod limits;
 pub mod login;
