@@ -1,12 +1,13 @@
 //! What is where in the store's memory, in 64-bit words.
 
+use super::events;
 use super::ring::{SLOT_WORDS, SLOTS};
 pub use super::trouble::Trouble;
 use crate::plan::Plan;
 use crate::quality::{Cause, Causes};
 
 /// "CANVOY" and the version of this layout; a reader of another version refuses.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x03");
+pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x04");
 
 /// Words of the header.
 pub const HEADER_WORDS: usize = 128;
@@ -77,6 +78,10 @@ pub enum Word {
     /// CLOCK_MONOTONIC, nanoseconds: the earliest deadline that was not served yet at [`Word::Heartbeat`]; `u64::MAX`: none,
     /// 0: not known yet.
     NextDue,
+    /// Transitions of alarms that went into their ring, over all reloads: the sequence that comes next.
+    AlarmEvents,
+    /// The sequence with which the ring of this store begins; those before are in the store before it.
+    AlarmEventsBegin,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
     Lateness,
 }
@@ -400,7 +405,7 @@ impl Layout {
     }
 
     pub fn words(self) -> usize {
-        self.ring() + SLOTS * SLOT_WORDS
+        self.events() + events::SLOTS * events::SLOT_WORDS
     }
 
     pub fn bytes(self) -> usize {
@@ -459,6 +464,11 @@ impl Layout {
     /// First word of the broadcast ring.
     pub fn ring(self) -> usize {
         self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
+    }
+
+    /// First word of the ring of alarm transitions.
+    pub fn events(self) -> usize {
+        self.ring() + SLOTS * SLOT_WORDS
     }
 
     fn records_start(self) -> usize {
