@@ -65,6 +65,10 @@ pub enum Refusal {
         "bus {bus} is not `managed = true`: Canvoy can't restart its interface; ip link set ... type can restart can"
     )]
     NotManaged { bus: String },
+    #[error("{message} is not sent by this controller")]
+    NotSent { message: String },
+    #[error("from Local to Remote only at the machine: `[machine] remote_from_plant` is not set")]
+    RemoteAtTheMachine,
     #[error("only at the machine: this can't be done from {protocol}")]
     OnlyAtTheMachine { protocol: String },
     #[error("the configuration has just been changed; try again")]

@@ -246,10 +246,12 @@ pub enum Latch {
     Command = 64,
     /// It came with a reload, or came back changed.
     Reload = 128,
+    /// Taken to fallback by hand, it or all outputs.
+    Hand = 512,
 }
 
 impl Latch {
-    pub const ALL: [Latch; 8] = [
+    pub const ALL: [Latch; 9] = [
         Latch::Start,
         Latch::BusOff,
         Latch::Vital,
@@ -258,6 +260,7 @@ impl Latch {
         Latch::Foreign,
         Latch::Command,
         Latch::Reload,
+        Latch::Hand,
     ];
 
     /// For people.
@@ -271,6 +274,7 @@ impl Latch {
             Latch::Foreign => "another node sends this message",
             Latch::Command => "disarmed by command",
             Latch::Reload => "new or changed by a reload",
+            Latch::Hand => "taken to fallback by hand",
         }
     }
 }

@@ -355,7 +355,10 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             | Refusal::Configuration { .. }
             | Refusal::NotReloaded { .. }
             | Refusal::ReloadWaits { .. } => StatusCode::BadInvalidState,
-            Refusal::NotForcible { .. } | Refusal::NotManaged { .. } => StatusCode::BadNotSupported,
+            Refusal::RemoteAtTheMachine => StatusCode::BadNotExecutable,
+            Refusal::NotForcible { .. } | Refusal::NotManaged { .. } | Refusal::NotSent { .. } => {
+                StatusCode::BadNotSupported
+            }
             Refusal::ForceTime => StatusCode::BadOutOfRange,
             Refusal::TooManyForces => StatusCode::BadResourceUnavailable,
             Refusal::Unknown => StatusCode::BadNodeIdUnknown,
