@@ -83,6 +83,48 @@ pub enum Refusal {
     ReloadWaits { condition: String },
 }
 
+impl Refusal {
+    /// The tags that it is because of, where it is because of single ones.
+    pub fn tags(&self) -> [Option<&str>; 2] {
+        match self {
+            Refusal::NotWritable { tag }
+            | Refusal::NotFinite { tag }
+            | Refusal::Type { tag }
+            | Refusal::Range { tag, .. }
+            | Refusal::Unrepresentable { tag, .. }
+            | Refusal::SeveralMessages { tag }
+            | Refusal::OwnedByLink { tag }
+            | Refusal::Interlocked { tag }
+            | Refusal::NotForcible { tag }
+            | Refusal::NotForced { tag } => [Some(tag), None],
+            Refusal::Conflict { tag, other } => [Some(tag), Some(other)],
+            Refusal::UnknownTag
+            | Refusal::Empty
+            | Refusal::TooMany
+            | Refusal::Malformed
+            | Refusal::Busy
+            | Refusal::BusDown
+            | Refusal::Local
+            | Refusal::NotArmed
+            | Refusal::Fallback { .. }
+            | Refusal::CauseLasts { .. }
+            | Refusal::HeldLocal
+            | Refusal::ForceTime
+            | Refusal::TooManyForces
+            | Refusal::Unknown
+            | Refusal::NotBusOff { .. }
+            | Refusal::NotManaged { .. }
+            | Refusal::NotSent { .. }
+            | Refusal::RemoteAtTheMachine
+            | Refusal::OnlyAtTheMachine { .. }
+            | Refusal::Reloaded
+            | Refusal::Configuration { .. }
+            | Refusal::NotReloaded { .. }
+            | Refusal::ReloadWaits { .. } => [None, None],
+        }
+    }
+}
+
 /// The reasons in a word of [`Latch`] bits, for people.
 pub fn latch_words(bits: u64) -> String {
     let reasons: Vec<&str> = Latch::ALL.into_iter().filter(|l| bits & *l as u64 != 0).map(Latch::text).collect();
