@@ -71,8 +71,10 @@ pub fn dispatch(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers,
         server.counters.request_rejected(StatusCode::BadServiceUnsupported);
         return answers.send(request.id, service_fault(handle, StatusCode::BadServiceUnsupported));
     };
-    let later =
-        matches!(service, Service::Publish | Service::CreateSession | Service::ActivateSession | Service::Write);
+    let later = matches!(
+        service,
+        Service::Publish | Service::CreateSession | Service::ActivateSession | Service::Write | Service::Call
+    );
     if later {
         postpone(server, channel, answers, service, request);
         return;
@@ -167,7 +169,6 @@ fn of_session(ask: &Ask<'_>, service: Service, reader: &mut Reader<'_>) -> Resul
     match service {
         Service::Read => attribute::read(ask, reader),
         Service::HistoryRead => history::read(ask, reader),
-        Service::Call => method::call(ask, reader),
         Service::Cancel => session::cancel(ask.server, &ask.session, &ask.header, reader),
         Service::Browse
         | Service::BrowseNext
@@ -191,6 +192,7 @@ fn of_session(ask: &Ask<'_>, service: Service, reader: &mut Reader<'_>) -> Resul
         | Service::ActivateSession
         | Service::CloseSession
         | Service::Write
+        | Service::Call
         | Service::Publish => Err(StatusCode::BadInternalError),
     }
 }
@@ -225,8 +227,8 @@ fn postpone(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers, ser
     if service == Service::Publish {
         return publish(&server, &channel, &answers, &request);
     }
-    // one write after the other, in the order in which they came
-    let turn = (service == Service::Write).then(|| channel.turn());
+    // one write or call after the other, in the order in which they came
+    let turn = matches!(service, Service::Write | Service::Call).then(|| channel.turn());
     // a request that waits takes memory like an answer that waits
     answers.hold(request.body.len());
     tokio::spawn(async move {
@@ -243,7 +245,7 @@ fn postpone(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers, ser
     });
 }
 
-/// CreateSession, ActivateSession and Write. The request's header has been read before, so it can be read again.
+/// CreateSession, ActivateSession, Write and Call. The request's header has been read before, so it can be read again.
 async fn waiting(
     server: &Arc<Server>,
     channel: &Arc<Channel>,
@@ -262,16 +264,19 @@ async fn waiting(
             return session::activate(server, channel, &session, header.handle, reader).await;
         }
         let ask = ask(server, channel, service, header)?;
-        let written = match attribute::asked(server, reader) {
-            Ok(asked) => {
-                ask.short(attribute::write(server, channel, &ask.session, &ask.user, header.handle, asked).await)
-            }
-            Err(status) => Err(status),
+        let done = match service {
+            Service::Call => method::call(&ask, reader).await.and_then(|writer| ask.short(writer)),
+            _ => match attribute::asked(server, reader) {
+                Ok(asked) => {
+                    ask.short(attribute::write(server, channel, &ask.session, &ask.user, header.handle, asked).await)
+                }
+                Err(status) => Err(status),
+            },
         };
-        if written.is_err() {
+        if done.is_err() {
             ask.session.counts.error(service);
         }
-        written
+        done
     };
     let answer = answer.await;
     if service == Service::CreateSession && answer.is_err() {
