@@ -18,6 +18,7 @@ use crate::store::{AlarmEvent, clock};
 const LOOK: Duration = Duration::from_millis(5);
 /// Between two times that the states are written, and the journal is brought to the disk. Nanoseconds.
 const KEEP: u64 = 1_000_000_000;
+const LIMITS: (u64, usize) = (BYTES, FILES);
 /// Transitions that are taken at once.
 const MOST: usize = 2048;
 
@@ -29,15 +30,17 @@ pub async fn run(plant: Arc<Plant>, folder: PathBuf) -> anyhow::Result<Infallibl
     }
     .context("the alarms")??;
     loop {
+        let mut more = false;
         if follower.has_work(&plant) {
             let plant = plant.clone();
-            follower = tokio::task::spawn_blocking(move || {
-                follower.step(&plant, clock::realtime());
-                follower
+            (follower, more) = tokio::task::spawn_blocking(move || {
+                let more = follower.step(&plant, clock::realtime());
+                (follower, more)
             })
             .await
             .context("the alarms")?;
-        } else {
+        }
+        if !more {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 () = plant.alarms.wake.notified() => {}
@@ -50,7 +53,8 @@ pub async fn run(plant: Arc<Plant>, folder: PathBuf) -> anyhow::Result<Infallibl
 pub(super) struct Follower {
     view: Arc<View>,
     folder: PathBuf,
-    journal: Journal,
+    /// `None`: it could not be opened yet.
+    journal: Option<Journal>,
     /// Not compared yet with what the store says is active.
     unsettled: bool,
     /// Changed since it was kept; when it was last. CLOCK_REALTIME nanoseconds.
@@ -64,12 +68,13 @@ impl Follower {
     /// Takes up what was kept.
     pub fn new(alarms: &Alarms, view: Arc<View>, folder: &Path) -> anyhow::Result<Follower> {
         std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
+        // a full disk must not keep the plant from serving: it is tried again with the first line
+        let journal = Journal::open(folder, LIMITS).ok();
         let snapshot = kept::read(folder).or_else(|error| {
             // states that nobody can read must not keep the plant from serving
             tracing::error!(error = format!("{error:#}"), "what was done about alarms is not known any more");
             std::fs::rename(folder.join(kept::FILE), folder.join("states.unreadable.json")).map(|()| Default::default())
         })?;
-        let journal = Journal::open(folder, (BYTES, FILES))?;
         let after = snapshot.number;
         let mut book = alarms.book();
         book.begin(snapshot);
@@ -103,8 +108,8 @@ impl Follower {
             || self.dirty && now.saturating_sub(self.kept) >= KEEP
     }
 
-    /// Does what there is to do. `now`: CLOCK_REALTIME nanoseconds.
-    pub fn step(&mut self, plant: &Plant, now: u64) {
+    /// Does what there is to do; whether there is more. `now`: CLOCK_REALTIME nanoseconds.
+    pub fn step(&mut self, plant: &Plant, now: u64) -> bool {
         let alarms = &plant.alarms;
         let more = self.read(alarms, now);
         let view = plant.view();
@@ -120,6 +125,7 @@ impl Follower {
         drop(book);
         self.write(alarms, &entries);
         self.keep(alarms, now);
+        more
     }
 
     /// Goes on with another store: that of a reload, or of another controller.
@@ -178,9 +184,12 @@ impl Follower {
         let states: Vec<_> = (0..self.view.plan.alarms.len()).map(|alarm| reader.alarm(alarm)).collect();
         let mut book = alarms.book();
         // what changes meanwhile is looked at once it has been read
-        if book.position().next != next || reader.alarm_events_next() != next {
+        if book.position().next < next || reader.alarm_events_next() != next {
             return;
         }
+        // no controller counts back; a position from elsewhere must not keep us from reading
+        let Position { controller, .. } = book.position();
+        book.follow_from(Position { controller, next });
         for (alarm, state) in states.iter().enumerate() {
             let time = if state.since == 0 { clock::realtime() } else { state.since };
             book.agree(alarm, state.state, state.detail, state.value, time);
@@ -190,12 +199,20 @@ impl Follower {
 
     fn write(&mut self, alarms: &Alarms, entries: &[Entry]) {
         let Some(last) = entries.last() else { return };
-        match self.journal.write(entries) {
+        let written = match &mut self.journal {
+            Some(journal) => journal.write(entries).map_err(Into::into),
+            None => Journal::open(&self.folder, LIMITS).and_then(|opened| {
+                let journal = self.journal.insert(opened);
+                journal.write(entries).map_err(Into::into)
+            }),
+        };
+        match written {
             Ok(()) => self.trouble = false,
             Err(error) => {
                 alarms.counts.unwritten.fetch_add(entries.len() as u64, Relaxed);
                 if !std::mem::replace(&mut self.trouble, true) {
-                    tracing::error!(%error, "the journal of alarms can't be written; what happens goes on unwritten");
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "the journal of alarms can't be written; what happens goes on unwritten");
                 }
             }
         }

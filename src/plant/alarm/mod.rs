@@ -25,6 +25,9 @@ pub use state::{Operation, Refused, Said, Shelf, State, What};
 use crate::plan::{AlarmIndex, Plan};
 use crate::store::clock;
 
+/// The folder of journal and states, in the state folder of the plant.
+pub const FOLDER: &str = "alarms";
+
 /// Batches of changes that wait for whoever is slow; more are lost for him, and he is told so.
 const WAITING: usize = 1024;
 /// How long somebody waits until what he did is in the journal. It is done whether or not it gets there.
