@@ -13,6 +13,7 @@
 pub mod application;
 pub mod audit;
 pub mod channel;
+pub mod condition;
 pub mod config;
 pub mod counters;
 pub mod crypto;

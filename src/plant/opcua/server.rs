@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::application::Application;
 use super::audit;
 use super::channel::{self, Answers, Channel, Door, Request};
+use super::condition;
 use super::config::Config;
 use super::counters::Counters;
 use super::crypto::Work;
@@ -190,6 +191,7 @@ pub async fn run(
         () = channel::serve(listener, door, answer, &pulses.opcua) => Ok(()),
         () = sampler::run(&server, &pulses.sampling) => Ok(()),
         () = server.sweep() => Ok(()),
+        never = condition::tell::run(&server) => match never {},
         () = shutdown => Ok(()),
     }
 }

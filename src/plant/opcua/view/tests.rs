@@ -263,6 +263,7 @@ fn continuation_points_are_good_once_and_bounded() {
         view: scene.view.clone(),
         space: scene.space.clone(),
         server: scene.server.clone(),
+        alarms: scene.alarms.clone(),
     };
     assert_eq!(client.next(&later, &newer.continuation_point).status_code, S::BadContinuationPointInvalid);
 }
