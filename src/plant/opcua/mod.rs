@@ -16,6 +16,7 @@ pub mod channel;
 pub mod config;
 pub mod counters;
 pub mod diagnostics;
+pub mod identity;
 pub mod limits;
 pub mod login;
 pub mod machine;

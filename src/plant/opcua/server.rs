@@ -177,6 +177,7 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
     let certificate_der = read(&own.certificate)?;
     let certificate = X509::from_der(&certificate_der).map_err(|_| anyhow!("the server's own certificate"))?;
     let key = PrivateKey::from_pem(&read(&own.key)?).map_err(|_| anyhow!("the server's own private key"))?;
+    let identity = config.identity();
     let application = Application {
         uri: own.application_uri,
         certificate,
@@ -193,7 +194,7 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
     let subscriptions: Arc<OnceLock<Arc<Mutex<Subscriptions>>>> = Arc::default();
     let diagnostics = diagnostics::of(&sessions, &subscriptions, &counters);
     let object = ServerObject::new(&application.uri, config.limits.clone(), diagnostics);
-    let scenes = Scenes::new(&plant, object);
+    let scenes = Scenes::new(&plant, object, identity);
     let mut begun = Subscriptions::new(config.limits.clone(), scenes.now());
     // milliseconds: the numbers of two lives of this process do not meet
     let number = (clock::realtime() / 1_000_000) as u32 & 0x3FFF_FFFF;

@@ -38,7 +38,11 @@ pub fn scene() -> (Example, Arc<Scene>) {
     let now = clock::realtime();
     example.frame("Oven", (0, 0), [0xE8, 0x03, 0x12, 5, 0, 0, 0x80, 0x3F], Causes::NONE, now);
     example.frame("EEC1", (0, 33), [0, 0, 0, 0x40, 0x1F, 0, 0, 0], Causes::NONE, now);
-    let scenes = Scenes::new(&example.plant, ServerObject::new("urn:this:server", Limits::default(), diagnostics()));
+    let scenes = Scenes::new(
+        &example.plant,
+        ServerObject::new("urn:this:server", Limits::default(), diagnostics()),
+        Default::default(),
+    );
     (example, scenes.now())
 }
 
@@ -268,11 +272,19 @@ fn large_plans_take_little() {
     }
     let (example, _requests) = Example::of(&dbc);
     let start = std::time::Instant::now();
-    let scenes = Scenes::new(&example.plant, ServerObject::new("urn:this:server", Limits::default(), diagnostics()));
+    let scenes = Scenes::new(
+        &example.plant,
+        ServerObject::new("urn:this:server", Limits::default(), diagnostics()),
+        Default::default(),
+    );
     let scene = scenes.now();
     let loaded = start.elapsed();
     let start = std::time::Instant::now();
-    let space = crate::plant::opcua::space::Space::new(scene.view.plan.clone(), scene.space.standard.clone());
+    let space = crate::plant::opcua::space::Space::new(
+        scene.view.plan.clone(),
+        scene.space.standard.clone(),
+        Default::default(),
+    );
     let built = start.elapsed();
     let each = space.bytes() as f64 / SIGNALS as f64;
     let standard = &scene.space.standard;

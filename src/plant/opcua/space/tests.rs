@@ -25,7 +25,7 @@ pub fn table() -> Arc<Standard> {
 }
 
 fn space() -> Space {
-    Space::new(Arc::new(plan()), table())
+    Space::new(Arc::new(plan()), table(), Default::default())
 }
 
 fn nobody() -> User {
@@ -151,7 +151,7 @@ fn overlay_tables_give_names_and_descriptions_never_ids() {
     plan.tag_overlays = [(temp, overlay("Oven 3", "Temperatur")), (mode, overlay("Mode 3", "Betriebsart"))].into();
     let eec1 = plan.tags[tag(&plan, "EEC1.EngineSpeed")].message;
     plan.message_overlays = [(eec1, overlay("Engine", "Motor"))].into();
-    let space = Space::new(Arc::new(plan), table());
+    let space = Space::new(Arc::new(plan), table(), Default::default());
     let read = |text: &str, attribute| {
         let node = space.find(NodeRef::String(NAMESPACE, text), PASSING).unwrap();
         match space.attribute(node, attribute, &nobody()) {
