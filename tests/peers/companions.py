@@ -58,7 +58,7 @@ def node_set(path):
             "class": CLASSES.get(kind),
             "name": name(element.get("BrowseName")),
             "abstract": element.get("IsAbstract") == "true",
-            "data_type": node_id(element.get("DataType")) if element.get("DataType") else None,
+            "data_type": node_id(element.get("DataType", "i=24")) if kind == "UAVariable" else None,
             "rank": int(element.get("ValueRank", "-1")),
             "references": references,
             "value": None if value is None else scalar(value[0], map_index),

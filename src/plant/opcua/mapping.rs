@@ -450,7 +450,7 @@ mod tests {
     fn properties() {
         let plan = plan();
         for (name, want) in [
-            ("Oven.Temp", "EngineeringUnits EURange -40..200"),
+            ("Oven.Temp", "EngineeringUnits EURange -40..200 RawValue"),
             ("Oven.Mode", "EnumValues ValueAsText"),
             ("Oven.Door", "FalseState TrueState"),
             ("Oven.Flag", ""),
@@ -465,7 +465,8 @@ mod tests {
             for property in Property::ALL.into_iter().filter(|property| has_property(signal, *property)) {
                 words.push(property.name().to_owned());
                 let value = property_value(signal, property);
-                assert_eq!(value == Variant::Empty, property == Property::ValueAsText, "{name}.{}", property.name());
+                let live = matches!(property, Property::RawValue | Property::ValueAsText);
+                assert_eq!(value == Variant::Empty, live, "{name}.{}", property.name());
                 if let Variant::ExtensionObject(object) = &value
                     && let Some(range) = object.inner_as::<Range>()
                 {
@@ -478,6 +479,20 @@ mod tests {
         let text = |raw| value_as_text(mode, &sample(Some(Raw::Unsigned(raw)), mode, Causes::NONE));
         assert_eq!(text(2), Some(localized("Fault")));
         assert_eq!(text(3), Some(localized("3")));
+    }
+
+    #[test]
+    fn raw_values_are_what_is_in_the_frame() {
+        let plan = plan();
+        for (name, raw, want) in [
+            ("Oven.Temp", Raw::Unsigned(1000), Variant::UInt16(1000)),
+            ("DriveCommand.Setpoint", Raw::Unsigned(7), Variant::UInt16(7)),
+            ("DriveCommand.Steps", Raw::Signed(-3), Variant::Int16(-3)),
+        ] {
+            let signal = plan.signal(tag(&plan, name));
+            assert_eq!(raw_value(signal, &sample(Some(raw), signal, Causes::NONE)), Some(want), "{name}");
+            assert_eq!(raw_value(signal, &sample(None, signal, Causes::NONE)), None);
+        }
     }
 
     #[test]

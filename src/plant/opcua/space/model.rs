@@ -65,7 +65,7 @@ pub enum Part {
 
 /// The part behind an identifier, which begins with `Canvoy.`.
 pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
-    let rest = text.strip_prefix(ROOT)?.strip_prefix('.')?;
+    let rest = text.strip_prefix(ROOT)?.strip_prefix('.').filter(|rest| !rest.ends_with('.'))?;
     let (first, rest) = rest.split_once('.').unwrap_or((rest, ""));
     let plan = space.plan();
     let object = |owner: Owner, field: &str| match field {
@@ -76,11 +76,10 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
         ("Buses", "") => Some(Part::Buses),
         ("Buses", rest) => {
             let (bus, field) = rest.split_once('.').unwrap_or((rest, ""));
-            let found = object(Owner::Bus(space.bus_named(bus)?), field)?;
-            (!rest.ends_with('.')).then_some(found)
+            object(Owner::Bus(space.bus_named(bus)?), field)
         }
-        ("Controller", field) => object(Owner::Controller, field).filter(|_| !text.ends_with('.')),
-        ("Deadlines", "") => (!text.ends_with('.')).then_some(Part::Deadlines),
+        ("Controller", field) => object(Owner::Controller, field),
+        ("Deadlines", "") => Some(Part::Deadlines),
         ("Deadlines", rest) => match kinds::find_deadline(space, rest) {
             Some(contract) => Some(Part::Object(Owner::Deadline(contract))),
             None => {
@@ -89,13 +88,13 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
                 owner.find_field(plan, field).map(|field| Part::Field(owner, field))
             }
         },
-        (kinds::STATE, "") => (!text.ends_with('.')).then_some(Part::State),
+        (kinds::STATE, "") => Some(Part::State),
         (kinds::STATE, "EnumStrings") => Some(Part::States),
         ("Devices", rest) => device(space, rest, passing),
         ("Types", rest) => declared::find(space, rest),
         (name, field) => {
             let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
-            object(Owner::Type(kind), field).filter(|_| !text.ends_with('.'))
+            object(Owner::Type(kind), field)
         }
     }
 }

@@ -119,7 +119,7 @@ impl Space {
         Plate::ALL.into_iter().filter(has)
     }
 
-    pub(super) fn plate(&self, device: Device, wanted: Plate) -> Variant {
+    pub(in crate::plant::opcua::space) fn plate(&self, device: Device, wanted: Plate) -> Variant {
         let text = self.nameplate(device).and_then(|plate| wanted.of(plate)).unwrap_or_default();
         match wanted.data_type() {
             // nobody counts the revisions (OPC 10000-100, 4.5.2)
