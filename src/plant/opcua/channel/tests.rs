@@ -17,7 +17,7 @@ use super::*;
 use crate::plant::opcua::application::POLICIES;
 use crate::plant::opcua::pki::Rules;
 use crate::plant::opcua::tests::link::{self, Link};
-use crate::plant::opcua::wire::{Reader, RequestHeader as Head, response};
+use crate::plant::opcua::wire::{NodeRef, Reader, RequestHeader as Head, Writer, response};
 use crate::plant::pulse::Pulse;
 
 fn pair(name: &str) -> (X509, PrivateKey) {
@@ -584,4 +584,38 @@ fn changed_chunks_never_panic() {
             let _ = clear.asked(&bytes, None, &mut security::Sequence::default());
         }
     }
+}
+
+/// Writes the seeds of the fuzz target `framing`: `cargo test --lib fuzz_seeds -- --ignored`.
+#[test]
+#[ignore = "writes files that are kept in fuzz/corpus"]
+fn fuzz_seeds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/framing");
+    let mut open = Writer::new();
+    open.raw(b"OPNF\0\0\0\0");
+    open.u32(0);
+    open.string(Some(CLEAR.0.to_uri()));
+    open.bytes(None);
+    open.bytes(None);
+    open.u32(1);
+    open.u32(1);
+    open.node_id(NodeRef::Numeric(0, 446));
+    open.encode(&OpenSecureChannelRequest {
+        request_type: SecurityTokenRequestType::Issue,
+        security_mode: MessageSecurityMode::None,
+        requested_lifetime: 60_000,
+        ..Default::default()
+    });
+    let size = open.len() as u32;
+    open.set_u32(4, size);
+    let nonce: (&[u8], &[u8]) = (&[], &[]);
+    let token = security::Token::new(1, std::time::Instant::now(), Duration::from_secs(10), CLEAR.0, nonce);
+    let mut out = security::Outgoing::new(1, CLEAR.0, CLEAR.1);
+    out.renew(Arc::new(token));
+    let mut all = [hello([65_535, 65_535, 0, 0]), open.finish()].concat();
+    std::fs::write(folder.join("seed-open"), &all).unwrap();
+    for (letter, body) in [(b'C', [3; 200]), (b'F', [4; 200]), (b'C', [5; 200]), (b'A', [6; 200]), (b'F', [7; 200])] {
+        out.seal(letter, 1, &body, &mut all).unwrap();
+    }
+    std::fs::write(folder.join("seed-chunks"), all).unwrap();
 }
