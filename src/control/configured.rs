@@ -103,7 +103,7 @@ impl Configured {
     }
 
     /// Goes on with the alarms that both plans have, as long as they have lasted; all are looked at, the new ones for the
-    /// first time. The store has adopted.
+    /// first time. Store and authority have adopted.
     pub fn adopt(&mut self, old: &Configured, succession: &Succession, now: Now, means: &mut Means<'_>) {
         for at in 0..self.items.len() {
             let item = &mut self.items[at];
@@ -113,8 +113,6 @@ impl Configured {
                 for timer in 0..TIMERS {
                     self.due.set(at * TIMERS + timer, old.due.get(before * TIMERS + timer));
                 }
-                let (alarm, state) = (self.items[at].alarm, means.store.alarm_now(self.items[at].alarm));
-                means.authority.alarmed(now, alarm, state, means.store);
             }
             self.look_at(at, now, now.realtime, means);
         }
