@@ -3,6 +3,7 @@
 //! `disk` has the only file access; everything after it is a function of bytes, so the controller and the plant
 //! process build the same plan. All mistakes of all files are reported together, each with its place and a remedy.
 
+mod alarm;
 mod arming;
 mod assemble;
 mod bus;
@@ -137,6 +138,7 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     arming::connect(&mut plan, &file, &sections, &mut report);
     retain::connect(&mut plan, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
+    alarm::connect(&mut plan, &file, &sections, &mut report);
     let settings = settings(&file, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);

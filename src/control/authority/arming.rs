@@ -168,7 +168,9 @@ impl Authority {
         }
         let foreign = self.outputs.iter().find(|output| output.foreign_end() > now.monotonic);
         let foreign = foreign.map(|output| Lasting::Foreign(output.message));
-        foreign.or_else(|| self.watches.vital_lasting().map(Lasting::Vital))
+        foreign
+            .or_else(|| self.watches.vital_lasting().map(Lasting::Vital))
+            .or_else(|| self.alarmed.lasting().map(Lasting::Alarm))
     }
 
     fn unlatch(&mut self, now: Now, latches: u64, store: &mut Writer) {
