@@ -321,7 +321,7 @@ async fn an_operator_reads_and_writes() {
         (
             id("line"),
             BrowseDirection::Forward,
-            ReferenceTypeId::HierarchicalReferences,
+            ReferenceTypeId::Organizes,
             "2:DriveCommand 2:EEC1 2:Oven 2:Precise 2:Wide 2:line.@33",
         ),
         (

@@ -1,6 +1,7 @@
 //! The OPC UA server as clients that are not ours see it: programs in tests/peers that say one JSON line a check, and
 //! what becomes of these lines.
 
+mod alarms;
 mod conformance;
 mod robustness;
 mod security;
@@ -16,7 +17,7 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 4] = [conformance::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 5] = [alarms::TESTS, conformance::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);
