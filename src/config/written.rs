@@ -259,6 +259,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("reload_trial_s", "a whole number of seconds"),
     ("local_when", "a condition in quotes, like \"panel.Keys.Local == 1\", or a list of conditions that must all hold"),
     ("fallback_on_overrun", "true or false"),
+    ("remote_from_plant", "true or false"),
     ("listen_ms", "a whole number of milliseconds"),
     ("forcible", "a list, like [\"DriveStatus.Speed\", \"OvenCommand.*\"], or \"all\""),
     ("retain", "a list, like [\"DriveCommand.SpeedSetpoint\", \"OvenCommand.*\"]"),
@@ -391,6 +392,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("trust_first_client", "true or false"),
     ("revocation_lists_required", "true or false"),
     ("max_connections", "a whole number"),
+    ("limits", "a section [opcua.limits]"),
     ("certificate_hosts", "a list of host names or addresses, like [\"plc.example\", \"192.0.2.7\"]"),
 ];
 

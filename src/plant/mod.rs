@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod active;
+pub mod alarm;
 pub mod figure;
 pub mod http;
 pub mod link;
