@@ -7,6 +7,7 @@ pub mod attribute;
 mod discovery;
 pub mod history;
 mod kind;
+mod lease;
 mod method;
 pub mod session;
 
@@ -20,6 +21,8 @@ use opcua::crypto::SecurityPolicy;
 use opcua::types::StatusCode;
 
 pub use kind::Service;
+
+use crate::command::Origin;
 
 use super::channel::{Answers, Channel, Request};
 use super::server::Server;
@@ -38,10 +41,19 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// Who asks, for the controller's record.
+    pub fn origin(&self) -> Origin {
+        origin(self.channel, &self.user)
+    }
+
     /// Begins the response.
     pub fn response(&self, service: Service) -> Writer {
         response(service.response(), self.header.handle, StatusCode::Good)
     }
+}
+
+fn origin(channel: &Channel, user: &User) -> Origin {
+    Origin { protocol: "opcua".into(), user: user.display().to_owned(), address: channel.peer.to_string() }
 }
 
 /// The length of a list of operations: not empty, not more than `most` (OPC 10000-4, 7.38.2).
@@ -168,6 +180,7 @@ fn ask<'a>(
         }
     })?;
     session.touch(Instant::now());
+    lease::renew(server, channel, &session, &user);
     session.counts.call(service);
     Ok(Ask { server, channel, session, user, header })
 }

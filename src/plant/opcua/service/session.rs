@@ -241,6 +241,8 @@ async fn try_activate(
     state.last_contact = DateTime::now();
     drop(state);
     if changed {
+        // what the one before held the other need not be allowed
+        server.leases.ended(session.id);
         server.subscriptions().user_changed(session.id, &user);
     }
     channel.logged_in();

@@ -282,6 +282,8 @@ async fn without_a_session_nothing_is_looked_at() {
     for (at, request) in whole.iter().enumerate().skip(1) {
         let (answers, _open) = Answers::alone();
         dispatch(&server, &channel, &answers, Request { id: 1, body: request.clone() });
+        // what is answered later has been by then
+        tokio::task::yield_now().await;
         // a fault and nothing else
         assert!((20..60).contains(&answers.backlog()), "{at}: {} bytes", answers.backlog());
     }

@@ -21,7 +21,7 @@ use opcua::types::{
 use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
-use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
 use names::{Named, Names};
 use standard::Standard;
 
@@ -116,16 +116,19 @@ pub struct Passing<'a> {
 pub enum Fact {
     CycleTime,
     Identifier,
+    /// Within it the plant must write again, or its session give a sign of life.
+    LeaseTime,
     Sender,
 }
 
 impl Fact {
-    const ALL: [Fact; 3] = [Fact::CycleTime, Fact::Identifier, Fact::Sender];
+    const ALL: [Fact; 4] = [Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
 
     fn name(self) -> &'static str {
         match self {
             Fact::CycleTime => "CycleTime",
             Fact::Identifier => "Identifier",
+            Fact::LeaseTime => "LeaseTime",
             Fact::Sender => "Sender",
         }
     }
@@ -248,11 +251,13 @@ impl Space {
 
     /// What is known about a message. A signal of the same name keeps the name to itself.
     fn facts(&self, message: MessageIndex) -> impl Iterator<Item = Fact> {
-        let description = &self.plan.messages[message].message;
+        let planned = &self.plan.messages[message];
+        let description = &planned.message;
         Fact::ALL.into_iter().filter(move |fact| {
             let known = match fact {
                 Fact::CycleTime => description.cycle_time.is_some(),
                 Fact::Identifier => true,
+                Fact::LeaseTime => lease(planned).is_some(),
                 Fact::Sender => !description.senders.is_empty(),
             };
             known && description.signals.iter().all(|signal| signal.name != fact.name())
@@ -410,6 +415,14 @@ impl Space {
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
             Node::Model(_) | Node::Condition(_) | Node::Method(_) => {}
         }
+    }
+}
+
+/// Nanoseconds of the lease of a message that we send.
+fn lease(message: &plan::Message) -> Option<u64> {
+    match &message.direction {
+        plan::Direction::Output(transmission) => transmission.lease,
+        plan::Direction::Input(_) => None,
     }
 }
 
