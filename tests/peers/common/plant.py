@@ -74,6 +74,8 @@ def toml(value):
 class Plant:
     """A running Canvoy; `options` are further keys of [opcua]."""
 
+    buses = BUSES
+
     def __init__(self, canvoy, **options):
         self.canvoy = str(canvoy)
         self.folder = Path(tempfile.mkdtemp(prefix="canvoy-checks-"))
@@ -96,7 +98,7 @@ class Plant:
     def configure(self):
         lines = {"listen": f"127.0.0.1:{self.opcua}", "users": "users", **self.options}
         opcua = "".join(f"{key} = {toml(value)}\n" for key, value in lines.items())
-        text = f'{BUSES}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
+        text = f'{self.buses}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
         (self.folder / "plant.toml").write_text(text)
 
     def environment(self):

@@ -38,10 +38,10 @@ transmit = "all"
 writable = ["DriveCommand.Setpoint", "DriveCommand.Enable", "DriveCommand.Steps", "Pages.Low", "Pages.High"]
 forcible = ["Status.Speed"]
 message.DriveCommand.lease_ms = 400
-message.Status.expected_when = "line.Status.Speed == 1"
 [route.over]
 from = "line"
 to = "other"
+all = true
 [bus.other]
 interface = "can1"
 "#;
