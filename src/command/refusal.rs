@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_FORCE_SECONDS, MAX_WRITES};
-use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{AlarmIndex, BusIndex, MessageIndex, Plan, TagIndex};
 use crate::store::layout::Latch;
 
 /// Why a command was refused. Each protocol maps each to its own status.
@@ -162,6 +162,8 @@ pub enum Lasting {
     Listening(BusIndex),
     /// A vital tag is not good.
     Vital(TagIndex),
+    /// An alarm is active on which an output falls back.
+    Alarm(AlarmIndex),
     /// Somebody else sent this message of ours within the listening time.
     Foreign(MessageIndex),
 }
@@ -188,6 +190,10 @@ impl Denied {
                         format!("bus {} is still being listened to for other senders of our messages", bus(at))
                     }
                     Lasting::Vital(tag) => format!("{} is needed and is not good", plan.tag_name(tag, None)),
+                    Lasting::Alarm(alarm) => {
+                        let alarm = plan.alarms[alarm];
+                        format!("alarm {} is active: {}", alarm.subject(plan), alarm.text(plan))
+                    }
                     Lasting::Foreign(message) => {
                         format!("another node sends {}", plan.message_name(message, None))
                     }

@@ -433,7 +433,7 @@ fn bits_of(plan: &Plan, message: MessageIndex, tag: TagIndex) -> [u8; MAX_LEN] {
 }
 
 /// By long name, else by DBC name.
-fn find_message(plan: &Plan, messages: std::ops::Range<MessageIndex>, name: &str) -> Option<MessageIndex> {
+pub(super) fn find_message(plan: &Plan, messages: std::ops::Range<MessageIndex>, name: &str) -> Option<MessageIndex> {
     let long = messages.clone().find(|index| plan.messages[*index].message.name == name);
     long.or_else(|| messages.clone().find(|index| plan.messages[*index].message.dbc_name == name))
 }

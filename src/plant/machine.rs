@@ -146,7 +146,7 @@ impl Machine {
 }
 
 /// What an alarm's detail says, where it says something.
-fn detail(alarm: Alarm, detail: u64) -> String {
+pub fn detail(alarm: Alarm, detail: u64) -> String {
     match alarm {
         Alarm::Fallback(_) | Alarm::NotArmed => latch_words(detail),
         Alarm::BusOff(_) | Alarm::BusErrors(_) => Trouble::from_word(detail).text().into(),

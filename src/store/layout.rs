@@ -246,12 +246,14 @@ pub enum Latch {
     Command = 64,
     /// It came with a reload, or came back changed.
     Reload = 128,
+    /// An alarm was raised on which it falls back.
+    Alarm = 256,
     /// Taken to fallback by hand, it or all outputs.
     Hand = 512,
 }
 
 impl Latch {
-    pub const ALL: [Latch; 9] = [
+    pub const ALL: [Latch; 10] = [
         Latch::Start,
         Latch::BusOff,
         Latch::Vital,
@@ -260,6 +262,7 @@ impl Latch {
         Latch::Foreign,
         Latch::Command,
         Latch::Reload,
+        Latch::Alarm,
         Latch::Hand,
     ];
 
@@ -274,6 +277,7 @@ impl Latch {
             Latch::Foreign => "another node sends this message",
             Latch::Command => "disarmed by command",
             Latch::Reload => "new or changed by a reload",
+            Latch::Alarm => "an alarm was raised on which it falls back",
             Latch::Hand => "taken to fallback by hand",
         }
     }

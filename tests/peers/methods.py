@@ -35,6 +35,7 @@ LEASE = 1000
 FALLBACK = bytes([10, 0, 0, 10])
 LINE = re.compile(r"\((\d+\.\d{6})\) m 100#([0-9A-F]{16})\S* T")
 
+REASONS = "Canvoy.Machine.FallbackReasons"
 MACHINE, COMMAND, CYCLE = "Canvoy.Machine", "m.Command", "m.Cycle"
 
 
@@ -274,8 +275,8 @@ async def fallback(s):
             await s.good(target, method)
             await monitor.until(lambda at, payload: at > began and payload[:4] == FALLBACK)
             expect(await s.connection.value(s.node(plants.ARMED)) is True, "the machine stays armed")
-            alarms = " ".join(await s.connection.value(s.node(plants.ALARMS)) or [])
-            expect("by hand" in alarms, alarms)
+            reasons = await s.connection.value(s.node(REASONS))
+            expect("m.Command: taken to fallback by hand" in reasons, reasons)
             said = [(await s.said(COMMAND, "m.Command.Send", *command(1)))[0], (await s.said(CYCLE, "m.Cycle.Send", ua.Variant(1, T.UInt16)))[0]]
             expect(said == ["BadInvalidState", "BadInvalidState" if target == MACHINE else "Good"], method, said)
             await s.good(target, reset)
@@ -485,8 +486,8 @@ async def killed(s):
                 client.send_signal(signal.SIGKILL)
                 client.wait()
             told.append(in_time(await fell_back(monitor, killed)))
-            alarms = " ".join(await s.connection.value(s.node(plants.ALARMS)) or [])
-            expect("lease" in alarms, alarms)
+            reasons = await s.connection.value(s.node(REASONS))
+            expect(reasons == ["m.Command: the plant stopped renewing its lease"], reasons)
             expect(await s.connection.write(s.node(plants.SETPOINT), 1.0, T.Double) == "BadInvalidState", "written in fallback")
             if arm == "method":
                 await s.good(MACHINE, "Machine.Arm")

@@ -210,7 +210,9 @@ impl Authority {
         }
         let foreign = self.outputs[meant.clone()].iter().find(|output| output.foreign_end() > now.monotonic);
         let foreign = foreign.map(|output| Lasting::Foreign(output.message));
-        foreign.or_else(|| self.watches.vital_lasting(meant).map(Lasting::Vital))
+        foreign
+            .or_else(|| self.watches.vital_lasting(meant.clone()).map(Lasting::Vital))
+            .or_else(|| self.alarmed.lasting(meant).map(Lasting::Alarm))
     }
 
     fn unlatch(&mut self, now: Now, latches: u64, store: &mut Writer) {

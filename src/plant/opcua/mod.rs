@@ -13,9 +13,12 @@
 pub mod application;
 pub mod audit;
 pub mod channel;
+pub mod condition;
 pub mod config;
 pub mod counters;
+pub mod crypto;
 pub mod diagnostics;
+pub mod identity;
 pub mod limits;
 pub mod login;
 pub mod machine;

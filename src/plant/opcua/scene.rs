@@ -6,6 +6,7 @@ use anyhow::Context;
 use opcua::types::{AttributeId, DataValue, DateTime, StatusCode, Variant};
 use tokio::sync::watch;
 
+use super::identity::Identity;
 use super::mapping::{self, Property};
 use super::session::User;
 use super::space::server::{Health, ServerObject};
@@ -13,6 +14,7 @@ use super::space::standard::Standard;
 use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model};
 use super::wire::{Name, NodeRef};
 use crate::plan::TagIndex;
+use crate::plant::alarm::Alarms;
 use crate::plant::{Plant, View};
 use crate::sample::Sample;
 
@@ -23,6 +25,7 @@ pub struct Scene {
     pub view: Arc<View>,
     pub space: Arc<Space>,
     pub server: Arc<ServerObject>,
+    pub alarms: Arc<Alarms>,
 }
 
 /// DataEncoding of a value (OPC 10000-4, 5.11.2): what a client asks for.
@@ -90,7 +93,7 @@ impl Scene {
         now: u64,
     ) -> Result<(Option<Variant>, Option<Sample>), StatusCode> {
         match node {
-            Node::Signal(tag, source) | Node::Property(tag, source, Property::ValueAsText) => {
+            Node::Signal(tag, source) | Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.view.sample(tag, source.map_or(0, |source| source.slot), now);
                 Ok((self.shown(node, tag, &sample), Some(sample)))
             }
@@ -110,6 +113,7 @@ impl Scene {
         let signal = self.view.plan.signal(tag);
         match node {
             Node::Signal(..) => mapping::value(signal, sample),
+            Node::Property(_, _, Property::RawValue) => mapping::raw_value(signal, sample),
             _ => mapping::value_as_text(signal, sample),
         }
     }
@@ -118,7 +122,7 @@ impl Scene {
     fn constant(&self, node: Node, user: &User, now: u64) -> Result<Variant, StatusCode> {
         match node {
             Node::Property(tag, _, property) => Ok(mapping::property_value(self.view.plan.signal(tag), property)),
-            Node::Fact(message, fact) => Ok(self.space.fact_value(message, fact)),
+            Node::Fact(message, source, fact) => Ok(self.space.fact_value(message, source, fact)),
             Node::Standard(row) => {
                 let number = self.space.standard.entry(row).and_then(|entry| entry.id().standard()).unwrap_or(0);
                 let health = if self.view.alive(now) { Health::Good } else { Health::ControllerGone };
@@ -184,11 +188,11 @@ pub struct Scenes {
 
 impl Scenes {
     /// Loads all nodes: blocks for a tenth of a second.
-    pub fn new(plant: &Plant, server: ServerObject) -> Scenes {
+    pub fn new(plant: &Plant, server: ServerObject, identity: Identity) -> Scenes {
         let view = plant.view();
         let standard = Arc::new(Standard::load(&server.application_uri, NAMESPACE_URI));
-        let space = Arc::new(Space::new(view.plan.clone(), standard));
-        let scene = Scene { number: 1, view, space, server: Arc::new(server) };
+        let space = Arc::new(Space::new(view.plan.clone(), standard, Arc::new(identity)));
+        let scene = Scene { number: 1, view, space, server: Arc::new(server), alarms: plant.alarms.clone() };
         Scenes { current: watch::Sender::new(Arc::new(scene)) }
     }
 
@@ -212,13 +216,12 @@ impl Scenes {
                 let space = if Arc::ptr_eq(&before.view.plan, &view.plan) {
                     before.space.clone()
                 } else {
-                    let (plan, standard) = (view.plan.clone(), before.space.standard.clone());
-                    Arc::new(
-                        tokio::task::spawn_blocking(move || Space::new(plan, standard)).await.context("the nodes")?,
-                    )
+                    let (plan, space) = (view.plan.clone(), before.space.clone());
+                    Arc::new(tokio::task::spawn_blocking(move || space.of(plan)).await.context("the nodes")?)
                 };
                 let server = before.server.clone();
-                self.current.send_replace(Arc::new(Scene { number: before.number + 1, view, space, server }));
+                let (number, alarms) = (before.number + 1, before.alarms.clone());
+                self.current.send_replace(Arc::new(Scene { number, view, space, server, alarms }));
             }
             // the old store is not kept while nothing happens
             drop(before);

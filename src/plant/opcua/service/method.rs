@@ -82,7 +82,9 @@ async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments:
     }
     match (on, called) {
         (_, Node::Method(part)) => plant::call(ask, &scene, on, part, arguments).await,
-        (Node::Condition(_), _) | (_, Node::Condition(_)) => condition::call(ask, &scene, on, method, arguments),
+        (Node::Condition(_), _) | (_, Node::Condition(_)) => {
+            condition::call(ask, &scene, (on, called), arguments).await
+        }
         _ => match (object.standard(), method.standard()) {
             (Some(object), Some(method)) if condition::is_refresh(object, method) => {
                 condition::refresh(ask, method, arguments)

@@ -6,7 +6,7 @@ use opcua::types::{
 
 use super::server::ServerObject;
 use super::standard::{self, Entry};
-use super::{Diagnostic, Fact, Node, Space, array, condition, is_live, lease, method, model};
+use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, lease, method, model};
 use crate::can::FrameId;
 use crate::plan::MessageIndex;
 use crate::plant::opcua::limits::FASTEST_MS;
@@ -42,13 +42,11 @@ impl Space {
             (class, AttributeId::NodeClass) => Variant::Int32(class as i32),
             (_, AttributeId::BrowseName) => Variant::from(self.browse_name(node)),
             (_, AttributeId::DisplayName) => Variant::from(self.display_name(node)),
-            (_, AttributeId::Description) => {
-                let (locale, text) = self.description(node).ok_or(missing)?;
-                Variant::from(LocalizedText::new(locale, text))
-            }
+            (_, AttributeId::Description) => self.described(node)?,
             (_, AttributeId::WriteMask | AttributeId::UserWriteMask) => Variant::UInt32(0),
             (C::Object | C::View, AttributeId::EventNotifier) => {
-                Variant::Byte(row.map_or(0, |entry: Entry<'_>| entry.level()))
+                let own = u8::from(self.is_notifier(node));
+                Variant::Byte(row.map_or(own, |entry: Entry<'_>| entry.level()))
             }
             (C::View, AttributeId::ContainsNoLoops) => Variant::Boolean(true),
             (C::Variable | C::VariableType, AttributeId::DataType) => Variant::from(self.data_type_id(node)),
@@ -79,6 +77,12 @@ impl Space {
             }
             _ => return Err(missing),
         })
+    }
+
+    /// The Description, of what has one.
+    pub(super) fn described(&self, node: Node) -> Result<Variant, StatusCode> {
+        let (locale, text) = self.description(node).ok_or(StatusCode::BadAttributeIdInvalid)?;
+        Ok(Variant::from(LocalizedText::new(locale, text)))
     }
 
     /// Locale and text: the comment of the DBC or what an overlay table has in its place, else the first that such a table
@@ -118,12 +122,12 @@ impl Space {
     pub fn data_type(&self, node: Node) -> u32 {
         let data_type = match node {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
-            Node::Property(_, _, property) => property.data_type(),
-            Node::Fact(_, Fact::CycleTime | Fact::LeaseTime) => DataTypeId::Duration,
+            Node::Property(tag, _, property) => property.data_type(self.plan.signal(tag)),
+            Node::Fact(_, _, Fact::CycleTime | Fact::LeaseTime) => DataTypeId::Duration,
             Node::State(state) => state.data_type(),
             Node::Standard(row) => return self.standard.entry(row).map_or(0, |entry| entry.data_type()),
             Node::Diagnostic(_, diagnostic) => diagnostic.data_type(),
-            Node::Model(part) => return model::standard_data_type(part),
+            Node::Model(part) => return model::standard_data_type(self, part),
             Node::Condition(part) => return condition::data_type(self, part),
             Node::Method(part) => return method::data_type(part),
             _ => DataTypeId::String,
@@ -138,7 +142,7 @@ impl Space {
             Node::State(state) => state.is_array(),
             Node::Diagnostic(_, diagnostic) => diagnostic == Diagnostic::Subscriptions,
             Node::Standard(row) => return self.standard.entry(row).map_or(-1, |entry| entry.value_rank()),
-            Node::Model(part) => return model::value_rank(part),
+            Node::Model(part) => return model::value_rank(self, part),
             Node::Condition(part) => return condition::value_rank(self, part),
             Node::Method(part) => return method::value_rank(part),
             _ => false,
@@ -176,7 +180,7 @@ impl Space {
     }
 
     /// The value of a fact about a message.
-    pub fn fact_value(&self, message: MessageIndex, fact: Fact) -> Variant {
+    pub fn fact_value(&self, message: MessageIndex, source: Option<Source>, fact: Fact) -> Variant {
         let planned = &self.plan.messages[message];
         let message = &planned.message;
         match fact {
@@ -184,7 +188,7 @@ impl Space {
                 Some(period) => Variant::Double(period.as_secs_f64() * 1000.0),
                 None => Variant::Empty,
             },
-            Fact::Identifier => Variant::from(identifier(message.id)),
+            Fact::Identifier => Variant::from(identifier(message.id, source)),
             Fact::LeaseTime => match lease(planned) {
                 Some(nanoseconds) => Variant::Double(nanoseconds as f64 / 1e6),
                 None => Variant::Empty,
@@ -205,7 +209,7 @@ impl Space {
         }
     }
 
-    fn null_of(&self, data_type: u32, rank: i32) -> Variant {
+    pub(super) fn null_of(&self, data_type: u32, rank: i32) -> Variant {
         let builtin = self.standard.lineage(data_type).find_map(|number| match number {
             1..=23 | 25 => Some(number),
             // Enumeration
@@ -250,7 +254,8 @@ fn null(kind: VariantScalarTypeId) -> Variant {
     }
 }
 
-/// As candump writes it.
-fn identifier(id: FrameId) -> String {
-    id.to_string()
+/// As candump writes it; with the address of a J1939 source in it.
+fn identifier(id: FrameId, source: Option<Source>) -> String {
+    let of = |source: Source| FrameId::extended(id.number() & !0xFF | u32::from(source.address));
+    source.and_then(of).unwrap_or(id).to_string()
 }

@@ -2,9 +2,10 @@
 
 use opcua::types::{AttributeId, DataTypeId, NodeClass, ReferenceTypeId, StatusCode, VariableTypeId, Variant};
 
+use super::model::{self, kinds::Owner};
 use super::names::Named;
 use super::{Node, Passing, Reference, Space, forward};
-use crate::plan::{Direction, MessageIndex};
+use crate::plan::{BusIndex, Direction, MessageIndex};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 
@@ -14,8 +15,10 @@ pub use argument::{arguments, of_send};
 
 /// All of them begin with it.
 const PREFIX: &str = "Canvoy.Methods.";
-/// What those of the machine go on with; those of a message go on with its NodeId.
+/// What those of the machine go on with; those of a bus or message go on with its NodeId.
 const MACHINE: &str = "Machine";
+/// The only method of a bus.
+const RESTART: &str = "Restart";
 /// The property, in namespace 0.
 const INPUT_ARGUMENTS: &str = "InputArguments";
 
@@ -30,6 +33,8 @@ pub enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     Machine(OfMachine),
+    /// Restarts a bus.
+    Bus(BusIndex),
     /// A message that we send.
     Message(MessageIndex, OfMessage),
 }
@@ -155,8 +160,14 @@ fn method(space: &Space, text: &str) -> Option<Method> {
     if object == MACHINE {
         return OfMachine::ALL.into_iter().find(|method| method.name() == name).map(Method::Machine);
     }
-    let Named::Message(message) = space.names.find(&space.plan, &[object])? else { return None };
-    of_message(space, message).find(|method| method.name() == name).map(|method| Method::Message(message, method))
+    match space.names.find(&space.plan, &[object])? {
+        Named::Message(message) => {
+            let method = of_message(space, message).find(|method| method.name() == name)?;
+            Some(Method::Message(message, method))
+        }
+        Named::Bus(bus) => (name == RESTART).then_some(Method::Bus(bus)),
+        Named::Tag(_) => None,
+    }
 }
 
 /// The methods that a message has.
@@ -189,6 +200,7 @@ fn has_arguments(method: Method) -> bool {
             | OfMachine::SetRemote => false,
         },
         Method::Message(_, method) => method == OfMessage::Send,
+        Method::Bus(_) => false,
     }
 }
 
@@ -210,6 +222,7 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
 pub fn object(method: Method) -> Node {
     match method {
         Method::Machine(_) => Node::Machine,
+        Method::Bus(bus) => Node::Model(model::Part::Object(Owner::Bus(bus))),
         Method::Message(message, _) => Node::Message(message, None),
     }
 }
@@ -230,6 +243,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
         Node::Message(message, None) => {
             all.extend(of_message(space, message).map(|method| component(Method::Message(message, method))));
         }
+        Node::Model(model::Part::Object(Owner::Bus(bus))) => all.push(component(Method::Bus(bus))),
         Node::Method(Part::Method(method)) if has_arguments(method) => {
             all.push(forward(ReferenceTypeId::HasProperty, Node::Method(Part::Arguments(method))));
         }
@@ -245,6 +259,10 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
         Method::Machine(method) => {
             text.push_str(MACHINE);
             method.name()
+        }
+        Method::Bus(bus) => {
+            text.push_str(&space.plan.buses[bus].name);
+            RESTART
         }
         Method::Message(message, method) => {
             text.push_str(&space.plan.message_name(message, None));
@@ -264,6 +282,7 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
     let name = match part {
         Part::Arguments(_) => INPUT_ARGUMENTS,
         Part::Method(Method::Machine(method)) => method.name(),
+        Part::Method(Method::Bus(_)) => RESTART,
         Part::Method(Method::Message(message, method)) => {
             browse_name(space, message, method).unwrap_or_else(|| method.name())
         }
@@ -283,7 +302,11 @@ pub fn may_call(_space: &Space, user: &User, _method: Method) -> bool {
 /// Whether the configuration lets anybody call it from the plant.
 fn executable(space: &Space, method: Method) -> bool {
     let plan = &space.plan;
-    let Method::Machine(method) = method else { return true };
+    let method = match method {
+        Method::Machine(method) => method,
+        Method::Bus(bus) => return plan.buses[bus].managed,
+        Method::Message(..) => return true,
+    };
     match method {
         OfMachine::SetRemote => plan.machine.remote_from_plant,
         OfMachine::RestartBus => plan.buses.iter().any(|bus| bus.managed),
@@ -314,6 +337,7 @@ pub fn attribute(
             let text = match method {
                 Method::Machine(method) => method.description(),
                 Method::Message(_, method) => method.description(),
+                Method::Bus(_) => "Restarts the bus, which is off.",
             };
             Variant::from(opcua::types::LocalizedText::new("", text))
         }

@@ -7,7 +7,6 @@ use opcua::types::{Argument, CallMethodRequest, CallMethodResult, CallRequest};
 use super::*;
 use crate::command::{Refusal, Value};
 use crate::dbc::Raw;
-use crate::plant::opcua::session::User;
 
 const PLANT: &str = r#"VERSION ""
 BU_: ME ECU
@@ -171,6 +170,14 @@ async fn what_is_called_reaches_the_controller_or_is_refused_with_a_reason() {
             vec![Action::Release(Some(tag("Status.Speed")))],
         ),
         ("Canvoy.Machine", "Machine.RestartBus", vec![node("line")], "Good Good", vec![Action::Restart(0)]),
+        ("Canvoy.Buses.line", "line.Restart", vec![], "Good", vec![Action::Restart(0)]),
+        (
+            "Canvoy.Machine",
+            "Machine.RestartBus",
+            vec![node("Canvoy.Buses.line")],
+            "Good Good",
+            vec![Action::Restart(0)],
+        ),
         (
             "Canvoy.Machine",
             "Machine.SwitchRoute",
@@ -256,20 +263,6 @@ async fn what_is_called_reaches_the_controller_or_is_refused_with_a_reason() {
     ] {
         *verdict.lock().unwrap() = Some(refusal);
         assert_eq!(told(&call(&mut client, "Canvoy.Machine", "Machine.Disarm", &[]).await), want);
-    }
-    // whoever has no name calls nothing
-    let view = example.plant.view();
-    let space = super::super::space::Space::new(
-        view.plan.clone(),
-        Arc::new(super::super::space::standard::Standard::load("urn:a", "urn:b")),
-    );
-    let passing = super::super::space::Passing { address: &|_, _| None, sessions: &Vec::new };
-    let arm = space.find((&id("Canvoy.Methods.Machine.Arm")).into(), passing).unwrap();
-    for (user, want) in
-        [(User::anonymous(), false), (User::named("anna", crate::plant::opcua::session::Proof::Password), true)]
-    {
-        assert_eq!(space.attribute(arm, AttributeId::UserExecutable, &user), Ok(Variant::Boolean(want)));
-        assert_eq!(space.attribute(arm, AttributeId::Executable, &user), Ok(Variant::Boolean(true)));
     }
     // what is there, and how it is called where a signal has the name
     let names =

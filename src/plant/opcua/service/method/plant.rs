@@ -14,6 +14,7 @@ use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::service::Ask;
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::method::{self, Method, OfMachine, OfMessage, Part};
+use crate::plant::opcua::space::model::{self, kinds::Owner};
 use crate::plant::opcua::wire::NodeRef;
 use crate::plant::view::WriteError;
 
@@ -87,6 +88,10 @@ fn wanted(scene: &Scene, method: Method, arguments: &[Variant]) -> Result<Vec<Ac
             counted::<0>(arguments)?;
             Action::ResetFallback(Some(message))
         }
+        Method::Bus(bus) => {
+            counted::<0>(arguments)?;
+            Action::Restart(bus)
+        }
         Method::Machine(method) => return of_machine(scene, method, arguments),
     };
     Ok(vec![action])
@@ -110,7 +115,7 @@ fn of_machine(scene: &Scene, method: OfMachine, arguments: &[Variant]) -> Result
         OfMachine::RestartBus => {
             let [bus] = counted::<1>(arguments)?;
             match node(scene, bus) {
-                Ok(Node::Bus(bus)) => Action::Restart(bus),
+                Ok(Node::Bus(bus) | Node::Model(model::Part::Object(Owner::Bus(bus)))) => Action::Restart(bus),
                 Ok(_) => return Err(wrong(vec![StatusCode::BadNodeIdInvalid])),
                 Err(status) => return Err(wrong(vec![status])),
             }

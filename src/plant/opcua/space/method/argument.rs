@@ -31,7 +31,7 @@ pub fn arguments(space: &Space, method: Method) -> Vec<ExtensionObject> {
             };
             of_send(space, message).into_iter().map(of).collect()
         }
-        Method::Message(_, OfMessage::Fallback | OfMessage::ResetFallback) => Vec::new(),
+        Method::Message(_, OfMessage::Fallback | OfMessage::ResetFallback) | Method::Bus(_) => Vec::new(),
         Method::Machine(method) => match method {
             OfMachine::Force => vec![
                 signal(),

@@ -47,8 +47,9 @@ const ABSENT: [u32; 29] = [
     93,    // OPC Binary
 ];
 
-/// Methods that can be called (OPC 10000-5, 9.1 and 9.2).
-const METHODS: [u32; 2] = [11492, 12873];
+/// Methods that can be called: of Server (OPC 10000-5, 9.1 and 9.2), and those of condition types, which are called at an
+/// instance (OPC 10000-9, 5.5.4).
+const METHODS: [u32; 12] = [11492, 12873, 3875, 12912, 9027, 9028, 9029, 9111, 9113, 9211, 9212, 9213];
 
 /// NamespaceMetadata of the namespaces that are not the standard's (OPC 10000-5, 6.3.13).
 pub(super) fn namespaces(own_uri: &str, plant_uri: &str) -> Vec<Draft> {
@@ -60,8 +61,8 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
     let object = Draft {
         name: (index, uri.into()),
         references: vec![
-            (HAS_TYPE_DEFINITION, Id::Number(11616), true),
-            (HAS_COMPONENT, Id::Number(ObjectId::Server_Namespaces as u32), false),
+            (HAS_TYPE_DEFINITION, Id::Number(0, 11616), true),
+            (HAS_COMPONENT, Id::Number(0, ObjectId::Server_Namespaces as u32), false),
         ],
         ..own(uri.into(), NodeClass::Object)
     };
@@ -76,7 +77,7 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
             dimensions: if array { Variant::from(vec![0_u32]) } else { Variant::Empty },
             value,
             references: vec![
-                (HAS_TYPE_DEFINITION, Id::Number(VariableTypeId::PropertyType as u32), true),
+                (HAS_TYPE_DEFINITION, Id::Number(0, VariableTypeId::PropertyType as u32), true),
                 (HAS_PROPERTY, Id::Text(uri.into()), false),
             ],
             ..own(format!("{uri}.{name}"), NodeClass::Variable)
@@ -96,7 +97,7 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
 }
 
 /// A node of namespace 1.
-fn own(id: String, class: NodeClass) -> Draft {
+pub(super) fn own(id: String, class: NodeClass) -> Draft {
     Draft {
         id: Id::Text(id),
         class,
@@ -120,9 +121,9 @@ pub(super) fn prune(drafts: &mut Vec<Draft>) {
     let gone = gone(drafts);
     drafts.retain(|draft| !gone.contains(&draft.id));
     // all rules can be browsed from their folder (OPC 10000-5, 8.2.5)
-    let rule = (HAS_TYPE_DEFINITION, Id::Number(ObjectTypeId::ModellingRuleType as u32), true);
+    let rule = (HAS_TYPE_DEFINITION, Id::Number(0, ObjectTypeId::ModellingRuleType as u32), true);
     for draft in drafts.iter_mut().filter(|draft| draft.references.contains(&rule)) {
-        let folder = Id::Number(ObjectId::Server_ServerCapabilities_ModellingRules as u32);
+        let folder = Id::Number(0, ObjectId::Server_ServerCapabilities_ModellingRules as u32);
         draft.references.push((ORGANIZES, folder, false));
     }
     let reached = reached(drafts);
@@ -132,9 +133,9 @@ pub(super) fn prune(drafts: &mut Vec<Draft>) {
             draft.display_name.clone_from(&draft.name.1);
         }
         match draft.id {
-            Id::Number(number) if METHODS.contains(&number) => draft.level = 1,
+            Id::Number(0, number) if METHODS.contains(&number) => draft.level = 1,
             // SubscribeToEvents: all events of this server come from here
-            Id::Number(number) if number == ObjectId::Server as u32 => draft.level = 1,
+            Id::Number(0, number) if number == ObjectId::Server as u32 => draft.level = 1,
             _ => {}
         }
     }
@@ -153,7 +154,7 @@ fn gone(drafts: &[Draft]) -> HashSet<Id> {
             }
         }
     }
-    let mut gone: HashSet<Id> = ABSENT.into_iter().map(Id::Number).collect();
+    let mut gone: HashSet<Id> = ABSENT.into_iter().map(|number| Id::Number(0, number)).collect();
     let mut open: Vec<Id> = gone.iter().cloned().collect();
     while let Some(id) = open.pop() {
         for child in children.get(&id).map_or(&[][..], Vec::as_slice) {
@@ -178,7 +179,7 @@ fn reached(drafts: &[Draft]) -> HashSet<Id> {
             }
         }
     }
-    let root = Id::Number(ObjectId::RootFolder as u32);
+    let root = Id::Number(0, ObjectId::RootFolder as u32);
     let mut reached = HashSet::from([root.clone()]);
     let mut open = vec![&root];
     while let Some(id) = open.pop() {
