@@ -3,7 +3,8 @@
 is on the bus then, by `canvoy monitor`. One JSON line a check.
 
 By hand: .testenv/venv/bin/python tests/peers/methods.py --canvoy target/debug/canvoy
-`methods.py --hold URL` is a client by itself, asyncua as anybody uses it: writes a setpoint and keeps a subscription until it is killed.
+`methods.py --hold URL` is a client by itself, asyncua as anybody uses it: keeps a subscription, and writes a setpoint
+when it gets a line.
 """
 
 import asyncio
@@ -474,10 +475,14 @@ async def killed(s):
     plant = s.need_plant()
     told = []
     for arm in ("method", "command"):
-        await s.ready()
         async with Monitor(plant) as monitor:
-            client = subprocess.Popen([sys.executable, __file__, "--hold", s.url], stdout=subprocess.PIPE, text=True, cwd=plant.folder)
+            pipe = subprocess.PIPE
+            client = subprocess.Popen([sys.executable, __file__, "--hold", s.url], stdin=pipe, stdout=pipe, text=True, cwd=plant.folder)
             try:
+                expect("connected" in await asyncio.to_thread(client.stdout.readline))
+                await s.ready()
+                client.stdin.write("write\n")
+                client.stdin.flush()
                 expect("holding" in await asyncio.to_thread(client.stdout.readline))
                 await asyncio.sleep(3.5 * LEASE / 1000)
                 expect(setpoint(monitor.frames()[-1][1]) == 1500, "lost while the client was alive")
@@ -521,6 +526,8 @@ async def hold(url):
 
         subscription = await client.create_subscription(LEASE / 5, Listener())
         await subscription.subscribe_data_change(client.get_node(ua.NodeId(plants.FAST, namespace)))
+        print("connected", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
         await client.get_node(ua.NodeId(plants.SETPOINT, namespace)).write_value(1500.0, T.Double)
         print("holding", flush=True)
         await asyncio.sleep(600)
