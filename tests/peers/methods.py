@@ -3,6 +3,7 @@
 is on the bus then, by `canvoy monitor`. One JSON line a check.
 
 By hand: .testenv/venv/bin/python tests/peers/methods.py --canvoy target/debug/canvoy
+With `--interface vcan0` the bus is that interface, and what is on it is seen by candump.
 `methods.py --hold URL` is a client by itself, asyncua as anybody uses it: keeps a subscription, and writes a setpoint
 when it gets a line.
 """
@@ -34,13 +35,15 @@ T = ua.VariantType
 LEASE = 1000
 # Setpoint 5 rpm, Ramp 10: what a message in fallback says, before the bits that nobody writes.
 FALLBACK = bytes([10, 0, 0, 10])
-LINE = re.compile(r"\((\d+\.\d{6})\) m 100#([0-9A-F]{16})\S* T")
+SENT = re.compile(r"\((\d+\.\d{6})\) m 100#([0-9A-F]{16})\S* T")
+DUMPED = re.compile(r"\((\d+\.\d{6})\) \S+ 100#([0-9A-F]{16})")
 
 REASONS = "Canvoy.Machine.FallbackReasons"
 MACHINE, COMMAND, CYCLE = "Canvoy.Machine", "m.Command", "m.Cycle"
 
 
 class Machine(plants.Plant):
+    interface = None
     buses = f"""
 [machine]
 arm = "at-start"
@@ -97,13 +100,14 @@ class Monitor:
 
     def __init__(self, plant):
         self.file = plant.folder / "sent"
+        command, self.line = ([plant.canvoy, "monitor", "--bus", "m"], SENT) if plant.interface is None else (["candump", "-L", plant.interface], DUMPED)
         with open(self.file, "wb") as out:
             self.process = subprocess.Popen(
-                [plant.canvoy, "monitor", "--bus", "m"], cwd=plant.folder, env=plant.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL
+                command, cwd=plant.folder, env=plant.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL
             )
 
     def frames(self):
-        found = LINE.findall(self.file.read_text(errors="replace"))
+        found = self.line.findall(self.file.read_text(errors="replace"))
         return [(float(seconds), bytes.fromhex(data)) for seconds, data in found]
 
     async def until(self, wanted, limit=10):
@@ -525,7 +529,7 @@ async def hold(url):
                 pass
 
         subscription = await client.create_subscription(LEASE / 5, Listener())
-        await subscription.subscribe_data_change(client.get_node(ua.NodeId(plants.FAST, namespace)))
+        await subscription.subscribe_data_change(client.get_node(zero(2258)))
         print("connected", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         await client.get_node(ua.NodeId(plants.SETPOINT, namespace)).write_value(1500.0, T.Double)
@@ -538,5 +542,10 @@ if __name__ == "__main__":
         asyncio.run(hold(sys.argv[2]))
         sys.exit(0)
     parser = checks.options(__doc__)
+    parser.add_argument("--interface", help="the bus is this interface, and nothing is simulated")
+    interface = parser.parse_known_args()[0].interface
+    if interface is not None:
+        Machine.interface, Machine.simulated = interface, False
+        Machine.buses = Machine.buses.replace("virtual = true", f'interface = "{interface}"', 1)
     arguments = lambda given: (given.option.setdefault("anonymous_read", True), MethodScene(given))[1]
     sys.exit(checks.main(parser, arguments))

@@ -2,6 +2,7 @@
 
 crate::tests! {
     Tools: methods, writes_together, leases;
+    Vcan: a_lease_on_the_wire;
 }
 
 fn category(name: &str) {
@@ -18,4 +19,9 @@ fn writes_together() {
 
 fn leases() {
     category("leases");
+}
+
+/// The same client is killed, and candump says what is on the bus then.
+fn a_lease_on_the_wire() {
+    super::check("methods.py", &["--category", "leases", "--only", "killed", "--interface", "vcan0"]);
 }

@@ -75,6 +75,7 @@ class Plant:
     """A running Canvoy; `options` are further keys of [opcua]."""
 
     buses = BUSES
+    simulated = True
 
     def __init__(self, canvoy, **options):
         self.canvoy = str(canvoy)
@@ -114,7 +115,7 @@ class Plant:
     def start(self):
         # whoever ends the checks ends the plant with them
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        command = [self.canvoy, "run", "--simulate", "--state", str(self.state), "plant.toml"]
+        command = [self.canvoy, "run", *(["--simulate"] if self.simulated else []), "--state", str(self.state), "plant.toml"]
         with open(self.folder / "log", "wb") as log, open(self.folder / "said", "wb") as said:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=said, stderr=log
