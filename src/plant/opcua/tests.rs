@@ -1,6 +1,7 @@
 //! A small plant, and the server run for real over it: what a client sees from its first byte to a written frame.
 
 mod client;
+pub mod link;
 mod methods;
 mod reload;
 

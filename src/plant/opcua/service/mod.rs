@@ -5,6 +5,8 @@
 
 pub mod attribute;
 mod discovery;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod history;
 mod kind;
 mod lease;

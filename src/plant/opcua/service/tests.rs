@@ -339,3 +339,24 @@ async fn a_client_that_its_certificate_does_not_name_counts_once() {
     assert_eq!((summary.rejected_session_count, summary.security_rejected_session_count), (1, 1));
     assert_eq!((summary.rejected_requests_count, summary.security_rejected_requests_count), (1, 1));
 }
+
+/// Writes the seeds of the fuzz target `dispatch`: `cargo test --lib fuzz_seeds -- --ignored`.
+#[test]
+#[ignore = "writes files that are kept in fuzz/corpus"]
+fn fuzz_seeds() {
+    let Bench { session, .. } = bench();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dispatch");
+    let mut all = Vec::new();
+    for whole in requests(&session) {
+        let mut reader = Reader::new(&whole);
+        let service = Service::of_request(reader.node_id().unwrap().standard().unwrap()).unwrap();
+        crate::plant::opcua::wire::RequestHeader::read(&mut reader).unwrap();
+        let body = reader.rest();
+        let mut seed = vec![service as u8];
+        seed.extend((body.len() as u16).to_le_bytes());
+        seed.extend(body);
+        std::fs::write(folder.join(format!("seed-{service:?}")), &seed).unwrap();
+        all.extend(seed);
+    }
+    std::fs::write(folder.join("seed-all"), all).unwrap();
+}
