@@ -2,6 +2,7 @@
 
 mod client;
 pub mod link;
+mod methods;
 mod reload;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -83,7 +84,10 @@ pub fn plan() -> Plan {
 
 fn plan_of(dbc: &str) -> Plan {
     // only what writes has what can be written
-    let writes = if dbc.contains("DriveCommand") { CONFIGURATION } else { READ_ONLY };
+    configured(if dbc.contains("DriveCommand") { CONFIGURATION } else { READ_ONLY }, dbc)
+}
+
+fn configured(writes: &str, dbc: &str) -> Plan {
     let sources = Sources::embedded("plant.toml", writes, &[("plant.dbc", dbc.as_bytes())]);
     match config::load(&sources, LoadOptions::default()) {
         Ok(loaded) => loaded.plan,
@@ -113,7 +117,11 @@ impl Example {
     }
 
     pub fn of(dbc: &str) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
-        let plan = Arc::new(plan_of(dbc));
+        Example::with(plan_of(dbc))
+    }
+
+    fn with(plan: Plan) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
+        let plan = Arc::new(plan);
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut writer = Writer::new(memory.clone(), layout, 7);

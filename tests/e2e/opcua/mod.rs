@@ -3,6 +3,7 @@
 
 mod alarms;
 mod conformance;
+mod methods;
 mod robustness;
 mod security;
 mod times;
@@ -17,7 +18,8 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 5] = [alarms::TESTS, conformance::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 6] =
+    [alarms::TESTS, conformance::TESTS, methods::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);

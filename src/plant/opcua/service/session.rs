@@ -256,6 +256,8 @@ async fn try_activate(
     drop(state);
     server.channel_left(session, channel);
     if changed {
+        // what the one before held the other need not be allowed
+        server.leases.ended(session.id);
         server.subscriptions().user_changed(session.id, &user);
     }
     channel.logged_in();

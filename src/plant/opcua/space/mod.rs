@@ -22,7 +22,7 @@ use super::identity::Identity;
 use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
-use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
 use names::{Named, Names};
@@ -119,16 +119,19 @@ pub struct Passing<'a> {
 pub enum Fact {
     CycleTime,
     Identifier,
+    /// Within it the plant must write again, or its session give a sign of life.
+    LeaseTime,
     Sender,
 }
 
 impl Fact {
-    const ALL: [Fact; 3] = [Fact::CycleTime, Fact::Identifier, Fact::Sender];
+    const ALL: [Fact; 4] = [Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
 
     fn name(self) -> &'static str {
         match self {
             Fact::CycleTime => "CycleTime",
             Fact::Identifier => "Identifier",
+            Fact::LeaseTime => "LeaseTime",
             Fact::Sender => "Sender",
         }
     }
@@ -267,11 +270,13 @@ impl Space {
 
     /// What is known about a message, and whether no signal has its name.
     fn facts_of(&self, message: MessageIndex) -> impl Iterator<Item = (Fact, bool)> {
-        let description = &self.plan.messages[message].message;
+        let planned = &self.plan.messages[message];
+        let description = &planned.message;
         Fact::ALL.into_iter().filter_map(move |fact| {
             let known = match fact {
                 Fact::CycleTime => description.cycle_time.is_some(),
                 Fact::Identifier => true,
+                Fact::LeaseTime => lease(planned).is_some(),
                 Fact::Sender => !description.senders.is_empty(),
             };
             known.then(|| (fact, description.signals.iter().all(|signal| signal.name != fact.name())))
@@ -442,6 +447,14 @@ impl Space {
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
             Node::Model(_) | Node::Condition(_) | Node::Method(_) => {}
         }
+    }
+}
+
+/// Nanoseconds of the lease of a message that we send.
+fn lease(message: &plan::Message) -> Option<u64> {
+    match &message.direction {
+        plan::Direction::Output(transmission) => transmission.lease,
+        plan::Direction::Input(_) => None,
     }
 }
 

@@ -239,6 +239,27 @@ fn who_may_write_sees_it() {
     assert_eq!(level("Canvoy.Machine.Armed", user, &anna), Variant::Byte(3));
 }
 
+#[test]
+fn who_may_call_sees_it() {
+    let space = space();
+    let (can, may) = (AttributeId::Executable, AttributeId::UserExecutable);
+    let anna = User::named("anna", Proof::Password);
+    for (method, wanted) in [
+        ("Machine.Arm", [true, true, false]),
+        ("line.DriveCommand.Send", [true, true, false]),
+        // what the configuration lets nobody do from the plant
+        ("Machine.SetRemote", [false; 3]),
+        ("Machine.Force", [false; 3]),
+        ("line.Restart", [false; 3]),
+    ] {
+        let text = format!("Canvoy.Methods.{method}");
+        let node = space.find(NodeRef::String(NAMESPACE, &text), PASSING).unwrap();
+        let shown = [(can, &anna), (may, &anna), (may, &nobody())];
+        let shown = shown.map(|(attribute, user)| space.attribute(node, attribute, user).unwrap());
+        assert_eq!(shown, wanted.map(Variant::Boolean), "{method}");
+    }
+}
+
 /// Whether an attribute is there: always, never, or as the node has it.
 #[derive(Clone, Copy, PartialEq)]
 enum Has {
