@@ -155,14 +155,14 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
     Some(match part {
         Part::Object(Owner::Type(_)) => return base(ObjectTypeId::BaseObjectType as u32),
         Part::State => return base(DataTypeId::Enumeration as u32),
-        Part::Family(_) => (HasSubtype, space.companion(DI, DEVICE_TYPE)?),
+        Part::Family(_) => (HasSubtype, space.find_number(DI, DEVICE_TYPE)?),
         Part::States => (HasProperty, Node::Model(Part::State)),
         Part::Buses | Part::Object(Owner::Controller) => (HasComponent, Node::Machine),
         Part::Object(Owner::Bus(_)) => (Organizes, Node::Model(Part::Buses)),
         Part::Deadlines => (HasComponent, Node::Model(Part::Object(Owner::Controller))),
         Part::Object(Owner::Deadline(_)) => (Organizes, Node::Model(Part::Deadlines)),
         Part::Field(owner, field) => (field_reference(owner, field), Node::Model(Part::Object(owner))),
-        Part::Device(_) => (HasComponent, space.companion(DI, DEVICE_SET)?),
+        Part::Device(_) => (HasComponent, space.find_number(DI, DEVICE_SET)?),
         Part::Plate(device, _) => (HasProperty, Node::Model(Part::Device(device))),
         Part::Message(family, _) => (HasComponent, Node::Model(Part::Family(family))),
         Part::Fact(family, message, _) => (HasProperty, Node::Model(Part::Message(family, message))),
@@ -193,10 +193,10 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
         Node::Standard(_) if space.standard(DataTypeId::Enumeration as u32) == Some(node) => {
             all.push(forward(HasSubtype, Node::Model(Part::State)));
         }
-        Node::Standard(_) if space.companion(DI, DEVICE_TYPE) == Some(node) => {
+        Node::Standard(_) if space.find_number(DI, DEVICE_TYPE) == Some(node) => {
             all.extend(space.families().map(|family| forward(HasSubtype, Node::Model(Part::Family(family)))));
         }
-        Node::Standard(_) if space.companion(DI, DEVICE_SET) == Some(node) => {
+        Node::Standard(_) if space.find_number(DI, DEVICE_SET) == Some(node) => {
             let devices = (0..plan.buses.len()).flat_map(|bus| space.devices_of(bus, passing, |_| true));
             all.extend(devices.map(|device| forward(HasComponent, Node::Model(Part::Device(device)))));
         }

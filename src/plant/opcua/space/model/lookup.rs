@@ -23,11 +23,6 @@ impl Space {
         }
     }
 
-    /// A node of a companion specification.
-    pub(super) fn companion(&self, namespace: u16, number: u32) -> Option<Node> {
-        self.standard.numbered(namespace, number).map(Node::Standard)
-    }
-
     pub(super) fn bus_messages(&self, bus: BusIndex) -> std::ops::Range<MessageIndex> {
         self.plan.buses.get(bus).map_or(0..0, |bus| bus.messages.clone())
     }
