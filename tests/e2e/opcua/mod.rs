@@ -2,6 +2,7 @@
 //! what becomes of these lines.
 
 mod conformance;
+mod model;
 mod robustness;
 mod security;
 mod times;
@@ -16,7 +17,8 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 4] = [conformance::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 5] =
+    [conformance::TESTS, model::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);

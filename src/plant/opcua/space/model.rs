@@ -201,12 +201,19 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
             all.extend(devices.map(|device| forward(HasComponent, Node::Model(Part::Device(device)))));
         }
         Node::Machine => {
-            all.push(forward(HasComponent, Node::Model(Part::Buses)));
-            all.push(forward(HasComponent, Node::Model(Part::Object(Owner::Controller))));
+            merge(
+                space,
+                all,
+                vec![
+                    forward(HasComponent, Node::Model(Part::Buses)),
+                    forward(HasComponent, Node::Model(Part::Object(Owner::Controller))),
+                ],
+            );
         }
         Node::Bus(bus) => {
             let devices = space.devices_of(bus, passing, devices::Listed::is_instance);
-            all.extend(devices.into_iter().map(|device| forward(Organizes, Node::Model(Part::Device(device)))));
+            let devices = devices.into_iter().map(|device| forward(Organizes, Node::Model(Part::Device(device))));
+            merge(space, all, devices.collect());
         }
         // a configured device is the message's parent already
         Node::Message(message, None) if space.instance(message).is_none() => {
@@ -218,7 +225,7 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
                 let field = |field| forward(field_reference(owner, field), Node::Model(Part::Field(owner, field)));
                 all.extend(owner.numbers(plan).map(field));
                 if owner == Owner::Controller {
-                    all.push(forward(HasComponent, Node::Model(Part::Deadlines)));
+                    merge(space, all, vec![forward(HasComponent, Node::Model(Part::Deadlines))]);
                 }
             }
             Part::Field(owner @ Owner::Type(_), field) => all.extend(rule(space, owner.field(field).is_mandatory)),
@@ -251,6 +258,21 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
         },
         _ => {}
     }
+}
+
+/// Puts forward references where they belong by name, among others that are sorted.
+fn merge(space: &Space, all: &mut Vec<Reference>, more: Vec<Reference>) {
+    let first = all.iter().take_while(|reference| !is_child(reference)).count();
+    for reference in more {
+        let name = space.browse_name(reference.target).name;
+        let children = all.get(first..).unwrap_or_default();
+        let before = |other: &Reference| space.browse_name(other.target).name.as_ref() < name.as_ref();
+        all.insert(first + children.partition_point(before), reference);
+    }
+}
+
+fn is_child(reference: &Reference) -> bool {
+    reference.forward && reference.kind != ReferenceTypeId::HasTypeDefinition as u32
 }
 
 /// Puts inverse references where the others are: before those forward.
