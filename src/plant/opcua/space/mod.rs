@@ -187,6 +187,11 @@ impl Space {
         self.names.bytes() + indices + size_of::<Space>()
     }
 
+    /// A node of the standard or of a companion specification.
+    pub fn find_number(&self, namespace: u16, number: u32) -> Option<Node> {
+        self.standard.numbered(namespace, number).map(Node::Standard)
+    }
+
     /// The node behind a NodeId.
     pub fn find(&self, id: NodeRef<'_>, passing: Passing<'_>) -> Option<Node> {
         match id {
