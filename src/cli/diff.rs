@@ -158,6 +158,7 @@ fn machine(plan: &Plan) -> Vec<(&'static str, String)> {
         ("reload_when", conditions(plan, &machine.reload_when)),
         ("reload_trial_s", (machine.reload_trial / 1_000_000_000).to_string()),
         ("fallback_on_overrun", machine.fallback_on_overrun.to_string()),
+        ("remote_from_plant", machine.remote_from_plant.to_string()),
     ]
 }
 

@@ -3,6 +3,7 @@
 //! `disk` has the only file access; everything after it is a function of bytes, so the controller and the plant
 //! process build the same plan. All mistakes of all files are reported together, each with its place and a remedy.
 
+mod alarm;
 mod arming;
 mod assemble;
 mod bus;
@@ -143,6 +144,7 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     arming::connect(&mut plan, &file, &sections, &mut report);
     retain::connect(&mut plan, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
+    alarm::connect(&mut plan, &file, &sections, &mut report);
     let mut settings = settings(&file, &mut report);
     settings.roles = role::roles(&file, &plan, &sections, &mut report);
     let mut diagnostics = report.found;
@@ -371,11 +373,22 @@ fn settings(file: &written::File, report: &mut Report<'_>) -> Settings {
         report.warning(&["opcua", "trust_first_client"], message);
     }
     if opcua.security_policy_none && !opcua.listen.ip().is_loopback() {
-        let message = "security policy None: no encryption; anyone on the network reads and can change what passes, passwords included";
+        let message = "security policy None: no encryption; anyone on the network reads and can change what passes; nobody logs in by name over it, and no password is taken";
         report.warning(&["opcua", "security_policy_none"], message);
     }
     if !(1..=1000).contains(&opcua.max_connections) {
         report.error(&["opcua", "max_connections"], "max_connections goes from 1 to 1000");
+    }
+    for key in plant::opcua::limits::KEYS {
+        let value = (key.of)(&opcua.limits);
+        if !(key.least..=key.most).contains(&value) {
+            report
+                .error(&["opcua", "limits", key.name], format!("{} goes from {} to {}", key.name, key.least, key.most));
+        }
+    }
+    if opcua.limits.message_before_login_bytes > opcua.limits.message_bytes {
+        let message = "before login a message may not be longer than after it: message_before_login_bytes is at most message_bytes";
+        report.error(&["opcua", "limits", "message_before_login_bytes"], message);
     }
     if opcua.enabled && http.enabled && opcua.listen.port() != 0 && opcua.listen == http.listen {
         report.error(&["http", "listen"], "opcua and http can't listen on the same port");

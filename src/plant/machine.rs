@@ -34,7 +34,7 @@ pub struct ActiveAlarm {
     /// [`Alarm::label`].
     pub kind: &'static str,
     pub subject: String,
-    pub text: &'static str,
+    pub text: String,
     /// More, where there is more to say.
     pub detail: String,
     /// RFC 3339; `null`: the clock was not set then.
@@ -105,7 +105,7 @@ impl Machine {
         let alarms = alarms.filter(|(_, state)| state.active).map(|(alarm, state)| ActiveAlarm {
             kind: alarm.label(),
             subject: alarm.subject(plan),
-            text: alarm.text(),
+            text: alarm.text(plan).to_owned(),
             detail: detail(*alarm, state.detail),
             since: text::known_time(state.since),
             count: state.count,
@@ -146,7 +146,7 @@ impl Machine {
 }
 
 /// What an alarm's detail says, where it says something.
-fn detail(alarm: Alarm, detail: u64) -> String {
+pub fn detail(alarm: Alarm, detail: u64) -> String {
     match alarm {
         Alarm::Fallback(_) | Alarm::NotArmed => latch_words(detail),
         Alarm::BusOff(_) | Alarm::BusErrors(_) => Trouble::from_word(detail).text().into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Rights;
+use super::alarm::Alarms;
 use super::figure::Figures;
 use crate::command::{Action, Generation, Origin, Refusal};
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
@@ -39,6 +40,7 @@ pub struct Plant {
     current: watch::Sender<Arc<View>>,
     /// Kept by the OPC UA server, for people to see.
     pub figures: Figures,
+    pub alarms: Arc<Alarms>,
 }
 
 /// One generation of a controller: its plan, its store, and the way to write with the plan's indices.
@@ -62,7 +64,7 @@ pub struct View {
 
 impl Plant {
     pub fn new(view: View) -> Plant {
-        Plant { current: watch::Sender::new(Arc::new(view)), figures: Figures::default() }
+        Plant { current: watch::Sender::new(Arc::new(view)), figures: Figures::default(), alarms: Arc::default() }
     }
 
     /// What holds now. Nothing is locked while it is used.

@@ -22,7 +22,7 @@ use crate::plant::link::{self, End, Handover, Link, LinkError};
 use crate::plant::pulse::Pulses;
 use crate::plant::status::{Counters, Status};
 use crate::plant::view::Request;
-use crate::plant::{Plant, View, access, http, opcua, text};
+use crate::plant::{Plant, View, access, alarm, http, opcua, text};
 use crate::service::exit::{AGAIN, CONFIG, Failure, INTERNAL};
 use crate::service::listeners::{HTTP, Kept, OPCUA};
 use crate::service::log::Who;
@@ -190,6 +190,10 @@ async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> any
         kept.close(OPCUA, notifier);
     }
     drop(kept);
+    {
+        let (plant, folder) = (plant.clone(), options.state.join(alarm::FOLDER));
+        servers.spawn(async move { match alarm::run(plant, folder).await? {} });
+    }
     let proof = Proof::new(loops, Instant::now());
     tokio::select! {
         failure = follow(link, incoming, &plant, &options.socket, &written) => Err(failure),

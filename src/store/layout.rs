@@ -1,12 +1,13 @@
 //! What is where in the store's memory, in 64-bit words.
 
+use super::events;
 use super::ring::{SLOT_WORDS, SLOTS};
 pub use super::trouble::Trouble;
 use crate::plan::Plan;
 use crate::quality::{Cause, Causes};
 
 /// "CANVOY" and the version of this layout; a reader of another version refuses.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x03");
+pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x04");
 
 /// Words of the header.
 pub const HEADER_WORDS: usize = 128;
@@ -77,6 +78,10 @@ pub enum Word {
     /// CLOCK_MONOTONIC, nanoseconds: the earliest deadline that was not served yet at [`Word::Heartbeat`]; `u64::MAX`: none,
     /// 0: not known yet.
     NextDue,
+    /// Transitions of alarms that went into their ring, over all reloads: the sequence that comes next.
+    AlarmEvents,
+    /// The sequence with which the ring of this store begins; those before are in the store before it.
+    AlarmEventsBegin,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
     Lateness,
 }
@@ -241,10 +246,14 @@ pub enum Latch {
     Command = 64,
     /// It came with a reload, or came back changed.
     Reload = 128,
+    /// An alarm was raised on which it falls back.
+    Alarm = 256,
+    /// Taken to fallback by hand, it or all outputs.
+    Hand = 512,
 }
 
 impl Latch {
-    pub const ALL: [Latch; 8] = [
+    pub const ALL: [Latch; 10] = [
         Latch::Start,
         Latch::BusOff,
         Latch::Vital,
@@ -253,6 +262,8 @@ impl Latch {
         Latch::Foreign,
         Latch::Command,
         Latch::Reload,
+        Latch::Alarm,
+        Latch::Hand,
     ];
 
     /// For people.
@@ -266,6 +277,8 @@ impl Latch {
             Latch::Foreign => "another node sends this message",
             Latch::Command => "disarmed by command",
             Latch::Reload => "new or changed by a reload",
+            Latch::Alarm => "an alarm was raised on which it falls back",
+            Latch::Hand => "taken to fallback by hand",
         }
     }
 }
@@ -400,7 +413,7 @@ impl Layout {
     }
 
     pub fn words(self) -> usize {
-        self.ring() + SLOTS * SLOT_WORDS
+        self.events() + events::SLOTS * events::SLOT_WORDS
     }
 
     pub fn bytes(self) -> usize {
@@ -459,6 +472,11 @@ impl Layout {
     /// First word of the broadcast ring.
     pub fn ring(self) -> usize {
         self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
+    }
+
+    /// First word of the ring of alarm transitions.
+    pub fn events(self) -> usize {
+        self.ring() + SLOTS * SLOT_WORDS
     }
 
     fn records_start(self) -> usize {

@@ -5,6 +5,7 @@
 
 mod adopt;
 pub mod clock;
+pub mod events;
 pub mod layout;
 pub mod memory;
 pub mod reader;
@@ -13,6 +14,7 @@ pub mod ring;
 pub mod trouble;
 mod writer;
 
+pub use events::{AlarmEvent, EventLost};
 pub use layout::Layout;
 pub use memory::Memory;
 pub use reader::Reader;

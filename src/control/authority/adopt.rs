@@ -119,7 +119,8 @@ impl Authority {
             self.due.set(self.entry_item(index), end);
             return self.recompose_and_tell(index, store);
         }
-        let by_itself = self.armed && self.at_start && self.watches.vital_good(index);
+        let nothing_lasts = self.watches.vital_good(index) && self.alarmed.none_lasts(index);
+        let by_itself = self.armed && self.at_start && nothing_lasts;
         let output = &mut self.outputs[index];
         if by_itself && output.latches == Latch::Reload as u64 && output.foreign_end() <= now.monotonic {
             output.latches = 0;

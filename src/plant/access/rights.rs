@@ -1,7 +1,7 @@
 //! Who may do what with what: the one question that every protocol asks, over the plan that holds now.
 
 use super::role::{Configs, Identity, Operation, Role, Roles, are_given, roles_of};
-use crate::plan::{Alarm, BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
 
 /// What an operation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,29 +11,6 @@ pub enum Subject {
     Bus(BusIndex),
     Message(MessageIndex),
     Tag(TagIndex),
-}
-
-impl Subject {
-    /// What an alarm is about.
-    pub fn of_alarm(alarm: Alarm, plan: &Plan) -> Subject {
-        match alarm {
-            Alarm::NotArmed | Alarm::Forced | Alarm::Overrun | Alarm::TakenBack | Alarm::NotRetained => {
-                Subject::Machine
-            }
-            Alarm::InterfaceGone(bus)
-            | Alarm::BusOff(bus)
-            | Alarm::BusErrors(bus)
-            | Alarm::Flapping(bus)
-            | Alarm::FramesLost(bus)
-            | Alarm::TransmitDropped(bus) => Subject::Bus(bus),
-            Alarm::ForeignSender(message)
-            | Alarm::Fallback(message)
-            | Alarm::Late(message)
-            | Alarm::Protection(message) => Subject::Message(message),
-            Alarm::Storm(route) => plan.routes.get(route).map_or(Subject::Machine, |route| Subject::Bus(route.to)),
-            Alarm::Link(link) => plan.links.get(link).map_or(Subject::Machine, |link| Subject::Tag(link.to)),
-        }
-    }
 }
 
 /// A part of the plant that a role is narrowed to.

@@ -121,8 +121,7 @@ impl Role {
         use Role::{Engineer, Operator, SecurityAdmin};
         match operation {
             Operation::See | Operation::Read => true,
-            Operation::History => self != SecurityAdmin,
-            Operation::Events => self.is_given() && self != SecurityAdmin,
+            Operation::History | Operation::Events => self != SecurityAdmin,
             Operation::Write | Operation::Send | Operation::Arm | Operation::Alarm => {
                 matches!(self, Operator | Engineer)
             }
@@ -275,7 +274,7 @@ mod tests {
             (Operation::See, "+ + + + + +"),
             (Operation::Read, "+ + + + + +"),
             (Operation::History, "+ + + + + -"),
-            (Operation::Events, "- - + + + -"),
+            (Operation::Events, "+ + + + + -"),
             (Operation::Write, "- - - + + -"),
             (Operation::Send, "- - - + + -"),
             (Operation::Arm, "- - - + + -"),

@@ -1,14 +1,21 @@
 //! The audit trail (OPC 10000-4, 6.5; OPC 10000-5, 6.4): who opened what, logged in, wrote what; as lines of the log and as
 //! events that whoever is logged in by name may subscribe to.
 
-use std::net::SocketAddr;
+mod channel;
 
-use opcua::types::{AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant};
+pub use channel::channel;
+
+use opcua::types::{
+    AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant,
+    VariantScalarTypeId,
+};
 
 use super::channel::Channel;
 use super::login::Token;
 use super::server::Server;
+use super::service::Ask;
 use super::session::{Session, User};
+use super::space::array;
 use super::subscription::Event;
 use super::subscription::item::weight;
 use super::wire::NodeRef;
@@ -53,6 +60,9 @@ fn tell(server: &Server, about: About<'_>) {
         message,
         time: now,
         fields,
+        confidential: true,
+        notifiers: Vec::new(),
+        condition: None,
     });
 }
 
@@ -88,37 +98,9 @@ pub fn session_created(server: &Server, channel: &Channel, session: &Session) {
             source_name: "Session/CreateSession",
             message: format!("Session {} created by {application}", session.id),
             status: StatusCode::Good,
-            user: "",
+            // nobody is known yet (OPC 10000-4, 6.5.3)
+            user: "System/CreateSession",
             fields,
-        },
-    );
-}
-
-/// No channel was opened for a client's certificate. The log has told about it already.
-pub fn certificate_refused(server: &Server, peer: SocketAddr, status: StatusCode, certificate: &[u8]) {
-    let kind = match status {
-        StatusCode::BadCertificateTimeInvalid | StatusCode::BadCertificateIssuerTimeInvalid => {
-            ObjectTypeId::AuditCertificateExpiredEventType
-        }
-        StatusCode::BadCertificateUntrusted => ObjectTypeId::AuditCertificateUntrustedEventType,
-        StatusCode::BadCertificateRevoked | StatusCode::BadCertificateIssuerRevoked => {
-            ObjectTypeId::AuditCertificateRevokedEventType
-        }
-        _ => ObjectTypeId::AuditCertificateInvalidEventType,
-    };
-    tell(
-        server,
-        About {
-            kind,
-            source: server_node(),
-            source_name: "Security/Certificate",
-            message: format!("The certificate of a client at {peer} was refused: {status}"),
-            status,
-            user: "",
-            fields: vec![
-                ("Certificate", Variant::from(ByteString::from(certificate))),
-                ("StatusCodeId", Variant::from(status)),
-            ],
         },
     );
 }
@@ -303,4 +285,56 @@ fn short(value: &Variant) -> String {
     };
     let printable: String = text.chars().take(MOST).collect();
     printable.escape_debug().to_string()
+}
+
+/// What somebody did about an alarm, or tried to.
+pub struct Operated<'a> {
+    pub name: &'static str,
+    pub kind: ObjectTypeId,
+    pub key: &'a str,
+    /// The condition, and the method that was called.
+    pub node: NodeId,
+    pub method: NodeId,
+    pub arguments: &'a [Variant],
+    pub status: StatusCode,
+}
+
+/// Tells it (OPC 10000-9, 5.10).
+pub fn operated(ask: &Ask<'_>, done: Operated<'_>) {
+    let Operated { name, kind, key, node, method, arguments, status } = done;
+    let (user, session, peer) = (ask.user.display(), ask.session.id, ask.channel.peer);
+    match status {
+        StatusCode::Good => {
+            tracing::info!(session, user, %peer, alarm = key, operation = name, "OPC UA alarm operation")
+        }
+        error => {
+            tracing::warn!(session, user, %peer, alarm = key, operation = name, %error, "OPC UA alarm operation refused");
+        }
+    }
+    let small = arguments.iter().map(|value| if weight(value) <= MOST_TOLD { value.clone() } else { Variant::Empty });
+    let mut fields = vec![
+        ("MethodId", Variant::from(method)),
+        (
+            "InputArguments",
+            array(VariantScalarTypeId::Variant, small.map(|value| Variant::Variant(Box::new(value))).collect()),
+        ),
+        ("StatusCodeId", Variant::from(status)),
+    ];
+    if let [Variant::ByteString(id), rest @ ..] = arguments {
+        fields.push(("ConditionEventId", Variant::ByteString(id.clone())));
+        fields.extend(rest.first().map(|comment| ("Comment", comment.clone())));
+    }
+    if let [Variant::Double(time)] = arguments {
+        fields.push(("ShelvingTime", Variant::Double(*time)));
+    }
+    let about = About {
+        kind,
+        source: node,
+        source_name: name,
+        message: format!("{user}: {name} of {key}: {status}"),
+        status,
+        user,
+        fields,
+    };
+    tell(ask.server, about);
 }

@@ -79,14 +79,35 @@ impl Token {
     }
 }
 
-/// The user behind a token. `nonce`: what the client had to sign or encrypt along. Wrong passwords are answered late.
-pub async fn login(
+/// What a token has shown so far.
+pub enum Shown {
+    User(User),
+    /// A name, with a password that is still to be checked.
+    Password(String, String),
+}
+
+/// The user behind what was shown. Wrong passwords are answered late.
+pub async fn login(server: &Server, channel: &Channel, shown: Shown) -> Result<User, StatusCode> {
+    match shown {
+        Shown::User(user) => Ok(user),
+        Shown::Password(name, password) => {
+            if name.is_empty() || !server.users.verify(&name, &password, channel.peer.ip()).await {
+                return Err(StatusCode::BadIdentityTokenRejected);
+            }
+            Ok(User::named(&name, Proof::Password))
+        }
+    }
+}
+
+/// Looks at a token: decrypts its password, checks its certificate and signature. Blocks. `nonce`: what the client had to sign
+/// or encrypt along.
+pub fn look(
     server: &Server,
     channel: &Channel,
     token: &Token,
     signature: &SignatureData,
     nonce: &[u8],
-) -> Result<User, StatusCode> {
+) -> Result<Shown, StatusCode> {
     let open = channel.certificate.is_none();
     match token {
         Token::Anonymous { policy } => {
@@ -97,7 +118,7 @@ pub async fn login(
             if !policy.is_empty() && policy != application::ANONYMOUS {
                 return Err(StatusCode::BadIdentityTokenInvalid);
             }
-            Ok(User::anonymous())
+            Ok(Shown::User(User::anonymous()))
         }
         Token::UserName { policy, name, password, algorithm } => {
             if open {
@@ -107,10 +128,7 @@ pub async fn login(
                 return Err(StatusCode::BadIdentityTokenInvalid);
             }
             let password = decrypt(server, channel, password, algorithm, nonce)?;
-            if name.is_empty() || !server.users.verify(name, &password, channel.peer.ip()).await {
-                return Err(StatusCode::BadIdentityTokenRejected);
-            }
-            Ok(User::named(name, Proof::Password))
+            Ok(Shown::Password(name.clone(), password))
         }
         Token::Certificate { policy, der } => {
             if open {
@@ -123,7 +141,7 @@ pub async fn login(
             verify(signature, channel.policy, &certificate.x509, server, nonce)
                 .map_err(|_| StatusCode::BadUserSignatureInvalid)?;
             let name = certificate.user_name().ok_or(StatusCode::BadIdentityTokenRejected)?;
-            Ok(User::named(&name, Proof::Certificate))
+            Ok(Shown::User(User::named(&name, Proof::Certificate)))
         }
     }
 }
@@ -157,5 +175,33 @@ fn decrypt(
     match std::str::from_utf8(password) {
         Ok(password) if password.len() <= MAX_PASSWORD => Ok(password.to_owned()),
         _ => Err(invalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_logs_in_is_named_in_audit_records() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pki/user.der");
+        let user = std::fs::read(file).unwrap();
+        let name = read_chain(&user).unwrap()[0].user_name().unwrap();
+        let certificate = |der: Vec<u8>| Token::Certificate { policy: String::new(), der };
+        let named = |name: &str| Token::UserName {
+            policy: String::new(),
+            name: name.into(),
+            password: Vec::new(),
+            algorithm: String::new(),
+        };
+        for (token, want) in [
+            (Token::Anonymous { policy: String::new() }, "anonymous"),
+            (named("anna"), "anna"),
+            (named("anna\n2026 WARN"), "anna\\n2026 WARN"),
+            (certificate(user), name.as_str()),
+            (certificate(b"nonsense".to_vec()), "certificate"),
+        ] {
+            assert_eq!(token.display(), want);
+        }
     }
 }

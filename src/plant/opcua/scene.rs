@@ -13,6 +13,7 @@ use super::space::standard::Standard;
 use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model};
 use super::wire::{Name, NodeRef};
 use crate::plan::TagIndex;
+use crate::plant::alarm::Alarms;
 use crate::plant::{Plant, View};
 use crate::sample::Sample;
 
@@ -23,6 +24,7 @@ pub struct Scene {
     pub view: Arc<View>,
     pub space: Arc<Space>,
     pub server: Arc<ServerObject>,
+    pub alarms: Arc<Alarms>,
 }
 
 /// DataEncoding of a value (OPC 10000-4, 5.11.2): what a client asks for.
@@ -188,7 +190,7 @@ impl Scenes {
         let view = plant.view();
         let standard = Arc::new(Standard::load(&server.application_uri, NAMESPACE_URI));
         let space = Arc::new(Space::new(view.plan.clone(), standard));
-        let scene = Scene { number: 1, view, space, server: Arc::new(server) };
+        let scene = Scene { number: 1, view, space, server: Arc::new(server), alarms: plant.alarms.clone() };
         Scenes { current: watch::Sender::new(Arc::new(scene)) }
     }
 
@@ -218,7 +220,8 @@ impl Scenes {
                     )
                 };
                 let server = before.server.clone();
-                self.current.send_replace(Arc::new(Scene { number: before.number + 1, view, space, server }));
+                let (number, alarms) = (before.number + 1, before.alarms.clone());
+                self.current.send_replace(Arc::new(Scene { number, view, space, server, alarms }));
             }
             // the old store is not kept while nothing happens
             drop(before);

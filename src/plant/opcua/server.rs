@@ -14,8 +14,10 @@ use tokio::sync::Notify;
 use super::application::Application;
 use super::audit;
 use super::channel::{self, Answers, Channel, Door, Request};
+use super::condition;
 use super::config::Config;
 use super::counters::Counters;
+use super::crypto::Work;
 use super::diagnostics;
 use super::limits::Limits;
 use super::pki::{self, Rules, Trust};
@@ -27,11 +29,15 @@ use super::space::server::ServerObject;
 use super::subscription::{Event, Reply, Subscriptions};
 use crate::plant::Plant;
 use crate::plant::access::Users;
+use crate::plant::figure::Figure;
 use crate::plant::pulse::Pulses;
 use crate::store::{clock, memory};
 
 /// Between two looks for sessions that nobody uses any more.
 const SWEEP: Duration = Duration::from_millis(500);
+
+/// Between two warnings that the own certificate ends soon.
+const DAILY: Duration = Duration::from_secs(86_400);
 
 /// When so many monitored items less are there than were, their memory is given back.
 const MANY: u64 = 5_000;
@@ -46,6 +52,9 @@ pub struct Server {
     pub users: Users,
     pub sessions: Arc<Sessions>,
     pub counters: Arc<Counters>,
+    pub work: Work,
+    /// Until when its own certificate is good, since 1970.
+    pub not_after: Duration,
     /// Wakes the sampler: there is something new to look at.
     pub wake: Notify,
     subscriptions: Arc<Mutex<Subscriptions>>,
@@ -71,6 +80,16 @@ impl Server {
         audit::session_closed(self, session, why);
     }
 
+    /// A session has been activated on a channel: what waits on another one is answered.
+    pub fn channel_left(&self, session: &Session, channel: &Channel) {
+        let replies = {
+            let mut subscriptions = self.subscriptions();
+            subscriptions.channel_left(session.id, channel.id);
+            subscriptions.replies()
+        };
+        replies.into_iter().for_each(Reply::send);
+    }
+
     /// Gives up Publish requests with this handle; how many there were.
     pub fn cancel(&self, session: &Session, handle: u32) -> u32 {
         let (cancelled, replies) = {
@@ -86,10 +105,25 @@ impl Server {
         self.subscriptions().event(event);
     }
 
+    /// Says when our own certificate ends, if that is soon.
+    fn warn_of_end(&self) {
+        if pki::ends_soon(self.not_after, Duration::from_nanos(clock::realtime())) {
+            let until = x509_cert::der::DateTime::from_unix_duration(self.not_after).map(|until| until.to_string());
+            let until = until.unwrap_or_default();
+            tracing::warn!(until, "own certificate ends soon, or has ended; `canvoy cert renew` makes a new one");
+        }
+    }
+
     /// Ends sessions whose clients have gone, and shows what was counted.
     async fn sweep(&self) {
         let mut most = 0;
+        self.plant.figures.set(Figure::CertificateNotAfter, self.not_after.as_secs());
+        let mut warned: Option<Instant> = None;
         loop {
+            if warned.is_none_or(|warned| warned.elapsed() >= DAILY) {
+                warned = Some(Instant::now());
+                self.warn_of_end();
+            }
             for session in self.sessions.expire(Instant::now()) {
                 self.counters.session_timed_out();
                 // subscriptions have a lifetime of their own (OPC 10000-4, 5.14.1.2)
@@ -136,11 +170,11 @@ pub async fn run(
         max_connections,
         limits: server.limits.clone(),
         counters: server.counters.clone(),
-        refused: {
+        tell: {
             let server = Arc::downgrade(&server);
-            Arc::new(move |peer, status, certificate| {
+            Arc::new(move |peer, notice| {
                 if let Some(server) = server.upgrade() {
-                    audit::certificate_refused(&server, peer, status, certificate);
+                    audit::channel(&server, peer, &notice);
                 }
             })
         },
@@ -157,6 +191,7 @@ pub async fn run(
         () = channel::serve(listener, door, answer, &pulses.opcua) => Ok(()),
         () = sampler::run(&server, &pulses.sampling) => Ok(()),
         () = server.sweep() => Ok(()),
+        never = condition::tell::run(&server) => match never {},
         () = shutdown => Ok(()),
     }
 }
@@ -176,6 +211,7 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
     let read = |file: &Path| std::fs::read(file).with_context(|| format!("read {}", file.display()));
     let certificate_der = read(&own.certificate)?;
     let certificate = X509::from_der(&certificate_der).map_err(|_| anyhow!("the server's own certificate"))?;
+    let not_after = pki::Certificate::from_der(&certificate_der).map_or(Duration::ZERO, |own| own.not_after());
     let key = PrivateKey::from_pem(&read(&own.key)?).map_err(|_| anyhow!("the server's own private key"))?;
     let application = Application {
         uri: own.application_uri,
@@ -211,6 +247,8 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
         users: Users::new(config.users),
         sessions,
         counters,
+        work: Work::default(),
+        not_after,
         wake: Notify::new(),
         subscriptions: all,
     })

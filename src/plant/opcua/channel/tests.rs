@@ -1,6 +1,7 @@
 //! Channels over real sockets, against async-opcua's own client side: every policy and mode, renewals, refusals, broken bytes.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use opcua::core::comms::chunker::Chunker;
@@ -61,7 +62,8 @@ fn echo(channel: &Arc<Channel>, answers: &Answers, request: Request) {
     answers.send(request.id, writer.finish());
 }
 
-fn door(own: &(X509, PrivateKey), client: &X509) -> Door {
+/// With the folder of its certificates.
+fn door(own: &(X509, PrivateKey), client: &X509) -> (Door, PathBuf) {
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("canvoy-channel-{}-{number}", std::process::id()));
@@ -78,20 +80,25 @@ fn door(own: &(X509, PrivateKey), client: &X509) -> Door {
         offers_none: true,
         anonymous_read: true,
     };
-    Door {
+    let door = Door {
         application: Arc::new(application),
         trust: Arc::new(trust),
         max_connections: 20,
         limits: Limits::default(),
         counters: Arc::default(),
-        refused: Arc::new(|_, _, _| {}),
-    }
+        tell: Arc::new(|_, _| {}),
+    };
+    (door, folder)
 }
 
 async fn server() -> SocketAddr {
+    let (door, _) = door(&pairs()[0], &pairs()[1].0);
+    serve_at(door).await
+}
+
+async fn serve_at(door: Door) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let door = door(&pairs()[0], &pairs()[1].0);
     tokio::spawn(async move { serve(listener, door, echo, &Pulse::default()).await });
     address
 }
@@ -308,6 +315,50 @@ async fn strangers_bytes_are_refused_with_a_reason() {
         assert_eq!(&answer[..4], b"ERRF");
         assert_eq!(answer[8..12], want.bits().to_le_bytes(), "{bytes:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trust_that_is_taken_back_ends_open_channels() {
+    let (mut door, folder) = door(&pairs()[0], &pairs()[1].0);
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    door.tell = {
+        let told = told.clone();
+        Arc::new(move |_, notice| {
+            let line = match notice {
+                Notice::Certificate { status, .. } => format!("certificate {status}"),
+                Notice::Open(Opening { channel, renew, mode, status, .. }) => {
+                    format!("open {} {renew} {mode:?} {status}", channel != 0)
+                }
+            };
+            told.lock().unwrap().push(line);
+        })
+    };
+    let address = serve_at(door).await;
+    let (policy, mode) = (POLICIES[0], MessageSecurityMode::Sign);
+    let mut client = Client::connect(address, policy, mode).await;
+    for kind in [SecurityTokenRequestType::Issue, SecurityTokenRequestType::Renew] {
+        let request = client.asks(kind);
+        client.open(request).await.unwrap();
+    }
+    // another file in the folder changes nothing
+    std::fs::write(folder.join("trusted/certs/other.der"), pairs()[0].0.to_der().unwrap()).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    client.read(1).await.unwrap();
+    std::fs::rename(folder.join("trusted/certs/client.der"), folder.join("rejected/client.der")).unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(8), client.answer()).await.unwrap();
+    assert_eq!(end.err(), Some(StatusCode::BadSecurityChecksFailed));
+    let mut client = Client::connect(address, policy, mode).await;
+    let request = client.asks(SecurityTokenRequestType::Issue);
+    assert_eq!(client.open(request).await, Err(StatusCode::BadSecurityChecksFailed));
+    let want = [
+        "open true false Sign Good",
+        "open true true Sign Good",
+        "certificate BadCertificateUntrusted",
+        "certificate BadCertificateUntrusted",
+        "open false false Invalid BadSecurityChecksFailed",
+    ];
+    assert_eq!(*told.lock().unwrap(), want);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// Changed chunks against the pure part, so that a panic fails the test.

@@ -224,13 +224,20 @@ fn a_node_goes_with_a_plan_and_comes_again() {
         view: other.view.clone(),
         space: other.space.clone(),
         server: first.server.clone(),
+        alarms: first.alarms.clone(),
     });
     bench.reload(other, 20);
     bench.look(20);
     for key in keys {
         assert_eq!(bench.taken(key), ["BadNodeIdUnknown@0"]);
     }
-    let again = Scene { number: 3, view: first.view.clone(), space: first.space.clone(), server: first.server.clone() };
+    let again = Scene {
+        number: 3,
+        view: first.view.clone(),
+        space: first.space.clone(),
+        server: first.server.clone(),
+        alarms: first.alarms.clone(),
+    };
     bench.reload(Arc::new(again), 2000);
     bench.look(2000);
     for key in keys {

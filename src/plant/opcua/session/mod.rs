@@ -101,6 +101,11 @@ impl Session {
         self.state().user.clone()
     }
 
+    /// Whether its client wants a response of this length, in bytes.
+    pub fn takes(&self, bytes: usize) -> bool {
+        self.max_response_bytes == 0 || u32::try_from(bytes).is_ok_and(|bytes| bytes <= self.max_response_bytes)
+    }
+
     /// The client is there.
     pub fn touch(&self, now: Instant) {
         let mut state = self.state();

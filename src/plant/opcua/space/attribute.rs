@@ -48,7 +48,8 @@ impl Space {
             }
             (_, AttributeId::WriteMask | AttributeId::UserWriteMask) => Variant::UInt32(0),
             (C::Object | C::View, AttributeId::EventNotifier) => {
-                Variant::Byte(row.map_or(0, |entry: Entry<'_>| entry.level()))
+                let own = u8::from(self.is_notifier(node));
+                Variant::Byte(row.map_or(own, |entry: Entry<'_>| entry.level()))
             }
             (C::View, AttributeId::ContainsNoLoops) => Variant::Boolean(true),
             (C::Variable | C::VariableType, AttributeId::DataType) => Variant::from(self.data_type_id(node)),

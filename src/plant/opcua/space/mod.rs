@@ -147,6 +147,7 @@ pub struct Space {
     names: Names,
     /// All tags, those of each message in its own place and sorted by name.
     sorted: Vec<u32>,
+    pub alarms: condition::Alarms,
 }
 
 impl Space {
@@ -158,7 +159,8 @@ impl Space {
                 tags.sort_by_key(|tag| &plan.signal(*tag as usize).name);
             }
         }
-        Space { plan, standard, names, sorted }
+        let alarms = condition::Alarms::new(&plan, &standard);
+        Space { plan, standard, names, sorted, alarms }
     }
 
     pub fn plan(&self) -> &Plan {
@@ -167,7 +169,7 @@ impl Space {
 
     /// Bytes that this takes besides the plan and the table of standard nodes.
     pub fn bytes(&self) -> usize {
-        self.names.bytes() + self.sorted.len() * size_of::<u32>() + size_of::<Space>()
+        self.names.bytes() + self.sorted.len() * size_of::<u32>() + self.alarms.bytes() + size_of::<Space>()
     }
 
     /// The node behind a NodeId.
@@ -414,7 +416,7 @@ impl Space {
 }
 
 /// An array of one dimension, empty or not: the crate gives some empty ones a list of no dimensions, which nobody can read.
-fn array(kind: VariantScalarTypeId, values: Vec<Variant>) -> Variant {
+pub fn array(kind: VariantScalarTypeId, values: Vec<Variant>) -> Variant {
     Array::new(kind, values).map_or(Variant::Empty, |array| Variant::Array(Box::new(array)))
 }
 

@@ -66,7 +66,15 @@ impl Bench {
     fn publish(&mut self, session: u32, acknowledged: &[(u32, u32)]) -> Result<(), StatusCode> {
         self.requests += 1;
         let (answers, request) = (self.answers.clone(), self.requests);
-        let parked = Parked { answers, request, handle: request, deadline: None, results: Vec::new() };
+        let parked = Parked {
+            answers,
+            request,
+            handle: request,
+            deadline: None,
+            channel: request,
+            most_bytes: 0,
+            results: Vec::new(),
+        };
         self.all.publish(session, parked, acknowledged)
     }
 
@@ -459,4 +467,34 @@ fn an_idle_item_is_small() {
     let look = size_of::<watched::Look>();
     let item = size_of::<item::Item>();
     assert!(item <= 288 && look <= 40, "{item} {look}");
+}
+
+#[test]
+fn what_waits_on_a_channel_that_was_left_is_answered() {
+    let mut bench = Bench::new(Limits::default());
+    bench.subscribe(0, 0);
+    for _ in 0..3 {
+        bench.publish(1, &[]).unwrap();
+    }
+    // each came by a channel with its own number
+    bench.all.channel_left(1, 2);
+    assert_eq!(bench.replies(), ["1: BadSecureChannelClosed", "3: BadSecureChannelClosed"]);
+    bench.all.channel_left(2, 9);
+    assert!(bench.replies().is_empty(), "another session's");
+    assert_eq!(bench.all.counts(1).2, 1, "what came by the channel in use goes on waiting");
+}
+
+#[test]
+fn a_message_too_long_for_its_session_is_kept() {
+    let mut bench = Bench::new(Limits::default());
+    let id = bench.subscribe(0, 0);
+    let item = bench.item(id, MonitoringMode::Reporting, 10, 1);
+    bench.offer(id, item, 1);
+    let answers = bench.answers.clone();
+    let parked =
+        Parked { answers, request: 1, handle: 1, deadline: None, channel: 1, most_bytes: 60, results: Vec::new() };
+    bench.all.publish(1, parked, &[]).unwrap();
+    bench.all.tick(11 * MS);
+    assert_eq!(bench.replies(), ["1: BadResponseTooLarge"]);
+    assert_eq!(bench.all.of(1, id).unwrap().available().count(), 1, "for Republish");
 }

@@ -47,8 +47,9 @@ const ABSENT: [u32; 29] = [
     93,    // OPC Binary
 ];
 
-/// Methods that can be called (OPC 10000-5, 9.1 and 9.2).
-const METHODS: [u32; 2] = [11492, 12873];
+/// Methods that can be called: of Server (OPC 10000-5, 9.1 and 9.2), and those of condition types, which are called at an
+/// instance (OPC 10000-9, 5.5.4).
+const METHODS: [u32; 12] = [11492, 12873, 3875, 12912, 9027, 9028, 9029, 9111, 9113, 9211, 9212, 9213];
 
 /// NamespaceMetadata of the namespaces that are not the standard's (OPC 10000-5, 6.3.13).
 pub(super) fn namespaces(own_uri: &str, plant_uri: &str) -> Vec<Draft> {
