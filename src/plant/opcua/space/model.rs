@@ -3,6 +3,7 @@
 use opcua::types::{AttributeId, NodeClass, NodeId, ReferenceTypeId, StatusCode, Variant};
 
 use super::{Node, Passing, Reference, Space};
+use crate::plant::access::Subject;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 use crate::sample::Sample;
@@ -17,6 +18,11 @@ pub fn find(_space: &Space, _text: &str, _passing: Passing<'_>) -> Option<Part> 
 }
 
 pub fn class(part: Part) -> NodeClass {
+    match part {}
+}
+
+/// What of the plant it is about: who may not see that does not see it.
+pub fn subject(_space: &Space, part: Part) -> Subject {
     match part {}
 }
 
