@@ -228,7 +228,7 @@ fn large_plans_are_understood() {
     let start = Instant::now();
     let loaded = plan_of(Handover { generation, bundle, memory: Memory::read_only(store).unwrap() }).unwrap();
     let understood = start.elapsed();
-    space::Space::new(Arc::new(loaded.plan.clone()), standard);
+    space::Space::new(Arc::new(loaded.plan.clone()), standard, Default::default());
     println!(
         "{} signals: plan in {understood:?}, with the OPC UA nodes in {:?}",
         loaded.plan.tags.len(),

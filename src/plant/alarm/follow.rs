@@ -228,8 +228,8 @@ impl Follower {
         self.kept = now;
         self.dirty = false;
         let snapshot = alarms.book().snapshot(now);
-        let kept =
-            self.journal.sync().context("the journal of alarms").and_then(|()| kept::write(&self.folder, &snapshot));
+        let synced = self.journal.as_ref().map_or(Ok(()), Journal::sync).context("the journal of alarms");
+        let kept = synced.and_then(|()| kept::write(&self.folder, &snapshot));
         if let Err(error) = kept {
             // again in a second
             self.dirty = true;

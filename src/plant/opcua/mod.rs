@@ -18,6 +18,7 @@ pub mod config;
 pub mod counters;
 pub mod crypto;
 pub mod diagnostics;
+pub mod identity;
 pub mod limits;
 pub mod login;
 pub mod machine;

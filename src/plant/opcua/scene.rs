@@ -6,6 +6,7 @@ use anyhow::Context;
 use opcua::types::{AttributeId, DataValue, DateTime, NodeClass, StatusCode, Variant};
 use tokio::sync::watch;
 
+use super::identity::Identity;
 use super::mapping::{self, Property};
 use super::session::User;
 use super::space::server::{Health, ServerObject};
@@ -106,7 +107,7 @@ impl Scene {
             return Err(StatusCode::BadUserAccessDenied);
         }
         match node {
-            Node::Signal(tag, source) | Node::Property(tag, source, Property::ValueAsText) => {
+            Node::Signal(tag, source) | Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.view.sample(tag, source.map_or(0, |source| source.slot), now);
                 Ok((self.shown(node, tag, &sample), Some(sample)))
             }
@@ -126,6 +127,7 @@ impl Scene {
         let signal = self.view.plan.signal(tag);
         match node {
             Node::Signal(..) => mapping::value(signal, sample),
+            Node::Property(_, _, Property::RawValue) => mapping::raw_value(signal, sample),
             _ => mapping::value_as_text(signal, sample),
         }
     }
@@ -134,7 +136,7 @@ impl Scene {
     fn constant(&self, node: Node, user: &User, now: u64) -> Result<Variant, StatusCode> {
         match node {
             Node::Property(tag, _, property) => Ok(mapping::property_value(self.view.plan.signal(tag), property)),
-            Node::Fact(message, fact) => Ok(self.space.fact_value(message, fact)),
+            Node::Fact(message, source, fact) => Ok(self.space.fact_value(message, source, fact)),
             Node::Standard(row) => {
                 let id = self.space.standard.entry(row).map(|entry| entry.id());
                 let number = id.and_then(|id| id.standard()).unwrap_or(0);
@@ -214,10 +216,11 @@ pub struct Scenes {
 
 impl Scenes {
     /// Loads all nodes: blocks for a tenth of a second.
-    pub fn new(plant: &Plant, server: ServerObject) -> Scenes {
+    pub fn new(plant: &Plant, server: ServerObject, identity: Identity) -> Scenes {
         let view = plant.view();
         let standard = Arc::new(Standard::load(&server.application_uri, NAMESPACE_URI));
-        let space = Arc::new(Space::new(view.plan.clone(), standard).with_rights(view.rights.clone()));
+        let space = Space::new(view.plan.clone(), standard, Arc::new(identity)).with_rights(view.rights.clone());
+        let space = Arc::new(space);
         let scene = Scene { number: 1, view, space, server: Arc::new(server), alarms: plant.alarms.clone() };
         Scenes { current: watch::Sender::new(Arc::new(scene)) }
     }
@@ -242,8 +245,8 @@ impl Scenes {
                 let space = if Arc::ptr_eq(&before.view.plan, &view.plan) {
                     before.space.clone()
                 } else {
-                    let (plan, standard) = (view.plan.clone(), before.space.standard.clone());
-                    let space = tokio::task::spawn_blocking(move || Space::new(plan, standard)).await;
+                    let (plan, space) = (view.plan.clone(), before.space.clone());
+                    let space = tokio::task::spawn_blocking(move || space.of(plan)).await;
                     Arc::new(space.context("the nodes")?.with_rights(view.rights.clone()))
                 };
                 let server = before.server.clone();

@@ -213,6 +213,7 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
     let certificate = X509::from_der(&certificate_der).map_err(|_| anyhow!("the server's own certificate"))?;
     let not_after = pki::Certificate::from_der(&certificate_der).map_or(Duration::ZERO, |own| own.not_after());
     let key = PrivateKey::from_pem(&read(&own.key)?).map_err(|_| anyhow!("the server's own private key"))?;
+    let identity = config.identity();
     let application = Application {
         uri: own.application_uri,
         certificate,
@@ -231,7 +232,7 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
     let subscriptions: Arc<OnceLock<Arc<Mutex<Subscriptions>>>> = Arc::default();
     let diagnostics = diagnostics::of(&sessions, &subscriptions, &counters);
     let object = ServerObject::new(&application.uri, config.limits.clone(), diagnostics);
-    let scenes = Scenes::new(&plant, object);
+    let scenes = Scenes::new(&plant, object, identity);
     let mut begun = Subscriptions::new(config.limits.clone(), scenes.now());
     // milliseconds: the numbers of two lives of this process do not meet
     let number = (clock::realtime() / 1_000_000) as u32 & 0x3FFF_FFFF;

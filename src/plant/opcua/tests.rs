@@ -30,7 +30,7 @@ use crate::store::layout::{BusState, Word};
 use crate::store::{Layout, Memory, Reader, Record, Writer, clock};
 use client::Client;
 
-const DBC: &str = r#"VERSION ""
+pub const DBC: &str = r#"VERSION ""
 BU_: ME ECU
 BO_ 256 Oven: 8 ECU
  SG_ Temp : 0|16@1+ (0.1,-40) [-40|200] "degC" ME
@@ -321,7 +321,7 @@ async fn an_operator_reads_and_writes() {
             id("line"),
             BrowseDirection::Forward,
             ReferenceTypeId::HierarchicalReferences,
-            "2:DriveCommand 2:EEC1 2:Oven 2:Precise 2:Wide",
+            "2:DriveCommand 2:EEC1 2:Oven 2:Precise 2:Wide 2:line.@33",
         ),
         (
             id("line.Oven"),
@@ -329,14 +329,14 @@ async fn an_operator_reads_and_writes() {
             ReferenceTypeId::HasComponent,
             "2:Door 2:Flag 2:Level 2:Mode 2:Temp 2:Trim",
         ),
-        (id("line.EEC1"), BrowseDirection::Forward, ReferenceTypeId::Organizes, "2:EEC1@33"),
+        (id("Canvoy.Devices.line.@33"), BrowseDirection::Forward, ReferenceTypeId::HasComponent, "2:EEC1"),
         (id("line.EEC1@33"), BrowseDirection::Forward, ReferenceTypeId::HasComponent, "2:EngineSpeed"),
         (id("line.Oven.Temp"), BrowseDirection::Inverse, ReferenceTypeId::HierarchicalReferences, "2:Oven"),
         (
             id("line.Oven.Temp"),
             BrowseDirection::Both,
             ReferenceTypeId::References,
-            "2:Oven AnalogUnitType EngineeringUnits EURange",
+            "2:Oven AnalogUnitType EngineeringUnits EURange 2:RawValue",
         ),
         (id("line.Nothing"), BrowseDirection::Forward, ReferenceTypeId::References, "BadNodeIdUnknown"),
     ] {
@@ -455,7 +455,7 @@ async fn an_operator_reads_and_writes() {
         request_header: client.header(),
         browse_paths: Some(vec![
             path(&[(2, "Canvoy"), (2, "line"), (2, "Oven"), (2, "Temp"), (0, "EURange")]),
-            path(&[(2, "Canvoy"), (2, "line"), (2, "EEC1"), (2, "EEC1@33")]),
+            path(&[(2, "Canvoy"), (2, "line"), (2, "line.@33"), (2, "EEC1")]),
             path(&[(2, "Canvoy"), (0, "line")]),
         ]),
     };

@@ -44,7 +44,7 @@ fn store(plan: Arc<crate::plan::Plan>) -> (Arc<Scene>, Writer) {
     let reader = Reader::open(memory, layout, 7).unwrap();
     let plant = Plant::new(View::new(plan, reader, &generation, mpsc::channel(1).0));
     let object = ServerObject::new("urn:test", Limits::default(), Diagnostics::none());
-    (Scenes::new(&plant, object).now(), writer)
+    (Scenes::new(&plant, object, Default::default()).now(), writer)
 }
 
 impl Bench {

@@ -5,7 +5,7 @@ use opcua::types::{
 };
 
 use super::standard::{self, Entry};
-use super::{Diagnostic, Fact, Node, Space, array, condition, is_live, method, model};
+use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, method, model};
 use crate::can::FrameId;
 use crate::plan::MessageIndex;
 use crate::plant::access::Operation;
@@ -42,10 +42,7 @@ impl Space {
             (class, AttributeId::NodeClass) => Variant::Int32(class as i32),
             (_, AttributeId::BrowseName) => Variant::from(self.browse_name(node)),
             (_, AttributeId::DisplayName) => Variant::from(self.display_name(node)),
-            (_, AttributeId::Description) => {
-                let (locale, text) = self.description(node).ok_or(missing)?;
-                Variant::from(LocalizedText::new(locale, text))
-            }
+            (_, AttributeId::Description) => self.described(node)?,
             (_, AttributeId::WriteMask | AttributeId::UserWriteMask) => Variant::UInt32(0),
             (C::Object | C::View, AttributeId::EventNotifier) => {
                 let own = u8::from(self.is_notifier(node));
@@ -82,6 +79,12 @@ impl Space {
             }
             _ => return Err(missing),
         })
+    }
+
+    /// The Description, of what has one.
+    pub(super) fn described(&self, node: Node) -> Result<Variant, StatusCode> {
+        let (locale, text) = self.description(node).ok_or(StatusCode::BadAttributeIdInvalid)?;
+        Ok(Variant::from(LocalizedText::new(locale, text)))
     }
 
     /// Locale and text: the comment of the DBC or what an overlay table has in its place, else the first that such a table
@@ -121,12 +124,12 @@ impl Space {
     pub fn data_type(&self, node: Node) -> u32 {
         let data_type = match node {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
-            Node::Property(_, _, property) => property.data_type(),
-            Node::Fact(_, Fact::CycleTime) => DataTypeId::Duration,
+            Node::Property(tag, _, property) => property.data_type(self.plan.signal(tag)),
+            Node::Fact(_, _, Fact::CycleTime) => DataTypeId::Duration,
             Node::State(state) => state.data_type(),
             Node::Standard(row) => return self.standard.entry(row).map_or(0, |entry| entry.data_type()),
             Node::Diagnostic(_, diagnostic) => diagnostic.data_type(),
-            Node::Model(part) => return model::standard_data_type(part),
+            Node::Model(part) => return model::standard_data_type(self, part),
             Node::Condition(part) => return condition::data_type(self, part),
             Node::Method(part) => return method::data_type(part),
             _ => DataTypeId::String,
@@ -141,7 +144,7 @@ impl Space {
             Node::State(state) => state.is_array(),
             Node::Diagnostic(_, diagnostic) => diagnostic == Diagnostic::Subscriptions,
             Node::Standard(row) => return self.standard.entry(row).map_or(-1, |entry| entry.value_rank()),
-            Node::Model(part) => return model::value_rank(part),
+            Node::Model(part) => return model::value_rank(self, part),
             Node::Condition(part) => return condition::value_rank(self, part),
             Node::Method(part) => return method::value_rank(part),
             _ => false,
@@ -174,14 +177,14 @@ impl Space {
     }
 
     /// The value of a fact about a message.
-    pub fn fact_value(&self, message: MessageIndex, fact: Fact) -> Variant {
+    pub fn fact_value(&self, message: MessageIndex, source: Option<Source>, fact: Fact) -> Variant {
         let message = &self.plan.messages[message].message;
         match fact {
             Fact::CycleTime => match message.cycle_time {
                 Some(period) => Variant::Double(period.as_secs_f64() * 1000.0),
                 None => Variant::Empty,
             },
-            Fact::Identifier => Variant::from(identifier(message.id)),
+            Fact::Identifier => Variant::from(identifier(message.id, source)),
             Fact::Sender => Variant::from(message.senders.join(", ")),
         }
     }
@@ -198,7 +201,7 @@ impl Space {
         }
     }
 
-    fn null_of(&self, data_type: u32, rank: i32) -> Variant {
+    pub(super) fn null_of(&self, data_type: u32, rank: i32) -> Variant {
         let builtin = self.standard.lineage(data_type).find_map(|number| match number {
             1..=23 | 25 => Some(number),
             // Enumeration
@@ -243,7 +246,8 @@ fn null(kind: VariantScalarTypeId) -> Variant {
     }
 }
 
-/// As candump writes it.
-fn identifier(id: FrameId) -> String {
-    id.to_string()
+/// As candump writes it; with the address of a J1939 source in it.
+fn identifier(id: FrameId, source: Option<Source>) -> String {
+    let of = |source: Source| FrameId::extended(id.number() & !0xFF | u32::from(source.address));
+    source.and_then(of).unwrap_or(id).to_string()
 }

@@ -31,7 +31,7 @@ impl Space {
             Node::Root | Node::Machine | Node::State(_) => Subject::Machine,
             Node::Standard(_) | Node::Session(_) | Node::Diagnostic(..) => Subject::Machine,
             Node::Bus(bus) => Subject::Bus(bus),
-            Node::Message(message, _) | Node::Fact(message, _) => Subject::Message(message),
+            Node::Message(message, _) | Node::Fact(message, ..) => Subject::Message(message),
             Node::Signal(tag, _) | Node::Property(tag, ..) => Subject::Tag(tag),
             Node::Model(part) => model::subject(self, part),
             Node::Condition(part) => condition::subject(self, part),
@@ -41,7 +41,18 @@ impl Space {
 
     /// Whether this user may do this with that: the one question of all services.
     pub fn may(&self, user: &User, operation: Operation, node: Node) -> bool {
-        self.rights.may(user.roles, operation, self.subject(node))
+        self.any(node, |subject| self.rights.may(user.roles, operation, subject))
+    }
+
+    /// Asks about what a node is about; a device is about several messages.
+    fn any(&self, node: Node, ask: impl Fn(Subject) -> bool) -> bool {
+        match node {
+            Node::Model(part) => match model::messages(self, part) {
+                Some(messages) => messages.iter().any(|message| ask(Subject::Message(*message as usize))),
+                None => ask(self.subject(node)),
+            },
+            _ => ask(self.subject(node)),
+        }
     }
 
     /// Whether a node is there at all for this user.
@@ -78,8 +89,7 @@ impl Space {
 
     /// What a role may do with a node, as the standard's bits (OPC 10000-3, 8.55).
     fn permissions(&self, role: Role, node: Node) -> PermissionType {
-        let subject = self.subject(node);
-        let may = |operation| self.rights.role_may(role, operation, subject);
+        let may = |operation| self.any(node, |subject| self.rights.role_may(role, operation, subject));
         let bit = |bit: PermissionType, on: bool| if on { bit } else { PermissionType::empty() };
         let sees = may(Operation::See);
         let level = if self.class(node) == NodeClass::Variable { self.access_level(node) } else { 0 };

@@ -6,6 +6,7 @@ use opcua::types::{
     SubscriptionDiagnosticsDataType, VariableId, Variant, VariantScalarTypeId,
 };
 
+use super::model::{DI_URI, MACHINERY_URI};
 use super::{Diagnostic, NAMESPACE_URI, array, role};
 use crate::plant::access::Operation;
 use crate::plant::opcua::application::PRODUCT;
@@ -180,7 +181,9 @@ impl ServerObject {
         let texts = |texts: &[&str]| Variant::from(texts.iter().map(|text| text.to_string()).collect::<Vec<_>>());
         Some(match number {
             _ if is(V::Server_ServerArray) => texts(&[&self.application_uri]),
-            _ if is(V::Server_NamespaceArray) => texts(&[STANDARD_URI, &self.application_uri, NAMESPACE_URI]),
+            _ if is(V::Server_NamespaceArray) => {
+                texts(&[STANDARD_URI, &self.application_uri, NAMESPACE_URI, DI_URI, MACHINERY_URI])
+            }
             _ if is(V::Server_ServerStatus) => object(self.status()),
             _ if is(V::Server_ServerStatus_BuildInfo) => object(self.build_info()),
             _ if is(V::Server_ServiceLevel) => Variant::Byte(health.service_level()),

@@ -19,7 +19,12 @@ use crate::plant::opcua::wire::{Reader, Writer, context};
 const MS: u64 = 1_000_000;
 
 pub fn scene(example: &Example) -> Arc<Scene> {
-    Scenes::new(&example.plant, ServerObject::new("urn:test", Limits::default(), Diagnostics::none())).now()
+    Scenes::new(
+        &example.plant,
+        ServerObject::new("urn:test", Limits::default(), Diagnostics::none()),
+        Default::default(),
+    )
+    .now()
 }
 
 fn anna() -> Arc<User> {

@@ -147,15 +147,17 @@ fn what_is_asked_for_chooses() {
         (number(84), 33, true, 0, "Objects Types Views"),
         (number(84), 33, false, 0, ""),
         (number(84), 35, false, 0, "Objects Types Views"),
-        (number(85), 33, true, 0, "Server Canvoy"),
+        (number(85), 33, true, 0, "DeviceSet Machines Server Canvoy"),
         (server.clone(), 33, true, 4, "GetMonitoredItems ResendData"),
         (server.clone(), 40, true, 0, "ServerType"),
         (plant("Canvoy"), 33, true, 0, "Machine line"),
-        (plant("line"), 33, true, 0, "DriveCommand EEC1 Oven Precise Wide"),
+        (plant("line"), 33, true, 0, "DriveCommand EEC1 Oven Precise Wide line.@33"),
         (plant("line.Oven"), 47, true, 0, "Door Flag Level Mode Temp Trim"),
         (plant("line.Oven.Temp"), 46, true, 0, "EngineeringUnits EURange"),
         (plant("line.Oven.Temp"), 33, true, 1, ""),
-        (plant("line.EEC1"), 35, true, 0, "EEC1@33"),
+        (plant("line.EEC1"), 47, true, 0, ""),
+        (plant("Canvoy.Devices.line.@33"), 47, true, 0, "EEC1"),
+        (plant("Canvoy.Devices.line.ECU"), 47, true, 0, "Oven Precise Wide"),
     ] {
         let asked = BrowseDescription {
             reference_type_id: number(kind),
@@ -312,7 +314,7 @@ fn paths_lead_to_nodes() {
         ),
         (
             plant("line"),
-            vec![(0, false, 2, "EEC1"), (0, false, 2, "EEC1@33"), (0, false, 2, "EngineSpeed")],
+            vec![(0, false, 2, "line.@33"), (0, false, 2, "EEC1"), (0, false, 2, "EngineSpeed")],
             Ok("ns=2;s=line.EEC1@33.EngineSpeed"),
         ),
         (

@@ -68,8 +68,8 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
     let object = Draft {
         name: (index, uri.into()),
         references: vec![
-            (HAS_TYPE_DEFINITION, Id::Number(11616), true),
-            (HAS_COMPONENT, Id::Number(ObjectId::Server_Namespaces as u32), false),
+            (HAS_TYPE_DEFINITION, Id::Number(0, 11616), true),
+            (HAS_COMPONENT, Id::Number(0, ObjectId::Server_Namespaces as u32), false),
         ],
         ..own(uri.into(), NodeClass::Object)
     };
@@ -84,7 +84,7 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
             dimensions: if array { Variant::from(vec![0_u32]) } else { Variant::Empty },
             value,
             references: vec![
-                (HAS_TYPE_DEFINITION, Id::Number(VariableTypeId::PropertyType as u32), true),
+                (HAS_TYPE_DEFINITION, Id::Number(0, VariableTypeId::PropertyType as u32), true),
                 (HAS_PROPERTY, Id::Text(uri.into()), false),
             ],
             ..own(format!("{uri}.{name}"), NodeClass::Variable)
@@ -111,7 +111,7 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
 }
 
 /// A node of namespace 1.
-fn own(id: String, class: NodeClass) -> Draft {
+pub(super) fn own(id: String, class: NodeClass) -> Draft {
     Draft {
         id: Id::Text(id),
         class,
@@ -135,9 +135,9 @@ pub(super) fn prune(drafts: &mut Vec<Draft>) {
     let gone = gone(drafts);
     drafts.retain(|draft| !gone.contains(&draft.id));
     // all rules can be browsed from their folder (OPC 10000-5, 8.2.5)
-    let rule = (HAS_TYPE_DEFINITION, Id::Number(ObjectTypeId::ModellingRuleType as u32), true);
+    let rule = (HAS_TYPE_DEFINITION, Id::Number(0, ObjectTypeId::ModellingRuleType as u32), true);
     for draft in drafts.iter_mut().filter(|draft| draft.references.contains(&rule)) {
-        let folder = Id::Number(ObjectId::Server_ServerCapabilities_ModellingRules as u32);
+        let folder = Id::Number(0, ObjectId::Server_ServerCapabilities_ModellingRules as u32);
         draft.references.push((ORGANIZES, folder, false));
     }
     let reached = reached(drafts);
@@ -147,9 +147,9 @@ pub(super) fn prune(drafts: &mut Vec<Draft>) {
             draft.display_name.clone_from(&draft.name.1);
         }
         match draft.id {
-            Id::Number(number) if METHODS.contains(&number) => draft.level = 1,
+            Id::Number(0, number) if METHODS.contains(&number) => draft.level = 1,
             // SubscribeToEvents: all events of this server come from here
-            Id::Number(number) if number == ObjectId::Server as u32 => draft.level = 1,
+            Id::Number(0, number) if number == ObjectId::Server as u32 => draft.level = 1,
             _ => {}
         }
     }
@@ -168,7 +168,7 @@ fn gone(drafts: &[Draft]) -> HashSet<Id> {
             }
         }
     }
-    let mut gone: HashSet<Id> = ABSENT.into_iter().map(Id::Number).collect();
+    let mut gone: HashSet<Id> = ABSENT.into_iter().map(|number| Id::Number(0, number)).collect();
     gone.extend(of_roles(drafts));
     let mut open: Vec<Id> = gone.iter().cloned().collect();
     while let Some(id) = open.pop() {
@@ -186,7 +186,7 @@ fn gone(drafts: &[Draft]) -> HashSet<Id> {
 fn of_roles(drafts: &[Draft]) -> Vec<Id> {
     const MEMBERS: [&str; 6] =
         ["Endpoints", "EndpointsExclude", "CustomConfiguration", "AddEndpoint", "RemoveEndpoint", "AddApplication"];
-    let roles: Vec<Id> = Role::ALL.into_iter().map(|role| Id::Number(role_node(role) as u32)).collect();
+    let roles: Vec<Id> = Role::ALL.into_iter().map(|role| Id::Number(0, role_node(role) as u32)).collect();
     let is = |draft: &&Draft| {
         let named = MEMBERS.contains(&draft.name.1.as_str()) || draft.name.1 == "RemoveApplication";
         let below = |(_, other, forward): &(u32, Id, bool)| !*forward && roles.contains(other);
@@ -207,7 +207,7 @@ fn reached(drafts: &[Draft]) -> HashSet<Id> {
             }
         }
     }
-    let root = Id::Number(ObjectId::RootFolder as u32);
+    let root = Id::Number(0, ObjectId::RootFolder as u32);
     let mut reached = HashSet::from([root.clone()]);
     let mut open = vec![&root];
     while let Some(id) = open.pop() {
