@@ -8,10 +8,12 @@ use tokio::time::{Instant, timeout_at};
 use super::{Outcome, counted};
 use crate::command::{Action, MAX_FORCE_SECONDS, Refusal};
 use crate::plan::TagIndex;
+use crate::plant::access::Operation;
 use crate::plant::opcua::audit;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::service::Ask;
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::method::{self, Method, OfMachine, OfMessage, Part};
 use crate::plant::opcua::space::model::{self, kinds::Owner};
@@ -52,6 +54,9 @@ async fn carry_out(ask: &Ask<'_>, called: &NodeId, arguments: &[Variant]) -> Out
             Ok(wanted) => wanted,
             Err(outcome) => return outcome,
         };
+        if !wanted.iter().all(|action| may(&scene, &ask.user, action)) {
+            return StatusCode::BadUserAccessDenied.into();
+        }
         match carry_out_in(ask, &scene, method, wanted).await {
             Err(WriteError::Refused(Refusal::Reloaded)) => {
                 outcome = mapping::refusal(&WriteError::Refused(Refusal::Reloaded)).into();
@@ -64,6 +69,17 @@ async fn carry_out(ask: &Ask<'_>, called: &NodeId, arguments: &[Variant]) -> Out
         }
     }
     outcome
+}
+
+/// Whether the user's rights reach what the arguments name.
+fn may(scene: &Scene, user: &User, action: &Action) -> bool {
+    let signal = |operation, tag: TagIndex| scene.space.may(user, operation, Node::Signal(tag, None));
+    match action {
+        Action::Send(writes) => writes.iter().all(|write| signal(Operation::Write, write.tag)),
+        Action::Force { tag, .. } | Action::Release(Some(tag)) => signal(Operation::Force, *tag),
+        Action::Restart(bus) => scene.space.may(user, Operation::Switch, Node::Bus(*bus)),
+        _ => true,
+    }
 }
 
 async fn carry_out_in(ask: &Ask<'_>, scene: &Scene, method: Method, wanted: Vec<Action>) -> Result<(), WriteError> {
