@@ -22,6 +22,7 @@ pub struct File {
     pub alarm: BTreeMap<String, alarm::Written>,
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
+    pub role: BTreeMap<String, plant::access::role::Config>,
 }
 
 /// `[bus.NAME]`.
@@ -259,6 +260,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("reload_trial_s", "a whole number of seconds"),
     ("local_when", "a condition in quotes, like \"panel.Keys.Local == 1\", or a list of conditions that must all hold"),
     ("fallback_on_overrun", "true or false"),
+    ("remote_from_plant", "true or false"),
     ("listen_ms", "a whole number of milliseconds"),
     ("forcible", "a list, like [\"DriveStatus.Speed\", \"OvenCommand.*\"], or \"all\""),
     ("retain", "a list, like [\"DriveCommand.SpeedSetpoint\", \"OvenCommand.*\"]"),
@@ -289,6 +291,12 @@ pub const TAKES: &[(&str, &str)] = &[
     ("link", "sections [link.NAME], one for each link"),
     ("opcua", "a section [opcua]"),
     ("http", "a section [http]"),
+    ("role", "sections [role.NAME], one for each role"),
+    ("role.users", "a list of names, like [\"anna\", \"shift-*\"]"),
+    ("certificates", "a list of thumbprints, of 40 hexadecimal digits each"),
+    ("applications", "a list of ApplicationUris, like [\"urn:plant:scada\"]"),
+    ("write", "a list, like [\"line.DriveCommand.*\", \"area:Infeed\", \"bus:line\", \"machine\"]"),
+    ("see", "a list, like [\"line.DriveCommand.*\", \"area:Infeed\", \"bus:line\"]"),
     ("interface", "the name of a Linux network interface in quotes, like \"can0\""),
     ("virtual", "true or false"),
     ("dbc", "a list of file names, like [\"line.dbc\"]"),
@@ -391,6 +399,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("trust_first_client", "true or false"),
     ("revocation_lists_required", "true or false"),
     ("max_connections", "a whole number"),
+    ("limits", "a section [opcua.limits]"),
     ("certificate_hosts", "a list of host names or addresses, like [\"plc.example\", \"192.0.2.7\"]"),
 ];
 

@@ -288,6 +288,11 @@ impl Control {
                 self.authority.disarm(now, store);
                 Ok(())
             }
+            Change::Fallback(message) => {
+                self.authority.fallback(now, message, store);
+                Ok(())
+            }
+            Change::ResetFallback(message) => self.authority.reset(now, message, store),
             Change::Remote(remote) => self.authority.set_remote(remote, store),
             Change::Restart(bus) => self.life.restart(now, bus),
             Change::Route { route, on } => {

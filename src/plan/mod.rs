@@ -91,6 +91,8 @@ pub struct Machine {
     pub local_when: Vec<Condition>,
     /// A cyclic frame that misses its budget takes the outputs of its bus to their fallback values.
     pub fallback_on_overrun: bool,
+    /// The plant too may switch from Local to Remote.
+    pub remote_from_plant: bool,
     /// All must hold for another plan to take the place of this one. Empty: at any time.
     pub reload_when: Vec<Condition>,
     /// Nanoseconds after a reload within which missed budgets bring the plan before it back; 0: never.

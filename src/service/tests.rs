@@ -152,7 +152,7 @@ async fn the_plant_process_lives_on_unless_its_own_settings_change() {
     let connected = tokio::spawn(async move { link::connect(&path).await.unwrap() });
     let (_, first) = tokio::task::block_in_place(|| fake.hand_over(&toml(&["line"]), 0));
     let (link, handover) = connected.await.unwrap();
-    let Loaded { plan, settings, reader, generation } = plan_of(handover).unwrap();
+    let Loaded { plan, settings, rights: _, reader, generation } = plan_of(handover).unwrap();
     let (sender, requests) = mpsc::channel(4);
     let plant = Arc::new(Plant::new(View::new(Arc::new(plan), reader, &generation, sender)));
     let following = tokio::spawn({
@@ -228,7 +228,7 @@ fn large_plans_are_understood() {
     let start = Instant::now();
     let loaded = plan_of(Handover { generation, bundle, memory: Memory::read_only(store).unwrap() }).unwrap();
     let understood = start.elapsed();
-    space::Space::new(Arc::new(loaded.plan.clone()), standard);
+    space::Space::new(Arc::new(loaded.plan.clone()), standard, Default::default());
     println!(
         "{} signals: plan in {understood:?}, with the OPC UA nodes in {:?}",
         loaded.plan.tags.len(),

@@ -22,10 +22,12 @@ pub enum Latch {
     Reload = 128,
     /// An alarm was raised on which it falls back.
     Alarm = 256,
+    /// Taken to fallback by hand, it or all outputs.
+    Hand = 512,
 }
 
 impl Latch {
-    pub const ALL: [Latch; 9] = [
+    pub const ALL: [Latch; 10] = [
         Latch::Start,
         Latch::BusOff,
         Latch::Vital,
@@ -35,6 +37,7 @@ impl Latch {
         Latch::Command,
         Latch::Reload,
         Latch::Alarm,
+        Latch::Hand,
     ];
 
     /// For people.
@@ -49,6 +52,7 @@ impl Latch {
             Latch::Command => "disarmed by command",
             Latch::Reload => "new or changed by a reload",
             Latch::Alarm => "an alarm was raised on which it falls back",
+            Latch::Hand => "taken to fallback by hand",
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Alarms that the configuration names, with an invented clock: frames and time in, transitions and latches out.
 
 use canvoy::can::{Frame, FrameId};
+use canvoy::cli::{check, diff};
 use canvoy::command::{Change, Value, Write, compile};
+use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::{Event, Now, Sent};
 use canvoy::plan::{Alarm, Level};
 use canvoy::store::clock;
@@ -494,6 +496,40 @@ fn one_bus_off_is_one_alarm() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_check_says_about_alarms() {
+    let alarms = "[alarm.t]\ntag = \"a.Status.Temp\"\nhi = 230\nlolo = 10\nhysteresis = 2\non_delay_ms = 500\nexclusive = false\nseverity = { hi = 900 }\ntext = \"Hot\"\narea = \"Infeed\"\n[alarm.door]\nwhen = [\"a.Status.Door == 'Open'\", \"a.Command.Fan > 0\"]\noff_delay_ms = 20\n";
+    let lines = "message.Command.fallback_on = [\"t.hi\", \"door\", \"t.lolo\"]\n";
+    let sources = Sources::embedded("x.toml", &toml(lines, alarms), &[("x.dbc", DBC.as_bytes())]);
+    let loaded = load(&sources, LoadOptions::default()).unwrap_or_else(|e| panic!("{e:#?}"));
+    let summary = check::summary(&loaded);
+    for line in [
+        "alarm t: a.Status.Temp lolo 10 (severity 700), hi 230 (severity 900); hysteresis 2; levels together; after 500 ms; area Infeed; \"Hot\"",
+        "alarm door: while a.Status.Door == 0 and a.Command.Fan > 0 (severity 500); ends after 20 ms; \"a.Status.Door == 0 and a.Command.Fan > 0\"",
+        "  a.Command falls back on t.hi, door, t.lolo",
+    ] {
+        assert!(summary.lines().any(|said| said == line), "no {line} in\n{summary}");
+    }
+}
+
+#[test]
+fn alarms_are_part_of_what_the_machine_is() {
+    let hash = |alarms: &str| plan(&toml("", alarms), FILES).hash;
+    let others = [
+        String::new(),
+        FOUR.replace("230", "231"),
+        FOUR.replace("hysteresis = 2", "hysteresis = 1"),
+        format!("{FOUR}severity = 4"),
+        format!("{FOUR}text = \"Hot\""),
+        format!("{FOUR}exclusive = false"),
+    ];
+    for other in others {
+        assert_ne!(hash(FOUR), hash(&other), "{other}");
+        let (old, new) = (plan(&toml("", FOUR), FILES), plan(&toml("", &other), FILES));
+        assert!(diff::difference(&old, &new).contains("alarm t"), "{other}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Outputs that fall back when an alarm of the configuration is raised.
 
+use std::ops::Range;
+
 use super::Authority;
 use crate::control::Now;
 use crate::plan::{AlarmIndex, Direction, Plan};
@@ -38,9 +40,9 @@ impl Alarmed {
         Alarmed { ties: ties.into(), of: of.into_iter().map(Vec::into_boxed_slice).collect() }
     }
 
-    /// An alarm that lasts, and on which an output hangs.
-    pub fn lasting(&self) -> Option<AlarmIndex> {
-        self.ties.iter().find(|tie| tie.lasts).map(|tie| tie.alarm)
+    /// An alarm that lasts, and on which one of these outputs hangs.
+    pub fn lasting(&self, outputs: Range<usize>) -> Option<AlarmIndex> {
+        self.ties.iter().find(|tie| tie.lasts && outputs.contains(&tie.output)).map(|tie| tie.alarm)
     }
 
     /// Whether none lasts on which this output hangs.

@@ -25,6 +25,7 @@ pub use book::Book;
 pub use follow::run;
 pub use state::{Operation, Refused, Said, Shelf, State, What};
 
+use super::active;
 use crate::plan::{AlarmIndex, Plan};
 use crate::store::clock;
 
@@ -136,7 +137,7 @@ pub fn sentence(plan: &Plan, alarm: AlarmIndex, state: &State) -> String {
     let Some(alarm) = plan.alarms.get(alarm) else { return String::new() };
     let (subject, text) = (alarm.subject(plan), alarm.text(plan));
     let value = state.value.unwrap_or(f64::NAN);
-    let detail = super::active::detail(plan, *alarm, state.level, state.detail, value);
+    let detail = active::detail(plan, *alarm, state.level, state.detail, value);
     let over = if state.is_active() { "" } else { "over: " };
     match detail.is_empty() {
         true => format!("{subject}: {over}{text}"),

@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use std::collections::BTreeMap;
+
+use super::identity::{Identity, Machine, Nameplate};
 use super::limits::Limits;
 
 /// `[opcua]`. Concerns the network side only: no part of the plan or its hash.
@@ -31,6 +34,17 @@ pub struct Config {
     /// Host names and addresses in the server's certificate, besides those of the machine.
     pub certificate_hosts: Vec<String>,
     pub limits: Limits,
+    /// The machine's nameplate.
+    pub machine: Machine,
+    /// Those of devices, by `bus.Device`.
+    pub device: BTreeMap<String, Nameplate>,
+}
+
+impl Config {
+    /// Who made the machine and its devices.
+    pub fn identity(&self) -> Identity {
+        Identity { machine: self.machine.clone(), device: self.device.clone() }
+    }
 }
 
 impl Default for Config {
@@ -47,6 +61,8 @@ impl Default for Config {
             max_connections: 50,
             certificate_hosts: Vec::new(),
             limits: Limits::default(),
+            machine: Machine::default(),
+            device: BTreeMap::new(),
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Between the plan and OPC UA: types, values, quality and refusals. Nothing here knows how it is asked for.
 
 use opcua::types::{
-    DataTypeId, DataValue, DateTime, EnumValueType, ExtensionObject, LocalizedText, Range, StatusCode, VariableTypeId,
-    Variant,
+    DataTypeId, DataValue, DateTime, EnumValueType, ExtensionObject, LocalizedText, Range, ReferenceTypeId, StatusCode,
+    VariableTypeId, Variant,
 };
 
+use super::space::NAMESPACE;
 use super::units;
-use crate::command::{Refusal, Value};
+use crate::command::{self, Refusal, Value, Write};
 use crate::dbc::codec::Kind;
 use crate::dbc::{Raw, Signal};
+use crate::plan::{Plan, TagIndex};
 use crate::plant::view::WriteError;
 use crate::quality::Causes;
 use crate::sample::Sample;
@@ -51,34 +53,59 @@ pub enum Property {
     EnumValues,
     EuRange,
     FalseState,
+    /// What is in the frame, before factor and offset; a component, not a property.
+    RawValue,
     TrueState,
     ValueAsText,
 }
 
 impl Property {
-    pub const ALL: [Property; 6] = [
+    pub const ALL: [Property; 7] = [
         Property::EngineeringUnits,
         Property::EnumValues,
         Property::EuRange,
         Property::FalseState,
+        Property::RawValue,
         Property::TrueState,
         Property::ValueAsText,
     ];
 
-    /// The standard's BrowseName, in namespace 0.
+    /// The BrowseName, but for one the standard's.
     pub fn name(self) -> &'static str {
         match self {
             Property::EngineeringUnits => "EngineeringUnits",
             Property::EnumValues => "EnumValues",
             Property::EuRange => "EURange",
             Property::FalseState => "FalseState",
+            Property::RawValue => "RawValue",
             Property::TrueState => "TrueState",
             Property::ValueAsText => "ValueAsText",
         }
     }
 
-    pub fn data_type(self) -> DataTypeId {
+    /// Namespace of the BrowseName.
+    pub fn namespace(self) -> u16 {
+        if self == Property::RawValue { NAMESPACE } else { 0 }
+    }
+
+    /// What a signal has it by.
+    pub fn reference(self) -> ReferenceTypeId {
         match self {
+            Property::RawValue => ReferenceTypeId::HasComponent,
+            _ => ReferenceTypeId::HasProperty,
+        }
+    }
+
+    pub fn type_definition(self) -> VariableTypeId {
+        match self {
+            Property::RawValue => VariableTypeId::BaseDataVariableType,
+            _ => VariableTypeId::PropertyType,
+        }
+    }
+
+    pub fn data_type(self, signal: &Signal) -> DataTypeId {
+        match self {
+            Property::RawValue => raw_type(signal).data_type(),
             Property::EngineeringUnits => DataTypeId::EUInformation,
             Property::EnumValues => DataTypeId::EnumValueType,
             Property::EuRange => DataTypeId::Range,
@@ -133,9 +160,18 @@ fn is_bit(signal: &Signal) -> bool {
 
 /// The type of a signal's value: exact for what is not scaled, Double for what is.
 pub fn value_type(signal: &Signal) -> Type {
+    if is_bit(signal) {
+        Type::Boolean
+    } else if unscaled(signal) {
+        raw_type(signal)
+    } else {
+        Type::Double
+    }
+}
+
+/// The type of what is in the frame.
+fn raw_type(signal: &Signal) -> Type {
     match (signal.codec.kind, signal.codec.size) {
-        _ if is_bit(signal) => Type::Boolean,
-        _ if !unscaled(signal) => Type::Double,
         (Kind::F32, _) => Type::Float,
         (Kind::F64, _) => Type::Double,
         (Kind::Unsigned, 0..=8) => Type::Byte,
@@ -186,11 +222,13 @@ pub fn has_property(signal: &Signal, property: Property) -> bool {
         (Form::Unit | Form::Number, Property::EuRange) => range(signal).is_some(),
         (Form::MultiState, Property::EnumValues | Property::ValueAsText) => true,
         (Form::TwoState, Property::FalseState | Property::TrueState) => true,
+        // of what is not scaled, the value is the raw value
+        (_, Property::RawValue) => !unscaled(signal),
         _ => false,
     }
 }
 
-/// The value of a property that never changes. [`Property::ValueAsText`] is Empty: see [`value_as_text`].
+/// The value of a property that never changes. Empty for what comes from a frame: [`value_as_text`], [`raw_value`].
 pub fn property_value(signal: &Signal, property: Property) -> Variant {
     let state = |raw| localized(signal.label(Raw::Unsigned(raw)).unwrap_or_default());
     match property {
@@ -217,7 +255,7 @@ pub fn property_value(signal: &Signal, property: Property) -> Variant {
         }
         Property::FalseState => state(0),
         Property::TrueState => state(1),
-        Property::ValueAsText => Variant::Empty,
+        Property::RawValue | Property::ValueAsText => Variant::Empty,
     }
 }
 
@@ -227,10 +265,20 @@ fn localized(text: &str) -> Variant {
 
 /// The value in its OPC UA type; `None` where there never was one.
 pub fn value(signal: &Signal, sample: &Sample) -> Option<Variant> {
-    let raw = sample.raw?;
-    let bits = raw.bits();
+    match value_type(signal) {
+        Type::Double => sample.raw.and(sample.value).map(Variant::Double),
+        kind => Some(of_bits(kind, sample.raw?.bits())),
+    }
+}
+
+/// What is in the frame, before factor and offset.
+pub fn raw_value(signal: &Signal, sample: &Sample) -> Option<Variant> {
+    Some(of_bits(raw_type(signal), sample.raw?.bits()))
+}
+
+fn of_bits(kind: Type, bits: u64) -> Variant {
     // `as` cuts nothing off: the type holds as many bits as the signal has
-    Some(match value_type(signal) {
+    match kind {
         Type::Boolean => Variant::Boolean(bits != 0),
         Type::SByte => Variant::SByte(bits as i8),
         Type::Byte => Variant::Byte(bits as u8),
@@ -241,8 +289,8 @@ pub fn value(signal: &Signal, sample: &Sample) -> Option<Variant> {
         Type::Int64 => Variant::Int64(bits as i64),
         Type::UInt64 => Variant::UInt64(bits),
         Type::Float => Variant::Float(f32::from_bits(bits as u32)),
-        Type::Double => Variant::Double(sample.value?),
-    })
+        Type::Double => Variant::Double(f64::from_bits(bits)),
+    }
 }
 
 /// The same for who writes it himself: number of the built-in type, bytes, bits.
@@ -323,6 +371,17 @@ pub fn to_command(signal: &Signal, value: &Variant) -> Result<Value, StatusCode>
     }
 }
 
+/// A written value, checked as far as the plan tells what it must be; the controller checks it again.
+pub fn write(plan: &Plan, tag: TagIndex, value: &Variant) -> Result<Write, StatusCode> {
+    let value = to_command(plan.signal(tag), value)?;
+    command::raw_of(plan, tag, value).map_err(|error| refusal(&WriteError::Refused(error)))?;
+    Ok(Write { tag, value })
+}
+
+/// What is right by itself and not written, because something that was to go out with it is not: "rejected by the Server because it
+/// did not meet the criteria set by the Server" (OPC 10000-4, 7.38.2).
+pub const NOT_ALONE: StatusCode = StatusCode::BadRequestNotAllowed;
+
 /// Why the controller refused, as the Write service says it (OPC 10000-4, 5.11.4.4).
 pub fn refusal(error: &WriteError) -> StatusCode {
     match error {
@@ -355,7 +414,10 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             | Refusal::Configuration { .. }
             | Refusal::NotReloaded { .. }
             | Refusal::ReloadWaits { .. } => StatusCode::BadInvalidState,
-            Refusal::NotForcible { .. } | Refusal::NotManaged { .. } => StatusCode::BadNotSupported,
+            Refusal::RemoteAtTheMachine => StatusCode::BadNotExecutable,
+            Refusal::NotForcible { .. } | Refusal::NotManaged { .. } | Refusal::NotSent { .. } => {
+                StatusCode::BadNotSupported
+            }
             Refusal::ForceTime => StatusCode::BadOutOfRange,
             Refusal::TooManyForces => StatusCode::BadResourceUnavailable,
             Refusal::Unknown => StatusCode::BadNodeIdUnknown,
@@ -403,7 +465,7 @@ mod tests {
     fn properties() {
         let plan = plan();
         for (name, want) in [
-            ("Oven.Temp", "EngineeringUnits EURange -40..200"),
+            ("Oven.Temp", "EngineeringUnits EURange -40..200 RawValue"),
             ("Oven.Mode", "EnumValues ValueAsText"),
             ("Oven.Door", "FalseState TrueState"),
             ("Oven.Flag", ""),
@@ -418,7 +480,8 @@ mod tests {
             for property in Property::ALL.into_iter().filter(|property| has_property(signal, *property)) {
                 words.push(property.name().to_owned());
                 let value = property_value(signal, property);
-                assert_eq!(value == Variant::Empty, property == Property::ValueAsText, "{name}.{}", property.name());
+                let live = matches!(property, Property::RawValue | Property::ValueAsText);
+                assert_eq!(value == Variant::Empty, live, "{name}.{}", property.name());
                 if let Variant::ExtensionObject(object) = &value
                     && let Some(range) = object.inner_as::<Range>()
                 {
@@ -431,6 +494,20 @@ mod tests {
         let text = |raw| value_as_text(mode, &sample(Some(Raw::Unsigned(raw)), mode, Causes::NONE));
         assert_eq!(text(2), Some(localized("Fault")));
         assert_eq!(text(3), Some(localized("3")));
+    }
+
+    #[test]
+    fn raw_values_are_what_is_in_the_frame() {
+        let plan = plan();
+        for (name, raw, want) in [
+            ("Oven.Temp", Raw::Unsigned(1000), Variant::UInt16(1000)),
+            ("DriveCommand.Setpoint", Raw::Unsigned(7), Variant::UInt16(7)),
+            ("DriveCommand.Steps", Raw::Signed(-3), Variant::Int16(-3)),
+        ] {
+            let signal = plan.signal(tag(&plan, name));
+            assert_eq!(raw_value(signal, &sample(Some(raw), signal, Causes::NONE)), Some(want), "{name}");
+            assert_eq!(raw_value(signal, &sample(None, signal, Causes::NONE)), None);
+        }
     }
 
     #[test]

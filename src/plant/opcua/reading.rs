@@ -105,7 +105,7 @@ impl<'a> Reading<'a> {
                 let (status, time) = of(&sample);
                 Ok((shown, status, time))
             }
-            Node::Property(tag, source, Property::ValueAsText) => {
+            Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.sample(tag, source);
                 let (status, time) = of(&sample);
                 Ok((self.scene.shown(node, tag, &sample).map_or(Shown::None, Shown::Value), status, time))

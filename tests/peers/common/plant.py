@@ -95,6 +95,9 @@ def toml(value):
 class Plant:
     """A running Canvoy; `more` is further text of its configuration, `options` are further keys of [opcua]."""
 
+    buses = BUSES
+    simulated = True
+
     def __init__(self, canvoy, more="", **options):
         self.more = more
         self.canvoy = str(canvoy)
@@ -118,7 +121,7 @@ class Plant:
     def configure(self):
         lines = {"listen": f"127.0.0.1:{self.opcua}", "users": "users", **self.options}
         opcua = "".join(f"{key} = {toml(value)}\n" for key, value in lines.items())
-        text = f'{BUSES}{self.more}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
+        text = f'{self.buses}{self.more}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
         (self.folder / "plant.toml").write_text(text)
 
     def environment(self):
@@ -134,7 +137,7 @@ class Plant:
     def start(self):
         # whoever ends the checks ends the plant with them
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        command = [self.canvoy, "run", "--simulate", "--state", str(self.state), "plant.toml"]
+        command = [self.canvoy, "run", *(["--simulate"] if self.simulated else []), "--state", str(self.state), "plant.toml"]
         with open(self.folder / "log", "wb") as log, open(self.folder / "said", "wb") as said:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=said, stderr=log

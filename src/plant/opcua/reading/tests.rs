@@ -10,7 +10,6 @@ use opcua::types::{
 use super::*;
 use crate::plant::opcua::limits::Limits;
 use crate::plant::opcua::scene::Scenes;
-use crate::plant::opcua::session::Proof;
 use crate::plant::opcua::space::server::{Diagnostics, ServerObject};
 use crate::plant::opcua::tests::Example;
 use crate::plant::opcua::wire::{Name, NodeRef, context};
@@ -38,7 +37,11 @@ pub fn scene() -> (Example, Arc<Scene>) {
     let now = clock::realtime();
     example.frame("Oven", (0, 0), [0xE8, 0x03, 0x12, 5, 0, 0, 0x80, 0x3F], Causes::NONE, now);
     example.frame("EEC1", (0, 33), [0, 0, 0, 0x40, 0x1F, 0, 0, 0], Causes::NONE, now);
-    let scenes = Scenes::new(&example.plant, ServerObject::new("urn:this:server", Limits::default(), diagnostics()));
+    let scenes = Scenes::new(
+        &example.plant,
+        ServerObject::new("urn:this:server", Limits::default(), diagnostics()),
+        Default::default(),
+    );
     (example, scenes.now())
 }
 
@@ -56,7 +59,7 @@ pub fn walk(scene: &Scene) -> Vec<Node> {
 }
 
 fn anna() -> User {
-    User::named("anna", Proof::Password)
+    User::anybody("anna")
 }
 
 /// Reads as a client does, and decodes with the crate.
@@ -94,11 +97,11 @@ fn every_variable_has_a_value_of_its_type_and_rank() {
         variables += 1;
         assert!(found.server_timestamp.is_some(), "{id}");
         // of the plant only two messages came
-        let live = matches!(node, Node::Signal(..) | Node::Property(..) | Node::State(_));
+        let live = matches!(node, Node::Signal(..) | Node::Property(..) | Node::State(_) | Node::Model(_));
         assert!(status.is_good() || live && found.value.as_ref().is_none_or(Variant::is_empty), "{id} {status}");
         let (data_type, rank) = (scene.space.data_type(node), scene.space.value_rank(node));
         let Some(value) = found.value.filter(|_| status.is_good()) else { continue };
-        assert!(found.source_timestamp.is_some() || matches!(node, Node::State(_)), "{id}");
+        assert!(found.source_timestamp.is_some() || matches!(node, Node::State(_) | Node::Model(_)), "{id}");
         let builtin = scene.space.standard.lineage(data_type).find_map(|number| match number {
             1..=23 | 25 => Some(number),
             29 => Some(6),
@@ -175,7 +178,7 @@ fn errors_are_said_item_by_item() {
         (range, 4, "", name(0, "Default Binary"), S::BadDataEncodingInvalid),
         (namespaces, 13, "0:1", none, S::Good),
         (namespaces, 13, "2:9", none, S::Good),
-        (namespaces, 13, "3", none, S::BadIndexRangeNoData),
+        (namespaces, 13, "5", none, S::BadIndexRangeNoData),
         (namespaces, 13, "0:1,0:2", none, S::Good),
         (namespaces, 13, "1:0", none, S::BadIndexRangeInvalid),
         (namespaces, 16, "0", none, S::Good),
@@ -200,7 +203,13 @@ fn the_server_object_is_live_and_true() {
     let get = |id| value(id, &User::anonymous()).unwrap();
     use VariableId as V;
     let texts = |texts: &[&str]| Variant::from(texts.iter().map(|text| text.to_string()).collect::<Vec<_>>());
-    let namespaces = ["http://opcfoundation.org/UA/", "urn:this:server", "urn:canvoy:plant"];
+    let namespaces = [
+        "http://opcfoundation.org/UA/",
+        "urn:this:server",
+        "urn:canvoy:plant",
+        "http://opcfoundation.org/UA/DI/",
+        "http://opcfoundation.org/UA/Machinery/",
+    ];
     assert_eq!(get(V::Server_NamespaceArray), texts(&namespaces));
     assert_eq!(get(V::Server_ServerArray), texts(&["urn:this:server"]));
     assert_eq!(get(V::Server_ServiceLevel), Variant::Byte(255));
@@ -270,11 +279,19 @@ fn large_plans_take_little() {
     }
     let (example, _requests) = Example::of(&dbc);
     let start = std::time::Instant::now();
-    let scenes = Scenes::new(&example.plant, ServerObject::new("urn:this:server", Limits::default(), diagnostics()));
+    let scenes = Scenes::new(
+        &example.plant,
+        ServerObject::new("urn:this:server", Limits::default(), diagnostics()),
+        Default::default(),
+    );
     let scene = scenes.now();
     let loaded = start.elapsed();
     let start = std::time::Instant::now();
-    let space = crate::plant::opcua::space::Space::new(scene.view.plan.clone(), scene.space.standard.clone());
+    let space = crate::plant::opcua::space::Space::new(
+        scene.view.plan.clone(),
+        scene.space.standard.clone(),
+        Default::default(),
+    );
     let built = start.elapsed();
     let each = space.bytes() as f64 / SIGNALS as f64;
     let standard = &scene.space.standard;

@@ -10,8 +10,8 @@ use super::{Ask, Service, count};
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::wire::{NodeRef, Reader, Writer};
 
-/// Arguments that a method may be given.
-const MOST_ARGUMENTS: usize = 100;
+/// Arguments that a method may be given: no frame has more signals.
+const MOST_ARGUMENTS: usize = 600;
 
 /// What one call came to: a CallMethodResult.
 pub struct Outcome {
@@ -74,7 +74,7 @@ pub async fn call(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, Stat
 
 async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments: &[Variant]) -> Outcome {
     let scene = ask.server.scenes.now();
-    let (Some(on), Some(called)) = (scene.find(object), scene.find(method)) else {
+    let (Some(on), Some(called)) = (scene.seen(object, &ask.user), scene.seen(method, &ask.user)) else {
         return StatusCode::BadNodeIdUnknown.into();
     };
     if scene.space.class(called) != NodeClass::Method {

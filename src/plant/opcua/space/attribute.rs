@@ -4,11 +4,11 @@ use opcua::types::{
     AttributeId, DataTypeId, LocalizedText, NodeClass, NodeId, StatusCode, Variant, VariantScalarTypeId,
 };
 
-use super::server::ServerObject;
 use super::standard::{self, Entry};
-use super::{Diagnostic, Fact, Node, Space, array, condition, is_live, method, model};
+use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, lease, method, model};
 use crate::can::FrameId;
 use crate::plan::MessageIndex;
+use crate::plant::access::Operation;
 use crate::plant::opcua::limits::FASTEST_MS;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::session::User;
@@ -42,10 +42,7 @@ impl Space {
             (class, AttributeId::NodeClass) => Variant::Int32(class as i32),
             (_, AttributeId::BrowseName) => Variant::from(self.browse_name(node)),
             (_, AttributeId::DisplayName) => Variant::from(self.display_name(node)),
-            (_, AttributeId::Description) => {
-                let (locale, text) = self.description(node).ok_or(missing)?;
-                Variant::from(LocalizedText::new(locale, text))
-            }
+            (_, AttributeId::Description) => self.described(node)?,
             (_, AttributeId::WriteMask | AttributeId::UserWriteMask) => Variant::UInt32(0),
             (C::Object | C::View, AttributeId::EventNotifier) => {
                 let own = u8::from(self.is_notifier(node));
@@ -60,6 +57,8 @@ impl Space {
                 None if self.value_rank(node) == 1 => Variant::from(vec![0_u32]),
                 None => return Err(missing),
             },
+            (_, AttributeId::RolePermissions) => self.role_permissions(node, user, false)?,
+            (_, AttributeId::UserRolePermissions) => self.role_permissions(node, user, true)?,
             (C::Variable, AttributeId::AccessLevel) => Variant::Byte(self.access_level(node)),
             (C::Variable, AttributeId::UserAccessLevel) => Variant::Byte(self.user_access_level(node, user)),
             (C::Variable, AttributeId::AccessLevelEx) => Variant::UInt32(u32::from(self.access_level(node))),
@@ -80,6 +79,12 @@ impl Space {
             }
             _ => return Err(missing),
         })
+    }
+
+    /// The Description, of what has one.
+    pub(super) fn described(&self, node: Node) -> Result<Variant, StatusCode> {
+        let (locale, text) = self.description(node).ok_or(StatusCode::BadAttributeIdInvalid)?;
+        Ok(Variant::from(LocalizedText::new(locale, text)))
     }
 
     /// Locale and text: the comment of the DBC or what an overlay table has in its place, else the first that such a table
@@ -119,12 +124,12 @@ impl Space {
     pub fn data_type(&self, node: Node) -> u32 {
         let data_type = match node {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
-            Node::Property(_, _, property) => property.data_type(),
-            Node::Fact(_, Fact::CycleTime) => DataTypeId::Duration,
+            Node::Property(tag, _, property) => property.data_type(self.plan.signal(tag)),
+            Node::Fact(_, _, Fact::CycleTime | Fact::LeaseTime) => DataTypeId::Duration,
             Node::State(state) => state.data_type(),
             Node::Standard(row) => return self.standard.entry(row).map_or(0, |entry| entry.data_type()),
             Node::Diagnostic(_, diagnostic) => diagnostic.data_type(),
-            Node::Model(part) => return model::standard_data_type(part),
+            Node::Model(part) => return model::standard_data_type(self, part),
             Node::Condition(part) => return condition::data_type(self, part),
             Node::Method(part) => return method::data_type(part),
             _ => DataTypeId::String,
@@ -139,7 +144,7 @@ impl Space {
             Node::State(state) => state.is_array(),
             Node::Diagnostic(_, diagnostic) => diagnostic == Diagnostic::Subscriptions,
             Node::Standard(row) => return self.standard.entry(row).map_or(-1, |entry| entry.value_rank()),
-            Node::Model(part) => return model::value_rank(part),
+            Node::Model(part) => return model::value_rank(self, part),
             Node::Condition(part) => return condition::value_rank(self, part),
             Node::Method(part) => return method::value_rank(part),
             _ => false,
@@ -147,7 +152,7 @@ impl Space {
         if array { 1 } else { -1 }
     }
 
-    fn access_level(&self, node: Node) -> u8 {
+    pub(super) fn access_level(&self, node: Node) -> u8 {
         match node {
             Node::Signal(tag, _) if self.plan.tags[tag].writable => CURRENT_READ | CURRENT_WRITE | HISTORY_READ,
             // the last frames, of every signal alike: nothing is collected for one (Historizing)
@@ -159,16 +164,11 @@ impl Space {
     }
 
     fn user_access_level(&self, node: Node, user: &User) -> u8 {
-        let level = self.access_level(node);
-        match node {
-            Node::Diagnostic(..) if user.is_anonymous() => 0,
-            Node::Standard(row) if user.is_anonymous() => {
-                let number = self.standard.entry(row).and_then(|entry| entry.id().standard());
-                if number.is_some_and(ServerObject::is_confidential) { 0 } else { level }
-            }
-            _ if !user.may_write => level & !CURRENT_WRITE,
-            _ => level,
-        }
+        let may = |bit: u8, operation| if self.may(user, operation, node) { bit } else { 0 };
+        let own = may(CURRENT_READ, self.reading(node))
+            | may(CURRENT_WRITE, Self::writing(node))
+            | may(HISTORY_READ, Operation::History);
+        self.access_level(node) & own
     }
 
     /// Milliseconds; 0 where nothing changes (any interval will do), as OPC 10000-3, 5.6.2 has it for "continuously".
@@ -177,14 +177,19 @@ impl Space {
     }
 
     /// The value of a fact about a message.
-    pub fn fact_value(&self, message: MessageIndex, fact: Fact) -> Variant {
-        let message = &self.plan.messages[message].message;
+    pub fn fact_value(&self, message: MessageIndex, source: Option<Source>, fact: Fact) -> Variant {
+        let planned = &self.plan.messages[message];
+        let message = &planned.message;
         match fact {
             Fact::CycleTime => match message.cycle_time {
                 Some(period) => Variant::Double(period.as_secs_f64() * 1000.0),
                 None => Variant::Empty,
             },
-            Fact::Identifier => Variant::from(identifier(message.id)),
+            Fact::Identifier => Variant::from(identifier(message.id, source)),
+            Fact::LeaseTime => match lease(planned) {
+                Some(nanoseconds) => Variant::Double(nanoseconds as f64 / 1e6),
+                None => Variant::Empty,
+            },
             Fact::Sender => Variant::from(message.senders.join(", ")),
         }
     }
@@ -201,7 +206,7 @@ impl Space {
         }
     }
 
-    fn null_of(&self, data_type: u32, rank: i32) -> Variant {
+    pub(super) fn null_of(&self, data_type: u32, rank: i32) -> Variant {
         let builtin = self.standard.lineage(data_type).find_map(|number| match number {
             1..=23 | 25 => Some(number),
             // Enumeration
@@ -246,7 +251,8 @@ fn null(kind: VariantScalarTypeId) -> Variant {
     }
 }
 
-/// As candump writes it.
-fn identifier(id: FrameId) -> String {
-    id.to_string()
+/// As candump writes it; with the address of a J1939 source in it.
+fn identifier(id: FrameId, source: Option<Source>) -> String {
+    let of = |source: Source| FrameId::extended(id.number() & !0xFF | u32::from(source.address));
+    source.and_then(of).unwrap_or(id).to_string()
 }

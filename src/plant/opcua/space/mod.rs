@@ -7,7 +7,9 @@ pub mod method;
 pub mod model;
 mod names;
 mod naming;
+pub mod permission;
 pub mod range;
+pub mod role;
 pub mod server;
 pub mod standard;
 
@@ -18,10 +20,14 @@ use opcua::types::{
     VariantScalarTypeId,
 };
 
+use super::identity::Identity;
 use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
-use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plant::access::Rights;
+use model::devices::{Device, Devices};
+use model::kinds::{Kind, Owner};
 use names::{Named, Names};
 use standard::Standard;
 
@@ -49,9 +55,9 @@ pub enum Node {
     Machine,
     State(State),
     Bus(BusIndex),
-    /// Of J1939 without a source: the folder of its sources.
+    /// Of J1939 without a source: what is the same for all of its sources.
     Message(MessageIndex, Option<Source>),
-    Fact(MessageIndex, Fact),
+    Fact(MessageIndex, Option<Source>, Fact),
     Signal(TagIndex, Option<Source>),
     Property(TagIndex, Option<Source>, Property),
     /// A row of the table of nodes that do not depend on the plan.
@@ -116,16 +122,19 @@ pub struct Passing<'a> {
 pub enum Fact {
     CycleTime,
     Identifier,
+    /// Within it the plant must write again, or its session give a sign of life.
+    LeaseTime,
     Sender,
 }
 
 impl Fact {
-    const ALL: [Fact; 3] = [Fact::CycleTime, Fact::Identifier, Fact::Sender];
+    const ALL: [Fact; 4] = [Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
 
     fn name(self) -> &'static str {
         match self {
             Fact::CycleTime => "CycleTime",
             Fact::Identifier => "Identifier",
+            Fact::LeaseTime => "LeaseTime",
             Fact::Sender => "Sender",
         }
     }
@@ -148,10 +157,15 @@ pub struct Space {
     /// All tags, those of each message in its own place and sorted by name.
     sorted: Vec<u32>,
     pub alarms: condition::Alarms,
+    /// Who may do what.
+    pub rights: Arc<Rights>,
+    devices: Devices,
+    identity: Arc<Identity>,
 }
 
 impl Space {
-    pub fn new(plan: Arc<Plan>, standard: Arc<Standard>) -> Space {
+    pub fn new(plan: Arc<Plan>, standard: Arc<Standard>, identity: Arc<Identity>) -> Space {
+        let devices = Devices::new(&plan);
         let names = Names::new(&plan);
         let mut sorted: Vec<u32> = (0..plan.tags.len() as u32).collect();
         for message in &plan.messages {
@@ -160,7 +174,17 @@ impl Space {
             }
         }
         let alarms = condition::Alarms::new(&plan, &standard);
-        Space { plan, standard, names, sorted, alarms }
+        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, identity }
+    }
+
+    /// The same, with rights that belong to its plan.
+    pub fn with_rights(self, rights: Arc<Rights>) -> Space {
+        Space { rights, ..self }
+    }
+
+    /// That of another plan.
+    pub fn of(&self, plan: Arc<Plan>) -> Space {
+        Space::new(plan, self.standard.clone(), self.identity.clone())
     }
 
     pub fn plan(&self) -> &Plan {
@@ -169,7 +193,13 @@ impl Space {
 
     /// Bytes that this takes besides the plan and the table of standard nodes.
     pub fn bytes(&self) -> usize {
-        self.names.bytes() + self.sorted.len() * size_of::<u32>() + self.alarms.bytes() + size_of::<Space>()
+        let indices = self.sorted.len() * size_of::<u32>() + self.devices.bytes() + self.alarms.bytes();
+        self.names.bytes() + indices + size_of::<Space>()
+    }
+
+    /// A node of the standard or of a companion specification.
+    pub fn find_number(&self, namespace: u16, number: u32) -> Option<Node> {
+        self.standard.numbered(namespace, number).map(Node::Standard)
     }
 
     /// The node behind a NodeId.
@@ -202,8 +232,8 @@ impl Space {
                 let property = Property::ALL.into_iter().find(|property| property.name() == name)?;
                 mapping::has_property(self.plan.signal(tag), property).then_some(Node::Property(tag, source, property))
             }
-            Node::Message(message, None) => {
-                self.facts(message).find(|fact| fact.name() == name).map(|fact| Node::Fact(message, fact))
+            Node::Message(message, source) => {
+                self.facts(message).find(|fact| fact.name() == name).map(|fact| Node::Fact(message, source, fact))
             }
             Node::Machine => State::ALL.into_iter().find(|state| state.name() == name).map(Node::State),
             _ => None,
@@ -250,14 +280,21 @@ impl Space {
 
     /// What is known about a message. A signal of the same name keeps the name to itself.
     fn facts(&self, message: MessageIndex) -> impl Iterator<Item = Fact> {
-        let description = &self.plan.messages[message].message;
-        Fact::ALL.into_iter().filter(move |fact| {
+        self.facts_of(message).filter(|(_, free)| *free).map(|(fact, _)| fact)
+    }
+
+    /// What is known about a message, and whether no signal has its name.
+    fn facts_of(&self, message: MessageIndex) -> impl Iterator<Item = (Fact, bool)> {
+        let planned = &self.plan.messages[message];
+        let description = &planned.message;
+        Fact::ALL.into_iter().filter_map(move |fact| {
             let known = match fact {
                 Fact::CycleTime => description.cycle_time.is_some(),
                 Fact::Identifier => true,
+                Fact::LeaseTime => lease(planned).is_some(),
                 Fact::Sender => !description.senders.is_empty(),
             };
-            known && description.signals.iter().all(|signal| signal.name != fact.name())
+            known.then(|| (fact, description.signals.iter().all(|signal| signal.name != fact.name())))
         })
     }
 
@@ -278,12 +315,17 @@ impl Space {
     pub fn type_definition(&self, node: Node) -> Option<Node> {
         let number = match node {
             Node::Root | Node::Bus(_) => ObjectTypeId::FolderType as u32,
-            Node::Message(message, None) if self.is_j1939(message) => ObjectTypeId::FolderType as u32,
             Node::State(_) => VariableTypeId::BaseDataVariableType as u32,
-            Node::Machine | Node::Message(..) => ObjectTypeId::BaseObjectType as u32,
-            Node::Fact(..) | Node::Property(..) => VariableTypeId::PropertyType as u32,
+            // a signal has the name of one of the type's properties
+            Node::Message(message, _) if self.facts_of(message).any(|(_, free)| !free) => {
+                ObjectTypeId::BaseObjectType as u32
+            }
+            Node::Message(..) => return Some(Node::Model(model::Part::Object(Owner::Type(Kind::Message)))),
+            Node::Machine => ObjectTypeId::BaseObjectType as u32,
+            Node::Fact(..) => VariableTypeId::PropertyType as u32,
+            Node::Property(_, _, property) => property.type_definition() as u32,
             Node::Signal(tag, _) => mapping::form(self.plan.signal(tag)).type_definition() as u32,
-            Node::Standard(row) => return self.standard(self.standard.entry(row)?.type_definition()?),
+            Node::Standard(row) => return Some(Node::Standard(self.standard.entry(row)?.type_definition()?)),
             Node::Model(part) => return model::type_definition(self, part),
             Node::Condition(part) => return condition::type_definition(self, part),
             Node::Method(part) => return method::type_definition(self, part),
@@ -328,7 +370,7 @@ impl Space {
         }
         let definition = self.type_definition(node);
         all.extend(definition.map(|definition| forward(ReferenceTypeId::HasTypeDefinition, definition)));
-        self.children(node, passing, &mut all);
+        self.children(node, &mut all);
         self.parts(node, passing, &mut all);
         all
     }
@@ -348,7 +390,11 @@ impl Space {
         }
         let found = self.names.find(&self.plan, &[&self.plan.buses[bus].name, ".", name]);
         Some(match found {
-            Some(Named::Message(message)) => vec![forward(ReferenceTypeId::Organizes, Node::Message(message, None))],
+            Some(Named::Message(message)) if self.instance(message).is_none() => {
+                vec![forward(ReferenceTypeId::Organizes, Node::Message(message, None))]
+            }
+            // a device, whose name begins with that of its bus
+            _ if name.contains('.') => return None,
             _ => Vec::new(),
         })
     }
@@ -360,11 +406,17 @@ impl Space {
             Node::Root => (Organizes, self.standard(ObjectId::ObjectsFolder as u32)?),
             Node::Machine | Node::Bus(_) => (Organizes, Node::Root),
             Node::State(_) => (HasComponent, Node::Machine),
-            Node::Message(message, None) => (Organizes, Node::Bus(self.plan.messages[message].bus)),
-            Node::Message(message, Some(_)) => (Organizes, Node::Message(message, None)),
-            Node::Fact(message, _) => (HasProperty, Node::Message(message, None)),
+            Node::Message(message, None) => match self.home(message)? {
+                bus @ Node::Bus(_) => (Organizes, bus),
+                device => (HasComponent, device),
+            },
+            Node::Message(message, Some(source)) => {
+                let device = Device::Source(self.plan.messages[message].bus, source.address);
+                (HasComponent, Node::Model(model::Part::Device(device)))
+            }
+            Node::Fact(message, source, _) => (HasProperty, Node::Message(message, source)),
             Node::Signal(tag, source) => (HasComponent, Node::Message(self.plan.tags[tag].message, source)),
-            Node::Property(tag, source, _) => (HasProperty, Node::Signal(tag, source)),
+            Node::Property(tag, source, property) => (property.reference(), Node::Signal(tag, source)),
             Node::Session(_) => {
                 let summary = ObjectId::Server_ServerDiagnostics_SessionsDiagnosticsSummary;
                 (HasComponent, self.standard(summary as u32)?)
@@ -377,7 +429,7 @@ impl Space {
         })
     }
 
-    fn children(&self, node: Node, passing: Passing<'_>, all: &mut Vec<Reference>) {
+    fn children(&self, node: Node, all: &mut Vec<Reference>) {
         use ReferenceTypeId::{HasComponent, HasProperty, Organizes};
         match node {
             Node::Root => {
@@ -386,17 +438,13 @@ impl Space {
             }
             Node::Bus(bus) => {
                 let messages = self.plan.buses[bus].messages.clone();
-                all.extend(messages.map(|message| forward(Organizes, Node::Message(message, None))));
+                let here = messages.filter(|message| self.instance(*message).is_none());
+                all.extend(here.map(|message| forward(Organizes, Node::Message(message, None))));
             }
             Node::Message(message, source) => {
-                if source.is_none() {
-                    all.extend(self.facts(message).map(|fact| forward(HasProperty, Node::Fact(message, fact))));
-                }
-                if source.is_none() && self.is_j1939(message) {
-                    let mut seen: Vec<Source> = self.sources(message, passing).collect();
-                    seen.sort_by_key(|source| source.address);
-                    all.extend(seen.into_iter().map(|source| forward(Organizes, Node::Message(message, Some(source)))));
-                } else {
+                all.extend(self.facts(message).map(|fact| forward(HasProperty, Node::Fact(message, source, fact))));
+                // those of a J1939 message are its sources'
+                if source.is_some() || !self.is_j1939(message) {
                     let tags = self.sorted.get(self.plan.messages[message].tags.clone()).unwrap_or_default();
                     all.extend(tags.iter().map(|tag| forward(HasComponent, Node::Signal(*tag as usize, source))));
                 }
@@ -404,7 +452,9 @@ impl Space {
             Node::Signal(tag, source) => {
                 let signal = self.plan.signal(tag);
                 let properties = Property::ALL.into_iter().filter(|property| mapping::has_property(signal, *property));
-                all.extend(properties.map(|property| forward(HasProperty, Node::Property(tag, source, property))));
+                all.extend(
+                    properties.map(|property| forward(property.reference(), Node::Property(tag, source, property))),
+                );
             }
             Node::Machine => all.extend(State::ALL.map(|state| forward(HasComponent, Node::State(state)))),
             Node::Session(session) => all
@@ -412,6 +462,14 @@ impl Space {
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
             Node::Model(_) | Node::Condition(_) | Node::Method(_) => {}
         }
+    }
+}
+
+/// Nanoseconds of the lease of a message that we send.
+fn lease(message: &plan::Message) -> Option<u64> {
+    match &message.direction {
+        plan::Direction::Output(transmission) => transmission.lease,
+        plan::Direction::Input(_) => None,
     }
 }
 
@@ -433,7 +491,7 @@ fn number_of(text: &str) -> Option<u32> {
 /// Whether the value comes from the store.
 pub fn is_live(node: Node) -> bool {
     match node {
-        Node::Signal(..) | Node::Property(_, _, Property::ValueAsText) | Node::State(_) => true,
+        Node::Signal(..) | Node::Property(_, _, Property::RawValue | Property::ValueAsText) | Node::State(_) => true,
         Node::Model(part) => model::is_live(part),
         Node::Condition(part) => condition::is_live(part),
         _ => false,

@@ -1,86 +1,517 @@
 //! Devices, buses, areas and the types of them: nodes of the plant besides its buses, messages and signals as the DBC has them.
 
-use opcua::types::{AttributeId, NodeClass, NodeId, ReferenceTypeId, StatusCode, Variant};
+mod declared;
+pub mod devices;
+pub mod kinds;
+mod lookup;
+pub mod plate;
 
-use super::{Node, Passing, Reference, Space};
+use std::fmt::Write;
+
+use opcua::types::{
+    AttributeId, DataTypeId, LocalizedText, NodeClass, NodeId, ObjectTypeId, ReferenceTypeId, StatusCode,
+    VariableTypeId, Variant,
+};
+
+use super::{Fact, Node, Passing, ROOT, Reference, Space, forward, number_of};
+use crate::plan::{MessageIndex, TagIndex, Timed};
+use crate::plant::access::Subject;
+use crate::plant::opcua::mapping::{self, Property};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 use crate::sample::Sample;
+use devices::{Device, Family, SOURCES};
+use kinds::{Kind, Owner};
+use plate::Plate;
+
+/// Namespace of DI (OPC 10000-100).
+pub const DI: u16 = 3;
+pub const DI_URI: &str = "http://opcfoundation.org/UA/DI/";
+/// Namespace of Machinery (OPC 40001-1).
+pub const MACHINERY: u16 = 4;
+pub const MACHINERY_URI: &str = "http://opcfoundation.org/UA/Machinery/";
+
+/// DeviceType of DI.
+const DEVICE_TYPE: u32 = 1002;
+/// DeviceSet of DI.
+const DEVICE_SET: u32 = 5001;
+/// ModellingRules Mandatory and Optional.
+const MANDATORY: u32 = 78;
+const OPTIONAL: u32 = 80;
+/// HasModellingRule.
+const HAS_RULE: u32 = 37;
 
 /// One node of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {}
+pub enum Part {
+    /// One of the plant's own types, or an object of it; and their variables.
+    Object(Owner),
+    Field(Owner, u8),
+    /// The enumeration of a bus's states, and its EnumStrings.
+    State,
+    States,
+    /// The folder of the buses' objects.
+    Buses,
+    /// The folder of what has times to keep.
+    Deadlines,
+    Device(Device),
+    Plate(Device, Plate),
+    /// A type of devices, and what it says that each of them has (OPC 10000-3, 4.6: InstanceDeclarations).
+    Family(Family),
+    Message(Family, MessageIndex),
+    Fact(Family, MessageIndex, Fact),
+    Signal(Family, TagIndex),
+    Property(Family, TagIndex, Property),
+}
 
 /// The part behind an identifier, which begins with `Canvoy.`.
-pub fn find(_space: &Space, _text: &str, _passing: Passing<'_>) -> Option<Part> {
-    None
+pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
+    let rest = text.strip_prefix(ROOT)?.strip_prefix('.').filter(|rest| !rest.ends_with('.'))?;
+    let (first, rest) = rest.split_once('.').unwrap_or((rest, ""));
+    let plan = space.plan();
+    let object = |owner: Owner, field: &str| match field {
+        "" => Some(Part::Object(owner)),
+        name => owner.find_field(plan, name).map(|field| Part::Field(owner, field)),
+    };
+    match (first, rest) {
+        ("Buses", "") => Some(Part::Buses),
+        ("Buses", rest) => {
+            let (bus, field) = rest.split_once('.').unwrap_or((rest, ""));
+            object(Owner::Bus(space.bus_named(bus)?), field)
+        }
+        ("Controller", field) => object(Owner::Controller, field),
+        ("Deadlines", "") => Some(Part::Deadlines),
+        ("Deadlines", rest) => match kinds::find_deadline(space, rest) {
+            Some(contract) => Some(Part::Object(Owner::Deadline(contract))),
+            None => {
+                let (name, field) = rest.rsplit_once('.')?;
+                let owner = Owner::Deadline(kinds::find_deadline(space, name)?);
+                owner.find_field(plan, field).map(|field| Part::Field(owner, field))
+            }
+        },
+        (kinds::STATE, "") => Some(Part::State),
+        (kinds::STATE, "EnumStrings") => Some(Part::States),
+        ("Devices", rest) => device(space, rest, passing),
+        ("Types", rest) => declared::find(space, rest),
+        (name, field) => {
+            let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
+            object(Owner::Type(kind), field)
+        }
+    }
+}
+
+/// `bus.Device`, `bus.@33`, and what is on its plate.
+fn device(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
+    let (bus, rest) = text.split_once('.')?;
+    let bus = space.bus_named(bus)?;
+    let (name, plate) = match rest.split_once('.') {
+        Some((name, plate)) => (name, Some(plate)),
+        None => (rest, None),
+    };
+    let device = match name.strip_prefix('@') {
+        Some(address) => {
+            let address = u8::try_from(number_of(address)?).ok()?;
+            space.addresses(bus, passing).contains(&address).then_some(Device::Source(bus, address))?
+        }
+        None => Device::Listed(space.devices.find(space.plan(), bus, name)?),
+    };
+    match plate {
+        None => Some(Part::Device(device)),
+        Some(plate) => space.plates(device).find(|own| own.name() == plate).map(|plate| Part::Plate(device, plate)),
+    }
 }
 
 pub fn class(part: Part) -> NodeClass {
-    match part {}
+    match part {
+        Part::Object(Owner::Type(_)) | Part::Family(_) => NodeClass::ObjectType,
+        Part::State => NodeClass::DataType,
+        Part::Object(_) | Part::Buses | Part::Deadlines | Part::Device(_) | Part::Message(..) => NodeClass::Object,
+        Part::Field(..) | Part::States | Part::Plate(..) | Part::Fact(..) | Part::Signal(..) | Part::Property(..) => {
+            NodeClass::Variable
+        }
+    }
 }
 
-pub fn type_definition(_space: &Space, part: Part) -> Option<Node> {
-    match part {}
+/// What of the plant it is about: who may not see that does not see it. Of a device see [`messages`].
+pub fn subject(space: &Space, part: Part) -> Subject {
+    let owner = |owner: Owner| match owner {
+        Owner::Type(_) | Owner::Controller => Subject::Machine,
+        Owner::Bus(bus) => Subject::Bus(bus),
+        Owner::Deadline(contract) => match space.plan().contracts.get(contract).map(|contract| contract.of) {
+            Some(Timed::Route(route)) => {
+                space.plan().routes.get(route).map_or(Subject::Machine, |route| Subject::Bus(route.to))
+            }
+            Some(Timed::Link(link)) => {
+                space.plan().links.get(link).map_or(Subject::Machine, |link| Subject::Tag(link.to))
+            }
+            Some(Timed::Cycle(message)) => Subject::Message(message),
+            None => Subject::Machine,
+        },
+    };
+    match part {
+        Part::Object(of) | Part::Field(of, _) => owner(of),
+        Part::Device(Device::Source(bus, _)) | Part::Plate(Device::Source(bus, _), _) => Subject::Bus(bus),
+        Part::Family(Family::Sources(bus)) => Subject::Bus(bus),
+        Part::Message(_, message) | Part::Fact(_, message, _) => Subject::Message(message),
+        Part::Signal(_, tag) | Part::Property(_, tag, _) => Subject::Tag(tag),
+        Part::State | Part::States | Part::Buses | Part::Deadlines => Subject::Machine,
+        Part::Device(Device::Listed(_)) | Part::Plate(Device::Listed(_), _) | Part::Family(Family::Listed(_)) => {
+            Subject::Machine
+        }
+    }
+}
+
+/// The messages of a device or a type of devices: who may see one of them sees it. `None`: it is neither.
+pub fn messages(space: &Space, part: Part) -> Option<&[u32]> {
+    let (Part::Device(Device::Listed(number))
+    | Part::Plate(Device::Listed(number), _)
+    | Part::Family(Family::Listed(number))) = part
+    else {
+        return None;
+    };
+    let listed = space.devices.get(number)?;
+    // a device that sends nothing hides nothing
+    (!listed.messages.is_empty()).then_some(&listed.messages)
+}
+
+pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
+    let property = VariableTypeId::PropertyType as u32;
+    let number = match part {
+        Part::Object(Owner::Type(_)) | Part::Family(_) | Part::State => return None,
+        Part::Object(owner) => return Some(Node::Model(Part::Object(Owner::Type(owner.kind())))),
+        Part::Device(device) => return Some(Node::Model(Part::Family(space.family(device)?))),
+        Part::Message(_, message) => return space.type_definition(Node::Message(message, None)),
+        Part::Signal(_, tag) => return space.type_definition(Node::Signal(tag, None)),
+        Part::Property(_, tag, property) => return space.type_definition(Node::Property(tag, None, property)),
+        Part::Field(owner, field) if owner.field(field).is_property => property,
+        Part::Field(..) => VariableTypeId::BaseDataVariableType as u32,
+        Part::Buses | Part::Deadlines => ObjectTypeId::FolderType as u32,
+        Part::States | Part::Plate(..) | Part::Fact(..) => property,
+    };
+    space.standard(number)
 }
 
 /// What it hangs from.
-pub fn parent(_space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
-    match part {}
+pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
+    use ReferenceTypeId::{HasComponent, HasProperty, HasSubtype, Organizes};
+    let base = |number: u32| Some((HasSubtype, space.standard(number)?));
+    Some(match part {
+        Part::Object(Owner::Type(_)) => return base(ObjectTypeId::BaseObjectType as u32),
+        Part::State => return base(DataTypeId::Enumeration as u32),
+        Part::Family(_) => (HasSubtype, space.find_number(DI, DEVICE_TYPE)?),
+        Part::States => (HasProperty, Node::Model(Part::State)),
+        Part::Buses | Part::Object(Owner::Controller) => (HasComponent, Node::Machine),
+        Part::Object(Owner::Bus(_)) => (Organizes, Node::Model(Part::Buses)),
+        Part::Deadlines => (HasComponent, Node::Model(Part::Object(Owner::Controller))),
+        Part::Object(Owner::Deadline(_)) => (Organizes, Node::Model(Part::Deadlines)),
+        Part::Field(owner, field) => (field_reference(owner, field), Node::Model(Part::Object(owner))),
+        Part::Device(_) => (HasComponent, space.find_number(DI, DEVICE_SET)?),
+        Part::Plate(device, _) => (HasProperty, Node::Model(Part::Device(device))),
+        Part::Message(family, _) => (HasComponent, Node::Model(Part::Family(family))),
+        Part::Fact(family, message, _) => (HasProperty, Node::Model(Part::Message(family, message))),
+        Part::Signal(family, tag) => {
+            (HasComponent, Node::Model(Part::Message(family, space.plan().tags.get(tag)?.message)))
+        }
+        Part::Property(family, tag, property) => (property.reference(), Node::Model(Part::Signal(family, tag))),
+    })
+}
+
+fn field_reference(owner: Owner, field: u8) -> ReferenceTypeId {
+    match owner.field(field).is_property {
+        true => ReferenceTypeId::HasProperty,
+        false => ReferenceTypeId::HasComponent,
+    }
 }
 
 /// Adds references to those of any node, besides parent and type definition of a part.
-pub fn references(_space: &Space, _node: Node, _passing: Passing<'_>, _all: &mut Vec<Reference>) {}
+pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec<Reference>) {
+    use ReferenceTypeId::{HasComponent, HasProperty, HasSubtype, Organizes};
+    let plan = space.plan();
+    match node {
+        Node::Standard(_) if space.standard(ObjectTypeId::BaseObjectType as u32) == Some(node) => {
+            let mut kinds = Kind::ALL;
+            kinds.sort_by_key(|kind| kind.name());
+            all.extend(kinds.map(|kind| forward(HasSubtype, Node::Model(Part::Object(Owner::Type(kind))))));
+        }
+        Node::Standard(_) if space.standard(DataTypeId::Enumeration as u32) == Some(node) => {
+            all.push(forward(HasSubtype, Node::Model(Part::State)));
+        }
+        Node::Standard(_) if space.find_number(DI, DEVICE_TYPE) == Some(node) => {
+            all.extend(space.families().map(|family| forward(HasSubtype, Node::Model(Part::Family(family)))));
+        }
+        Node::Standard(_) if space.find_number(DI, DEVICE_SET) == Some(node) => {
+            let devices = (0..plan.buses.len()).flat_map(|bus| space.devices_of(bus, passing, |_| true));
+            all.extend(devices.map(|device| forward(HasComponent, Node::Model(Part::Device(device)))));
+        }
+        Node::Machine => {
+            merge(
+                space,
+                all,
+                vec![
+                    forward(HasComponent, Node::Model(Part::Buses)),
+                    forward(HasComponent, Node::Model(Part::Object(Owner::Controller))),
+                ],
+            );
+        }
+        Node::Bus(bus) => {
+            let devices = space.devices_of(bus, passing, devices::Listed::is_instance);
+            let devices = devices.into_iter().map(|device| forward(Organizes, Node::Model(Part::Device(device))));
+            merge(space, all, devices.collect());
+        }
+        // a configured device is the message's parent already
+        Node::Message(message, None) if space.instance(message).is_none() => {
+            let devices = space.devices.of_message(plan, message).into_iter();
+            inverse(all, devices.map(|device| (HasComponent, Node::Model(Part::Device(Device::Listed(device))))));
+        }
+        Node::Model(part) => match part {
+            Part::Object(owner) => {
+                let field = |field| forward(field_reference(owner, field), Node::Model(Part::Field(owner, field)));
+                all.extend(owner.numbers(plan).map(field));
+                if owner == Owner::Controller {
+                    merge(space, all, vec![forward(HasComponent, Node::Model(Part::Deadlines))]);
+                }
+            }
+            Part::Field(owner @ Owner::Type(_), field) => all.extend(rule(space, owner.field(field).is_mandatory)),
+            Part::State => all.push(forward(HasProperty, Node::Model(Part::States))),
+            Part::Buses => {
+                let buses = 0..plan.buses.len();
+                all.extend(buses.map(|bus| forward(Organizes, Node::Model(Part::Object(Owner::Bus(bus))))));
+            }
+            Part::Deadlines => {
+                let contracts = 0..plan.contracts.len();
+                all.extend(contracts.map(|at| forward(Organizes, Node::Model(Part::Object(Owner::Deadline(at))))));
+            }
+            Part::Device(device) => {
+                let bus = match device {
+                    Device::Source(bus, _) => Some(bus),
+                    Device::Listed(number) => {
+                        space.devices.get(number).filter(|device| device.is_instance()).map(|device| device.bus)
+                    }
+                };
+                inverse(all, bus.into_iter().map(|bus| (Organizes, Node::Bus(bus))));
+                all.extend(
+                    space.plates(device).map(|plate| forward(HasProperty, Node::Model(Part::Plate(device, plate)))),
+                );
+                all.extend(space.messages_of(device, passing).into_iter().map(|node| forward(HasComponent, node)));
+            }
+            Part::Family(_) | Part::Message(..) | Part::Fact(..) | Part::Signal(..) | Part::Property(..) => {
+                declared::references(space, part, all);
+            }
+            Part::Field(..) | Part::States | Part::Plate(..) => {}
+        },
+        _ => {}
+    }
+}
+
+/// Puts forward references where they belong by name, among others that are sorted.
+fn merge(space: &Space, all: &mut Vec<Reference>, more: Vec<Reference>) {
+    let first = all.iter().take_while(|reference| !is_child(reference)).count();
+    for reference in more {
+        let name = space.browse_name(reference.target).name;
+        let children = all.get(first..).unwrap_or_default();
+        let before = |other: &Reference| space.browse_name(other.target).name.as_ref() < name.as_ref();
+        all.insert(first + children.partition_point(before), reference);
+    }
+}
+
+fn is_child(reference: &Reference) -> bool {
+    reference.forward && reference.kind != ReferenceTypeId::HasTypeDefinition as u32
+}
+
+/// Puts inverse references where the others are: before those forward.
+fn inverse(all: &mut Vec<Reference>, more: impl Iterator<Item = (ReferenceTypeId, Node)>) {
+    let at = all.iter().take_while(|reference| !reference.forward).count();
+    let more = more.map(|(kind, target)| Reference { kind: kind as u32, forward: false, target });
+    all.splice(at..at, more);
+}
+
+/// The reference to a ModellingRule (OPC 10000-3, 6.4.4).
+fn rule(space: &Space, is_mandatory: bool) -> Option<Reference> {
+    let target = space.standard(if is_mandatory { MANDATORY } else { OPTIONAL })?;
+    Some(Reference { kind: HAS_RULE, forward: true, target })
+}
 
 /// Appends the identifier.
-pub fn write_id(_space: &Space, part: Part, _text: &mut String) {
-    match part {}
+pub fn write_id(space: &Space, part: Part, text: &mut String) {
+    let plan = space.plan();
+    let bus_name = |bus: usize| plan.buses.get(bus).map_or("", |bus| bus.name.as_str());
+    // a String takes everything
+    let _ = match part {
+        Part::Object(Owner::Type(kind)) => write!(text, "{ROOT}.{}", kind.name()),
+        Part::Object(Owner::Bus(bus)) => write!(text, "{ROOT}.Buses.{}", bus_name(bus)),
+        Part::Object(Owner::Controller) => write!(text, "{ROOT}.Controller"),
+        Part::Object(Owner::Deadline(at)) => write!(text, "{ROOT}.Deadlines.{}", kinds::deadline_name(plan, at)),
+        Part::State => write!(text, "{ROOT}.{}", kinds::STATE),
+        Part::States => write!(text, "{ROOT}.{}.EnumStrings", kinds::STATE),
+        Part::Buses => write!(text, "{ROOT}.Buses"),
+        Part::Deadlines => write!(text, "{ROOT}.Deadlines"),
+        Part::Device(_) => {
+            text.push_str(ROOT);
+            text.push_str(".Devices.");
+            name_in(space, part, text);
+            Ok(())
+        }
+        Part::Family(_) => {
+            text.push_str(ROOT);
+            text.push_str(".Types.");
+            name_in(space, part, text);
+            Ok(())
+        }
+        Part::Field(..)
+        | Part::Plate(..)
+        | Part::Message(..)
+        | Part::Fact(..)
+        | Part::Signal(..)
+        | Part::Property(..) => {
+            if let Some((_, Node::Model(parent))) = parent(space, part) {
+                write_id(space, parent, text);
+            }
+            text.push('.');
+            name_in(space, part, text);
+            Ok(())
+        }
+    };
 }
 
 /// Appends the BrowseName; its namespace.
-pub fn name_in(_space: &Space, part: Part, _text: &mut String) -> u16 {
-    match part {}
+pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
+    let plan = space.plan();
+    let bus_name = |bus: usize| plan.buses.get(bus).map_or("", |bus| bus.name.as_str());
+    let mut namespace = super::NAMESPACE;
+    // a String takes everything
+    let _ = match part {
+        Part::Object(Owner::Type(kind)) => write!(text, "{}", kind.name()),
+        Part::Object(Owner::Bus(bus)) => write!(text, "{}", bus_name(bus)),
+        Part::Object(Owner::Controller) => write!(text, "Controller"),
+        Part::Object(Owner::Deadline(at)) => write!(text, "{}", kinds::deadline_name(plan, at)),
+        Part::Field(owner, field) => write!(text, "{}", owner.field(field).name),
+        Part::State => write!(text, "{}", kinds::STATE),
+        Part::States => {
+            namespace = 0;
+            write!(text, "EnumStrings")
+        }
+        Part::Buses => write!(text, "Buses"),
+        Part::Deadlines => write!(text, "Deadlines"),
+        Part::Device(Device::Source(bus, address)) => write!(text, "{}.@{address}", bus_name(bus)),
+        Part::Device(Device::Listed(number)) => match space.devices.get(number) {
+            Some(device) => write!(text, "{}.{}", bus_name(device.bus), device.name(plan)),
+            None => Ok(()),
+        },
+        Part::Family(Family::Sources(bus)) => write!(text, "{}.{SOURCES}", bus_name(bus)),
+        Part::Family(Family::Listed(number)) => match space.devices.get(number) {
+            Some(device) => write!(text, "{}.{}", bus_name(device.bus), device.family_name(plan)),
+            None => Ok(()),
+        },
+        Part::Plate(_, plate) => {
+            namespace = DI;
+            write!(text, "{}", plate.name())
+        }
+        Part::Message(_, message) => write!(text, "{}", space.message_name(message)),
+        Part::Fact(_, _, fact) => write!(text, "{}", fact.name()),
+        Part::Signal(_, tag) => write!(text, "{}", plan.signal(tag).name),
+        Part::Property(_, _, property) => {
+            namespace = property.namespace();
+            write!(text, "{}", property.name())
+        }
+    };
+    namespace
 }
 
 /// An attribute that is not as the class of the node has it; `None`: it is.
 pub fn attribute(
-    _space: &Space,
+    space: &Space,
     part: Part,
-    _attribute: AttributeId,
+    attribute: AttributeId,
     _user: &User,
 ) -> Option<Result<Variant, StatusCode>> {
-    match part {}
+    let description = match part {
+        Part::State if attribute == AttributeId::DataTypeDefinition => return kinds::state_attribute(attribute),
+        _ if attribute != AttributeId::Description => return None,
+        Part::Object(owner) => owner.kind().description(),
+        Part::Field(owner, field) => owner.field(field).description,
+        Part::Message(_, message) => return Some(space.described(Node::Message(message, None))),
+        Part::Signal(_, tag) => return Some(space.described(Node::Signal(tag, None))),
+        Part::State => "State of a CAN bus (ISO 11898-1), or that its interface is not there.",
+        _ => return None,
+    };
+    Some(Ok(Variant::from(LocalizedText::new("", description))))
 }
 
 /// Replaces the text by the DisplayName.
-pub fn display_name_in(_space: &Space, part: Part, _text: &mut String) {
-    match part {}
+pub fn display_name_in(space: &Space, part: Part, text: &mut String) {
+    text.clear();
+    name_in(space, part, text);
 }
 
-pub fn data_type(_space: &Space, part: Part) -> NodeId {
-    match part {}
+pub fn data_type(space: &Space, part: Part) -> NodeId {
+    match part {
+        Part::Field(owner, field) => owner.field(field).data_type.id(),
+        _ => NodeId::new(0, standard_data_type(space, part)),
+    }
 }
 
 /// Number in namespace 0 of the type that the data type is, or derives from.
-pub fn standard_data_type(part: Part) -> u32 {
-    match part {}
+pub fn standard_data_type(space: &Space, part: Part) -> u32 {
+    let kind = match part {
+        Part::Field(owner, field) => owner.field(field).data_type.standard(),
+        Part::States => DataTypeId::LocalizedText,
+        Part::Plate(_, plate) => plate.data_type(),
+        Part::Fact(_, message, fact) => return space.data_type(Node::Fact(message, None, fact)),
+        Part::Signal(_, tag) => return space.data_type(Node::Signal(tag, None)),
+        Part::Property(_, tag, property) => return space.data_type(Node::Property(tag, None, property)),
+        _ => DataTypeId::String,
+    };
+    kind as u32
 }
 
-pub fn value_rank(part: Part) -> i32 {
-    match part {}
+pub fn value_rank(space: &Space, part: Part) -> i32 {
+    match part {
+        Part::Field(owner, field) => match owner.field(field).data_type {
+            kinds::Type::Array(_) => 1,
+            kinds::Type::Scalar(_) | kinds::Type::State => -1,
+        },
+        Part::States => 1,
+        Part::Property(_, tag, property) => space.value_rank(Node::Property(tag, None, property)),
+        _ => -1,
+    }
 }
 
 /// Whether the value changes without a change of the plan.
 pub fn is_live(part: Part) -> bool {
-    match part {}
+    match part {
+        Part::Field(owner, field) => !matches!(owner, Owner::Type(_)) && !owner.field(field).is_property,
+        _ => false,
+    }
 }
 
 /// The value, with its sample where it comes from the store. `now`: CLOCK_MONOTONIC nanoseconds.
 pub fn value(
-    _scene: &Scene,
+    scene: &Scene,
     part: Part,
     _user: &User,
-    _now: u64,
+    now: u64,
 ) -> Result<(Option<Variant>, Option<Sample>), StatusCode> {
-    match part {}
+    let space = &scene.space;
+    let nothing = || space.null_of(standard_data_type(space, part), value_rank(space, part));
+    Ok(match part {
+        Part::Field(owner, field) => match owner.value(&scene.view, field, now) {
+            Some((value, sample)) => (Some(value).filter(|value| *value != Variant::Empty), Some(sample)),
+            None => (Some(nothing()), None),
+        },
+        Part::States => (Some(kinds::state_strings()), None),
+        Part::Plate(device, plate) => (Some(space.plate(device, plate)), None),
+        // a declaration has no value of its own (OPC 10000-3, 4.6.2)
+        Part::Fact(..) | Part::Signal(..) => (Some(nothing()), None),
+        Part::Property(_, tag, property) => match mapping::property_value(space.plan().signal(tag), property) {
+            Variant::Empty => (Some(nothing()), None),
+            value => (Some(value), None),
+        },
+        Part::Object(_)
+        | Part::State
+        | Part::Buses
+        | Part::Deadlines
+        | Part::Device(_)
+        | Part::Family(_)
+        | Part::Message(..) => return Err(StatusCode::BadAttributeIdInvalid),
+    })
 }

@@ -52,8 +52,8 @@ impl Space {
                 text.push_str(MACHINE);
                 state.name()
             }
-            Node::Fact(index, fact) => {
-                message(index, None, text);
+            Node::Fact(index, source, fact) => {
+                message(index, source, text);
                 fact.name()
             }
             Node::Signal(tag, source) => {
@@ -82,11 +82,11 @@ impl Space {
             Node::Machine => "Machine",
             Node::State(state) => state.name(),
             Node::Bus(bus) => &self.plan.buses[bus].name,
-            Node::Message(message, _) => &self.plan.messages[message].message.name,
-            Node::Fact(_, fact) => fact.name(),
+            Node::Message(message, _) => self.message_name(message),
+            Node::Fact(_, _, fact) => fact.name(),
             Node::Signal(tag, _) => &self.plan.signal(tag).name,
             Node::Property(_, _, property) => {
-                namespace = 0;
+                namespace = property.namespace();
                 property.name()
             }
             Node::Standard(row) => {
@@ -109,7 +109,6 @@ impl Space {
         text.push_str(name);
         // a String takes everything
         let _ = match node {
-            Node::Message(_, Some(source)) => write!(text, "@{}", source.address),
             // clients choose the names of sessions, and may choose one twice
             Node::Session(session) => write!(text, " {session}"),
             _ => Ok(()),
@@ -126,8 +125,7 @@ impl Space {
     pub fn display_name_in(&self, node: Node, text: &mut String) {
         let alias = match node {
             Node::Signal(tag, _) => self.plan.alias(tag),
-            // the folder of a J1939 message's sources and each of them would have one name
-            Node::Message(message, None) => self.plan.message_overlays.get(&message).and_then(|o| o.alias.as_deref()),
+            Node::Message(message, _) => self.plan.message_overlays.get(&message).and_then(|o| o.alias.as_deref()),
             Node::Standard(row) => self.standard.entry(row).map(|entry| entry.display_name()),
             Node::Model(part) => return model::display_name_in(self, part, text),
             _ => None,

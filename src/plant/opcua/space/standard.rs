@@ -1,6 +1,7 @@
 //! The nodes that do not depend on the plan: those of the standard, and what describes this server's own namespaces. One
 //! read-only table, loaded once: rows sorted by NodeId, texts and values in arenas, references as numbers.
 
+mod companions;
 mod load;
 mod prune;
 
@@ -10,8 +11,10 @@ use crate::plant::opcua::wire::{NodeRef, Reader};
 
 /// All nodes that are always there.
 pub struct Standard {
-    /// Sorted by namespace, then identifier.
+    /// Those with numbers by namespace and number, then those with texts by these.
     rows: Vec<Row>,
+    /// How many have numbers.
+    numbered: usize,
     links: Vec<Link>,
     text: String,
     /// Values in their binary encoding, as Variants.
@@ -28,9 +31,9 @@ struct Span {
 /// What a node has.
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// 0, or 1 for the server's own.
+    /// 0, 1 for the server's own, or that of a companion specification.
     namespace: u16,
-    /// The identifier in namespace 0.
+    /// The identifier; in namespace 1 it is a text.
     number: u32,
     /// The identifier in namespace 1.
     text: Span,
@@ -102,16 +105,21 @@ impl Standard {
 
     /// The row of a node of namespace 0.
     pub fn number(&self, number: u32) -> Option<u32> {
-        let found = self.rows.binary_search_by_key(&(0, number), |row| (row.namespace, row.number));
+        self.numbered(0, number)
+    }
+
+    /// The row of a node of any namespace whose identifiers are numbers.
+    pub fn numbered(&self, namespace: u16, number: u32) -> Option<u32> {
+        let rows = self.rows.get(..self.numbered).unwrap_or_default();
+        let found = rows.binary_search_by_key(&(namespace, number), |row| (row.namespace, row.number));
         found.ok().map(|row| row as u32)
     }
 
     pub fn find(&self, id: NodeRef<'_>) -> Option<u32> {
         match id {
-            NodeRef::Numeric(0, number) => self.number(number),
+            NodeRef::Numeric(namespace, number) => self.numbered(namespace, number),
             NodeRef::String(1, text) => {
-                let own = self.rows.iter().rposition(|row| row.namespace == 0).map_or(0, |last| last + 1);
-                let found = (own..self.rows.len()).find(|row| self.id_text(*row as u32) == Some(text));
+                let found = (self.numbered..self.rows.len()).find(|row| self.id_text(*row as u32) == Some(text));
                 found.map(|row| row as u32)
             }
             _ => None,
@@ -182,8 +190,8 @@ impl Standard {
 impl<'a> Entry<'a> {
     pub fn id(self) -> NodeRef<'a> {
         match self.row.namespace {
-            0 => NodeRef::Numeric(0, self.row.number),
-            namespace => NodeRef::String(namespace, self.table.text(self.row.text)),
+            1 => NodeRef::String(1, self.table.text(self.row.text)),
+            namespace => NodeRef::Numeric(namespace, self.row.number),
         }
     }
 
@@ -244,11 +252,11 @@ impl<'a> Entry<'a> {
         Some(self.table.value(self.row.value)).filter(|_| self.row.has_definition)
     }
 
-    /// Number of its type in namespace 0; `None` for types.
+    /// The row of its type; `None` for types.
     pub fn type_definition(self) -> Option<u32> {
         let link =
             self.table.links(self.number).iter().find(|link| link.kind == HAS_TYPE_DEFINITION && link.forward)?;
-        self.table.rows.get(link.target as usize).map(|row| row.number)
+        Some(link.target)
     }
 }
 

@@ -7,7 +7,8 @@ use opcua::types::{AttributeId, Variant};
 
 use super::*;
 use crate::plan::Overlay;
-use crate::plant::opcua::session::{Proof, User};
+use crate::plant::opcua::identity::{Identity, Nameplate};
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::tests::{plan, tag};
 
 /// Two sources of every J1939 message.
@@ -25,7 +26,7 @@ pub fn table() -> Arc<Standard> {
 }
 
 fn space() -> Space {
-    Space::new(Arc::new(plan()), table())
+    Space::new(Arc::new(plan()), table(), Default::default())
 }
 
 fn nobody() -> User {
@@ -58,7 +59,7 @@ fn every_node_is_found_by_its_id_and_refers_back() {
     let alarms = nodes.iter().filter(|node| matches!(node, Node::Condition(super::condition::Part::Alarm(_)))).count();
     assert_eq!(alarms, space.plan().alarms.len());
     let ours = nodes.iter().filter(|node| !matches!(node, Node::Standard(_) | Node::Condition(_)));
-    assert_eq!(ours.count(), 63 + 2 * 4, "63 of the plant, and those of two sessions");
+    assert_eq!(ours.count(), 242 + 2 * 4, "242 of the plant, and those of two sessions");
     let lonely = (0..space.standard.len() as u32).map(Node::Standard).filter(|node| !nodes.contains(node));
     let lonely: Vec<String> = lonely.map(|node| format!("{} {}", space.id(node), space.browse_name(node))).collect();
     assert_eq!(lonely, [""; 0], "no node of the table is by itself");
@@ -141,10 +142,41 @@ fn ids_are_fixed_for_good() {
         ("line.EEC1.EngineSpeed", false),
         ("line.Oven@33", false),
         ("line.Oven.Temp.EnumValues", false),
-        ("line.EEC1@33.Identifier", false),
+        ("line.EEC1@33.Identifier", true),
         ("", false),
         (".", false),
         ("line.", false),
+        ("Canvoy.Devices.line.ECU", true),
+        ("Canvoy.Devices.line.ME.SerialNumber", true),
+        ("Canvoy.Devices.line.ME.AssetId", false),
+        ("Canvoy.Devices.line.@33", true),
+        ("Canvoy.Devices.line.@033", false),
+        ("Canvoy.Devices.line.@34", false),
+        ("Canvoy.Devices.line.Nobody", false),
+        ("Canvoy.Devices.line", false),
+        ("Canvoy.Devices", false),
+        ("Canvoy.Types.line.ECU.Oven.Temp.EURange", true),
+        ("Canvoy.Types.line.ECU.Oven.CycleTime", true),
+        ("Canvoy.Types.line.ECU.Oven.", false),
+        ("Canvoy.Types.line.ECU.", false),
+        ("Canvoy.Types.line.ECU.EEC1", false),
+        ("Canvoy.Types.line.ECU.DriveCommand", false),
+        ("Canvoy.Types.line.@J1939.EEC1.EngineSpeed", true),
+        ("Canvoy.Types.line.@J1939.Oven", false),
+        ("Canvoy.Buses", true),
+        ("Canvoy.Buses.line.State", true),
+        ("Canvoy.Buses.line.BitRate", false),
+        ("Canvoy.Buses.line.", false),
+        ("Canvoy.Buses.", false),
+        ("Canvoy.Controller.Overruns", true),
+        ("Canvoy.Controller.", false),
+        ("Canvoy.Deadlines.cycle line.DriveCommand.Budget", true),
+        ("Canvoy.Deadlines.cycle line.Oven", false),
+        ("Canvoy.Deadlines.", false),
+        ("Canvoy.CanBusState.EnumStrings", true),
+        ("Canvoy.CanBusState.", false),
+        ("Canvoy.CanMessageType.Identifier", true),
+        ("Canvoy.CanMessageType.", false),
     ] {
         assert_eq!(space.find(NodeRef::String(NAMESPACE, text), PASSING).is_some(), found, "{text}");
         assert_eq!(space.find(NodeRef::String(1, text), PASSING), None);
@@ -167,7 +199,7 @@ fn overlay_tables_give_names_and_descriptions_never_ids() {
     plan.tag_overlays = [(temp, overlay("Oven 3", "Temperatur")), (mode, overlay("Mode 3", "Betriebsart"))].into();
     let eec1 = plan.tags[tag(&plan, "EEC1.EngineSpeed")].message;
     plan.message_overlays = [(eec1, overlay("Engine", "Motor"))].into();
-    let space = Space::new(Arc::new(plan), table());
+    let space = Space::new(Arc::new(plan), table(), Default::default());
     let read = |text: &str, attribute| {
         let node = space.find(NodeRef::String(NAMESPACE, text), PASSING).unwrap();
         match space.attribute(node, attribute, &nobody()) {
@@ -181,7 +213,7 @@ fn overlay_tables_give_names_and_descriptions_never_ids() {
         ("line.Oven.Mode", "Mode 3", "de:Betriebsart"),
         ("line.Oven", "Oven", ":The oven"),
         ("line.EEC1", "Engine", "de:Motor"),
-        ("line.EEC1@33", "EEC1@33", "de:Motor"),
+        ("line.EEC1@33", "Engine", "de:Motor"),
     ] {
         assert_eq!(read(id, AttributeId::DisplayName).trim_start_matches("[null]").trim_start_matches(':'), name);
         assert_eq!(read(id, AttributeId::Description).trim_start_matches("[null]"), description, "{id}");
@@ -196,7 +228,7 @@ fn who_may_write_sees_it() {
         space.attribute(node, attribute, user).unwrap()
     };
     let (access, user) = (AttributeId::AccessLevel, AttributeId::UserAccessLevel);
-    let anna = User::named("anna", Proof::Password);
+    let anna = User::anybody("anna");
     assert_eq!(level("line.DriveCommand.Enable", access, &nobody()), Variant::Byte(7));
     assert_eq!(level("line.DriveCommand.Enable", user, &nobody()), Variant::Byte(5));
     assert_eq!(level("line.DriveCommand.Enable", user, &anna), Variant::Byte(7));
@@ -205,6 +237,27 @@ fn who_may_write_sees_it() {
     assert_eq!(level("line.Oven.Temp.EURange", access, &anna), Variant::Byte(1));
     assert_eq!(level("Canvoy.Machine.Armed", user, &nobody()), Variant::Byte(1));
     assert_eq!(level("Canvoy.Machine.Armed", user, &anna), Variant::Byte(3));
+}
+
+#[test]
+fn who_may_call_sees_it() {
+    let space = space();
+    let (can, may) = (AttributeId::Executable, AttributeId::UserExecutable);
+    let anna = User::anybody("anna");
+    for (method, wanted) in [
+        ("Machine.Arm", [true, true, false]),
+        ("line.DriveCommand.Send", [true, true, false]),
+        // what the configuration lets nobody do from the plant
+        ("Machine.SetRemote", [false; 3]),
+        ("Machine.Force", [false; 3]),
+        ("line.Restart", [false; 3]),
+    ] {
+        let text = format!("Canvoy.Methods.{method}");
+        let node = space.find(NodeRef::String(NAMESPACE, &text), PASSING).unwrap();
+        let shown = [(can, &anna), (may, &anna), (may, &nobody())];
+        let shown = shown.map(|(attribute, user)| space.attribute(node, attribute, user).unwrap());
+        assert_eq!(shown, wanted.map(Variant::Boolean), "{method}");
+    }
 }
 
 /// Whether an attribute is there: always, never, or as the node has it.
@@ -267,4 +320,116 @@ fn attributes_of_each_class() {
     let symmetric = |number| space.attribute(space.standard(number).unwrap(), A::Symmetric, &nobody());
     assert_eq!(symmetric(31), Ok(Variant::Boolean(true)), "References");
     assert_eq!(symmetric(47), Ok(Variant::Boolean(false)), "HasComponent");
+}
+
+/// Two pumps of one type, and a bus of J1939.
+fn fleet() -> Space {
+    const PUMP: &str = "VERSION \"\"\nBU_: PLC PUMP\nBO_ 256 Status: 8 PUMP\n SG_ Speed : 0|16@1+ (0.5,0) [0|3000] \"rpm\" PLC\n \
+                        SG_ Sender : 16|8@1+ (1,0) [0|0] \"\" PLC\nBO_ 257 Order: 8 PLC\n SG_ Start : 0|1@1+ (1,0) [0|0] \"\" PUMP\n";
+    const CONFIGURATION: &str = "[bus.hall]\ninterface = \"can0\"\nnode = \"PLC\"\ndbc = [\"plant.dbc\"]\n[bus.hall.device.pump]\n\
+                                 dbc = [\"pump.dbc\"]\ninstances = [{ name = \"pump1\", id_offset = 16 }, { name = \"pump2\", id_offset = 32 }]\n";
+    let files = [("plant.dbc", crate::plant::opcua::tests::DBC.as_bytes()), ("pump.dbc", PUMP.as_bytes())];
+    let sources = crate::config::Sources::embedded("plant.toml", CONFIGURATION, &files);
+    let plan = match crate::config::load(&sources, Default::default()) {
+        Ok(loaded) => loaded.plan,
+        Err(mistakes) => panic!("{mistakes:?}"),
+    };
+    let plate =
+        Nameplate { manufacturer: Some("Acme".into()), serial_number: Some("7".into()), ..Nameplate::default() };
+    let identity = Identity { device: [("hall.pump1".to_owned(), plate)].into(), ..Identity::default() };
+    Space::new(Arc::new(plan), table(), Arc::new(identity))
+}
+
+/// What a type declares, its supertypes included: reference, name, class, rule.
+fn declarations(space: &Space, of: Node) -> Vec<(u32, String, NodeClass, bool, Option<Node>)> {
+    let mut all = Vec::new();
+    let mut next = Some(of);
+    while let Some(of) = next {
+        let references = space.references(of, PASSING);
+        for reference in references.iter().filter(|one| one.forward && [46, 47].contains(&one.kind)) {
+            let target = reference.target;
+            let rule = space.references(target, PASSING).into_iter().find(|one| one.kind == 37).map(|one| one.target);
+            let Some(rule) = rule.filter(|rule| [space.standard(78), space.standard(80)].contains(&Some(*rule))) else {
+                continue;
+            };
+            let name = space.browse_name(target).to_string();
+            let mandatory = Some(rule) == space.standard(78);
+            all.push((reference.kind, name, space.class(target), mandatory, Some(target)));
+        }
+        next = references.iter().find(|one| !one.forward && one.kind == 45).map(|one| one.target);
+    }
+    all
+}
+
+/// Each declaration is there by its name, of its class and type, down to the last property.
+fn conforms(space: &Space, instance: Node, of: Node) -> usize {
+    let mut checked = 0;
+    let children = space.references(instance, PASSING);
+    for (kind, name, class, mandatory, declared) in declarations(space, of) {
+        let declared = declared.unwrap();
+        let same = |one: &&Reference| one.forward && space.browse_name(one.target).to_string() == name;
+        let Some(found) = children.iter().find(same) else {
+            assert!(!mandatory, "{} has no {name}", space.id(instance));
+            continue;
+        };
+        checked += 1;
+        let target = found.target;
+        assert_eq!((found.kind, space.class(target)), (kind, class), "{}", space.id(target));
+        assert_eq!(space.data_type_id(target), space.data_type_id(declared), "{}", space.id(target));
+        assert_eq!(space.value_rank(target), space.value_rank(declared), "{}", space.id(target));
+        assert_eq!(space.type_definition(target), space.type_definition(declared), "{}", space.id(target));
+        checked += conforms(space, target, declared);
+    }
+    checked
+}
+
+#[test]
+fn instances_have_what_their_types_declare() {
+    for (space, least) in [(space(), 100), (fleet(), 150)] {
+        let mut checked = 0;
+        for node in walk(&space) {
+            let ours = !matches!(node, Node::Standard(_) | Node::Session(_) | Node::Diagnostic(..));
+            if ours && let Some(definition) = space.type_definition(node) {
+                checked += conforms(&space, node, definition);
+            }
+        }
+        assert!(checked > least, "{checked}");
+    }
+}
+
+#[test]
+fn alike_devices_have_one_type() {
+    let space = fleet();
+    let find = |text: &str| space.find(NodeRef::String(NAMESPACE, text), PASSING);
+    for (id, name, parent, definition) in [
+        ("Canvoy.Devices.hall.pump1", "2:hall.pump1", "ns=3;i=5001", "ns=2;s=Canvoy.Types.hall.pump"),
+        ("Canvoy.Devices.hall.pump2", "2:hall.pump2", "ns=3;i=5001", "ns=2;s=Canvoy.Types.hall.pump"),
+        ("Canvoy.Devices.hall.ECU", "2:hall.ECU", "ns=3;i=5001", "ns=2;s=Canvoy.Types.hall.ECU"),
+        ("hall.pump1_Status", "2:Status", "ns=2;s=Canvoy.Devices.hall.pump1", "i=58"),
+        ("hall.pump2_Order", "2:Order", "ns=2;s=Canvoy.Devices.hall.pump2", "ns=2;s=Canvoy.CanMessageType"),
+        ("hall.Oven", "2:Oven", "ns=2;s=hall", "ns=2;s=Canvoy.CanMessageType"),
+    ] {
+        let node = find(id).unwrap_or_else(|| panic!("{id}"));
+        let name_found = space.browse_name(node);
+        let found = format!("{}:{}", name_found.namespace_index, name_found.name);
+        let parent_found = space.references(node, PASSING).into_iter().find(|one| !one.forward).unwrap().target;
+        let found = (found, space.id(parent_found).to_string(), space.type_definition_id(node).to_string());
+        assert_eq!(found, (name.into(), parent.into(), definition.into()), "{id}");
+    }
+    for (id, found) in [
+        ("Canvoy.Devices.hall.PUMP", false),
+        ("Canvoy.Types.hall.pump.Status.Speed", true),
+        ("Canvoy.Types.hall.pump.pump1_Status", false),
+        ("Canvoy.Types.hall.pump2", false),
+        ("hall.Status", false),
+    ] {
+        assert_eq!(find(id).is_some(), found, "{id}");
+    }
+    use model::devices::Device;
+    use model::plate::Plate;
+    let plate = |number, plate| space.plate(Device::Listed(number), plate);
+    assert_eq!(plate(2, Plate::SerialNumber), Variant::from("7"));
+    // what nobody knows is not made up
+    assert_eq!(plate(3, Plate::SerialNumber), Variant::from(""));
+    assert_eq!(plate(3, Plate::RevisionCounter), Variant::Int32(-1));
 }

@@ -162,7 +162,7 @@ async fn a_subscription_survives_reloads() {
     });
     until_served(&mut client, 2).await;
     let names = browse(&mut client, id("line"), BrowseDirection::Forward, ReferenceTypeId::Organizes).await;
-    assert_eq!(names, "2:Abba 2:DriveCommand 2:EEC1 2:Oven 2:Wide");
+    assert_eq!(names, "2:Abba 2:DriveCommand 2:EEC1 2:Oven 2:Wide 2:line.@33");
     let status = |data: DataValue| data.status.unwrap_or(StatusCode::Good);
     let gone = read(&mut client, id("line.Precise.Exact"), AttributeId::Value).await;
     assert_eq!(status(gone), StatusCode::BadNodeIdUnknown);

@@ -9,17 +9,17 @@ use opcua::types::{
 use opcua_core_namespace::CoreNamespace;
 use opcua_nodes::{ImportedItem, NamespaceMap, NodeSetImport, NodeSetNamespaceMapper, NodeType};
 
-use super::prune;
 use super::{HAS_SUBTYPE, HAS_TYPE_DEFINITION, Link, Row, Span, Standard};
+use super::{companions, prune};
 use crate::plant::opcua::wire::Writer;
 
 /// HasModellingRule.
 pub(super) const HAS_MODELLING_RULE: u32 = 37;
 
-/// Who a node is, before rows have numbers: in namespace 0, or in the server's own.
+/// Who a node is, before rows have numbers: namespace and number, or a text in the server's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Id {
-    Number(u32),
+    Number(u16, u32),
     Text(String),
 }
 
@@ -52,6 +52,7 @@ impl Standard {
         let mapper = NodeSetNamespaceMapper::new(&mut namespaces);
         let mut drafts: Vec<Draft> = CoreNamespace.load(&mapper).filter_map(draft).collect();
         drafts.extend(prune::namespaces(own_uri, plant_uri));
+        drafts.extend(companions::nodes());
         prune::prune(&mut drafts);
         pack(drafts)
     }
@@ -77,10 +78,10 @@ fn draft(item: ImportedItem) -> Option<Draft> {
     };
     let id = base.node_id();
     let reference = |reference: &opcua_nodes::ImportedReference| {
-        (number(&reference.type_id), Id::Number(number(&reference.target_id)), reference.is_forward)
+        (number(&reference.type_id), Id::Number(0, number(&reference.target_id)), reference.is_forward)
     };
     Some(Draft {
-        id: Id::Number(id.as_u32().filter(|_| id.namespace == 0)?),
+        id: Id::Number(0, id.as_u32().filter(|_| id.namespace == 0)?),
         class,
         // nothing of the standard's own is written or has a history
         level: u8::from(class == NodeClass::Variable),
@@ -192,9 +193,11 @@ fn join(drafts: &mut [Draft], rows: &HashMap<Id, u32>) -> (Vec<Link>, Vec<u32>) 
 fn pack(mut drafts: Vec<Draft>) -> Standard {
     drafts.sort_by(|a, b| a.id.cmp(&b.id));
     drafts.dedup_by(|a, b| a.id == b.id);
+    let numbered = drafts.iter().take_while(|draft| matches!(draft.id, Id::Number(..))).count();
     let rows: HashMap<Id, u32> = drafts.iter().enumerate().map(|(row, draft)| (draft.id.clone(), row as u32)).collect();
     let (links, starts) = join(&mut drafts, &rows);
-    let builtin = |number: u32| rows.get(&Id::Number(number)).and_then(|row| builtin(*row, &drafts, &links, &starts));
+    let builtin =
+        |number: u32| rows.get(&Id::Number(0, number)).and_then(|row| builtin(*row, &drafts, &links, &starts));
     let fits: Vec<Option<u32>> = drafts.iter().map(|draft| builtin(draft.data_type)).collect();
     let mut arenas = Arenas::default();
     let mut table = Vec::with_capacity(drafts.len());
@@ -205,7 +208,7 @@ fn pack(mut drafts: Vec<Draft>) -> Standard {
             None => fit(draft.value, builtin),
         };
         let (namespace, number, text) = match draft.id {
-            Id::Number(number) => (0, number, Span::default()),
+            Id::Number(namespace, number) => (namespace, number, Span::default()),
             Id::Text(text) => (1, 0, arenas.text(text)),
         };
         table.push(Row {
@@ -231,7 +234,7 @@ fn pack(mut drafts: Vec<Draft>) -> Standard {
     }
     arenas.text.shrink_to_fit();
     arenas.values.shrink_to_fit();
-    Standard { rows: table, links, text: arenas.text, values: arenas.values }
+    Standard { rows: table, numbered, links, text: arenas.text, values: arenas.values }
 }
 
 /// The built-in type that a data type is written as (its numbers are those of the data types); `None` where that is open.
@@ -239,10 +242,10 @@ fn builtin(row: u32, drafts: &[Draft], links: &[Link], starts: &[u32]) -> Option
     let mut row = row as usize;
     for _ in 0..super::MOST_SUPERTYPES {
         match drafts.get(row).map(|draft| &draft.id) {
-            Some(Id::Number(24)) => return None,
-            Some(Id::Number(number @ 1..=25)) => return Some(*number),
+            Some(Id::Number(0, 24)) => return None,
+            Some(Id::Number(0, number @ 1..=25)) => return Some(*number),
             // Enumeration
-            Some(Id::Number(29)) => return Some(6),
+            Some(Id::Number(0, 29)) => return Some(6),
             _ => {}
         }
         let own = links.get(*starts.get(row)? as usize..).unwrap_or_default();

@@ -6,6 +6,8 @@ use opcua::types::{DateTime, NodeClass, ObjectId, ObjectTypeId, VariableTypeId, 
 
 use super::HAS_TYPE_DEFINITION;
 use super::load::{Draft, HAS_MODELLING_RULE, Id};
+use crate::plant::access::Role;
+use crate::plant::opcua::space::permission::role_node;
 use crate::plant::opcua::space::{NAMESPACE, array};
 
 const ORGANIZES: u32 = 35;
@@ -15,7 +17,7 @@ const HAS_COMPONENT: u32 = 47;
 const PARENTS: [u32; 5] = [ORGANIZES, HAS_PROPERTY, HAS_COMPONENT, 49, 56];
 
 /// Optional nodes that this server does not serve; what hangs from them goes too.
-const ABSENT: [u32; 29] = [
+const ABSENT: [u32; 34] = [
     23470, // Aliases
     31915, // Locations
     32637, // DefaultHAConfiguration
@@ -31,7 +33,12 @@ const ABSENT: [u32; 29] = [
     12637, // ServerConfiguration
     24290, // UserManagement
     24101, // ServerCapabilities.ConformanceUnits
-    15606, // ServerCapabilities.RoleSet
+    15692, // Supervisor, and other roles that nobody has here
+    15716, // ConfigureAdmin
+    18625, // TrustedApplication
+    25565, // SecurityKeyServerAdmin
+    25584, // SecurityKeyServerPush
+    25603, // SecurityKeyServerAccess
     12166, // OperationLimits.MaxNodesPerHistoryReadEvents
     12167, // MaxNodesPerHistoryUpdateData
     12168, // MaxNodesPerHistoryUpdateEvents
@@ -61,8 +68,8 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
     let object = Draft {
         name: (index, uri.into()),
         references: vec![
-            (HAS_TYPE_DEFINITION, Id::Number(11616), true),
-            (HAS_COMPONENT, Id::Number(ObjectId::Server_Namespaces as u32), false),
+            (HAS_TYPE_DEFINITION, Id::Number(0, 11616), true),
+            (HAS_COMPONENT, Id::Number(0, ObjectId::Server_Namespaces as u32), false),
         ],
         ..own(uri.into(), NodeClass::Object)
     };
@@ -77,14 +84,14 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
             dimensions: if array { Variant::from(vec![0_u32]) } else { Variant::Empty },
             value,
             references: vec![
-                (HAS_TYPE_DEFINITION, Id::Number(VariableTypeId::PropertyType as u32), true),
+                (HAS_TYPE_DEFINITION, Id::Number(0, VariableTypeId::PropertyType as u32), true),
                 (HAS_PROPERTY, Id::Text(uri.into()), false),
             ],
             ..own(format!("{uri}.{name}"), NodeClass::Variable)
         }
     };
     // nothing in them is the same in another server: no static ids
-    vec![
+    let mut all = vec![
         object,
         property("NamespaceUri", 12, Variant::from(uri)),
         property("NamespaceVersion", 12, Variant::from(env!("CARGO_PKG_VERSION"))),
@@ -93,11 +100,18 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
         property("StaticNodeIdTypes", 256, empty(VariantScalarTypeId::Int32)),
         property("StaticNumericNodeIdRange", 291, empty(VariantScalarTypeId::String)),
         property("StaticStringNodeIdPattern", 12, Variant::from("")),
-    ]
+    ];
+    if index == NAMESPACE {
+        // their values are found where they are read: they depend on who does
+        all.push(property("DefaultRolePermissions", 96, empty(VariantScalarTypeId::ExtensionObject)));
+        all.push(property("DefaultUserRolePermissions", 96, empty(VariantScalarTypeId::ExtensionObject)));
+        all.push(property("DefaultAccessRestrictions", 95, Variant::UInt16(0)));
+    }
+    all
 }
 
 /// A node of namespace 1.
-fn own(id: String, class: NodeClass) -> Draft {
+pub(super) fn own(id: String, class: NodeClass) -> Draft {
     Draft {
         id: Id::Text(id),
         class,
@@ -121,9 +135,9 @@ pub(super) fn prune(drafts: &mut Vec<Draft>) {
     let gone = gone(drafts);
     drafts.retain(|draft| !gone.contains(&draft.id));
     // all rules can be browsed from their folder (OPC 10000-5, 8.2.5)
-    let rule = (HAS_TYPE_DEFINITION, Id::Number(ObjectTypeId::ModellingRuleType as u32), true);
+    let rule = (HAS_TYPE_DEFINITION, Id::Number(0, ObjectTypeId::ModellingRuleType as u32), true);
     for draft in drafts.iter_mut().filter(|draft| draft.references.contains(&rule)) {
-        let folder = Id::Number(ObjectId::Server_ServerCapabilities_ModellingRules as u32);
+        let folder = Id::Number(0, ObjectId::Server_ServerCapabilities_ModellingRules as u32);
         draft.references.push((ORGANIZES, folder, false));
     }
     let reached = reached(drafts);
@@ -133,9 +147,9 @@ pub(super) fn prune(drafts: &mut Vec<Draft>) {
             draft.display_name.clone_from(&draft.name.1);
         }
         match draft.id {
-            Id::Number(number) if METHODS.contains(&number) => draft.level = 1,
+            Id::Number(0, number) if METHODS.contains(&number) => draft.level = 1,
             // SubscribeToEvents: all events of this server come from here
-            Id::Number(number) if number == ObjectId::Server as u32 => draft.level = 1,
+            Id::Number(0, number) if number == ObjectId::Server as u32 => draft.level = 1,
             _ => {}
         }
     }
@@ -154,7 +168,8 @@ fn gone(drafts: &[Draft]) -> HashSet<Id> {
             }
         }
     }
-    let mut gone: HashSet<Id> = ABSENT.into_iter().map(Id::Number).collect();
+    let mut gone: HashSet<Id> = ABSENT.into_iter().map(|number| Id::Number(0, number)).collect();
+    gone.extend(of_roles(drafts));
     let mut open: Vec<Id> = gone.iter().cloned().collect();
     while let Some(id) = open.pop() {
         for child in children.get(&id).map_or(&[][..], Vec::as_slice) {
@@ -165,6 +180,19 @@ fn gone(drafts: &[Draft]) -> HashSet<Id> {
         }
     }
     gone
+}
+
+/// Members of roles that say what can't be here: endpoints, configuration by a tool (OPC 10000-18, 4.4.1: all optional).
+fn of_roles(drafts: &[Draft]) -> Vec<Id> {
+    const MEMBERS: [&str; 6] =
+        ["Endpoints", "EndpointsExclude", "CustomConfiguration", "AddEndpoint", "RemoveEndpoint", "AddApplication"];
+    let roles: Vec<Id> = Role::ALL.into_iter().map(|role| Id::Number(0, role_node(role) as u32)).collect();
+    let is = |draft: &&Draft| {
+        let named = MEMBERS.contains(&draft.name.1.as_str()) || draft.name.1 == "RemoveApplication";
+        let below = |(_, other, forward): &(u32, Id, bool)| !*forward && roles.contains(other);
+        named && draft.references.iter().any(below)
+    };
+    drafts.iter().filter(is).map(|draft| draft.id.clone()).collect()
 }
 
 /// What can be come to from Root: the standard has some nodes that hang nowhere, for servers to use or not.
@@ -179,7 +207,7 @@ fn reached(drafts: &[Draft]) -> HashSet<Id> {
             }
         }
     }
-    let root = Id::Number(ObjectId::RootFolder as u32);
+    let root = Id::Number(0, ObjectId::RootFolder as u32);
     let mut reached = HashSet::from([root.clone()]);
     let mut open = vec![&root];
     while let Some(id) = open.pop() {

@@ -1,0 +1,89 @@
+//! What the nodes of the model are found by: buses, devices and messages by name, J1939 sources by address.
+
+use std::collections::BTreeSet;
+
+use super::devices::{Device, Listed};
+use crate::plan::{BusIndex, InstanceIndex, MessageIndex};
+use crate::plant::opcua::space::names::Named;
+use crate::plant::opcua::space::{Node, Passing, Space};
+
+impl Space {
+    pub(super) fn bus_named(&self, name: &str) -> Option<BusIndex> {
+        match self.names.find(&self.plan, &[name])? {
+            Named::Bus(bus) => Some(bus),
+            Named::Message(_) | Named::Tag(_) => None,
+        }
+    }
+
+    /// `bus.Message`.
+    pub(super) fn message_named(&self, name: &str) -> Option<MessageIndex> {
+        match self.names.find(&self.plan, &[name])? {
+            Named::Message(message) => Some(message),
+            Named::Bus(_) | Named::Tag(_) => None,
+        }
+    }
+
+    pub(super) fn bus_messages(&self, bus: BusIndex) -> std::ops::Range<MessageIndex> {
+        self.plan.buses.get(bus).map_or(0..0, |bus| bus.messages.clone())
+    }
+
+    /// The configured device that a message belongs to; that of a J1939 message is its source.
+    pub(in crate::plant::opcua::space) fn instance(&self, message: MessageIndex) -> Option<InstanceIndex> {
+        self.plan.messages.get(message)?.instance.filter(|_| !self.is_j1939(message))
+    }
+
+    /// What a message hangs from: its device, where it is part of one of several alike, else its bus.
+    pub(in crate::plant::opcua::space) fn home(&self, message: MessageIndex) -> Option<Node> {
+        let bus = self.plan.messages.get(message)?.bus;
+        let Some(instance) = self.instance(message) else { return Some(Node::Bus(bus)) };
+        let device = self.devices.find(&self.plan, bus, &self.plan.instances.get(instance)?.name)?;
+        Some(Node::Model(super::Part::Device(Device::Listed(device))))
+    }
+
+    /// The name of a message in its parent: without that of the device, which has one of its own.
+    pub(in crate::plant::opcua::space) fn message_name(&self, message: MessageIndex) -> &str {
+        let Some(described) = self.plan.messages.get(message) else { return "" };
+        let name = described.message.name.as_str();
+        let instance = self.instance(message).and_then(|instance| self.plan.instances.get(instance));
+        let short = instance.and_then(|instance| name.strip_prefix(instance.name.as_str())?.strip_prefix('_'));
+        short.unwrap_or(name)
+    }
+
+    /// The source addresses seen on a bus.
+    pub(super) fn addresses(&self, bus: BusIndex, passing: Passing<'_>) -> BTreeSet<u8> {
+        let messages = self.bus_messages(bus);
+        let sources = messages.flat_map(|message| self.sources(message, passing));
+        sources.map(|source| source.address).collect()
+    }
+
+    /// The devices of a bus that are wanted, and all J1939 sources, sorted by name.
+    pub(super) fn devices_of(
+        &self,
+        bus: BusIndex,
+        passing: Passing<'_>,
+        wanted: impl Fn(&Listed) -> bool,
+    ) -> Vec<Device> {
+        let sources = self.addresses(bus, passing).into_iter().map(|address| Device::Source(bus, address));
+        let listed = self.devices.of_bus(bus).filter(|(_, device)| wanted(device));
+        let mut all: Vec<Device> = sources.chain(listed.map(|(number, _)| Device::Listed(number))).collect();
+        all.sort_by_cached_key(|device| self.browse_name(Node::Model(super::Part::Device(*device))).name.to_string());
+        all
+    }
+
+    /// The messages of a device, sorted by name.
+    pub(super) fn messages_of(&self, device: Device, passing: Passing<'_>) -> Vec<Node> {
+        match device {
+            Device::Listed(number) => {
+                let messages = self.devices.get(number).map_or(&[][..], |device| device.messages.as_slice());
+                messages.iter().map(|message| Node::Message(*message as usize, None)).collect()
+            }
+            Device::Source(bus, address) => {
+                let of = |message: MessageIndex| {
+                    let found = self.sources(message, passing).find(|source| source.address == address)?;
+                    Some(Node::Message(message, Some(found)))
+                };
+                self.bus_messages(bus).filter_map(of).collect()
+            }
+        }
+    }
+}
