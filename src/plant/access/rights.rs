@@ -1,6 +1,7 @@
 //! Who may do what with what: the one question that every protocol asks, over the plan that holds now.
 
 use super::role::{Configs, Identity, Operation, Role, Roles, are_given, roles_of};
+use crate::command::Action;
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
 
 /// What an operation is about.
@@ -198,6 +199,29 @@ impl Rights {
     /// controller has its own rules on top of it.
     pub fn may(&self, roles: Roles, operation: Operation, subject: Subject) -> bool {
         roles.iter().any(|role| self.role_may(role, operation, subject))
+    }
+
+    /// Whether somebody with these roles may have the controller do this.
+    pub fn may_command(&self, roles: Roles, action: &Action, plan: &Plan) -> bool {
+        let message = |tag: TagIndex| plan.tags.get(tag).map_or(Subject::Machine, |tag| Subject::Message(tag.message));
+        let one = |operation, subject| self.may(roles, operation, subject);
+        match action {
+            Action::Set(writes) => writes.iter().all(|write| one(Operation::Write, Subject::Tag(write.tag))),
+            Action::Send(writes) => writes.iter().all(|write| one(Operation::Send, message(write.tag))),
+            Action::Renew(tag) => one(Operation::Write, Subject::Tag(*tag)),
+            Action::Force { tag, .. } | Action::Release(Some(tag)) => one(Operation::Force, Subject::Tag(*tag)),
+            Action::Release(None) => one(Operation::Force, Subject::Machine),
+            Action::Arm | Action::Disarm => one(Operation::Arm, Subject::Machine),
+            Action::Fallback(of) | Action::ResetFallback(of) => {
+                one(Operation::Fallback, of.map_or(Subject::Machine, Subject::Message))
+            }
+            Action::Restart(bus) => one(Operation::Switch, Subject::Bus(*bus)),
+            Action::Route { route, .. } => {
+                let to = plan.routes.get(*route).map_or(Subject::Machine, |route| Subject::Bus(route.to));
+                one(Operation::Switch, to)
+            }
+            Action::Remote(_) | Action::Reload(_) | Action::CancelReload => one(Operation::Switch, Subject::Machine),
+        }
     }
 
     /// The same for one role.

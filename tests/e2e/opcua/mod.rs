@@ -1,7 +1,10 @@
 //! The OPC UA server as clients that are not ours see it: programs in tests/peers that say one JSON line a check, and
 //! what becomes of these lines.
 
+mod alarms;
 mod conformance;
+mod methods;
+mod model;
 mod robustness;
 mod security;
 mod times;
@@ -16,7 +19,8 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 4] = [conformance::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 7] =
+    [alarms::TESTS, conformance::TESTS, methods::TESTS, model::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);
