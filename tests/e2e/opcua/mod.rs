@@ -6,6 +6,7 @@ mod conformance;
 mod methods;
 mod model;
 mod robustness;
+mod roles;
 mod security;
 mod times;
 
@@ -19,8 +20,16 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 7] =
-    [alarms::TESTS, conformance::TESTS, methods::TESTS, model::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 8] = [
+    alarms::TESTS,
+    conformance::TESTS,
+    methods::TESTS,
+    model::TESTS,
+    security::TESTS,
+    robustness::TESTS,
+    roles::TESTS,
+    times::TESTS,
+];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);

@@ -214,18 +214,27 @@ pub fn class(part: Part) -> NodeClass {
 
 /// What of the plant it is about: who may not see that does not see it.
 pub fn subject(_space: &Space, part: Part) -> Subject {
-    let (Part::Method(method) | Part::Arguments(method)) = part;
-    match method {
-        Method::Machine(_) => Subject::Machine,
-        Method::Bus(bus) => Subject::Bus(bus),
-        Method::Message(message, _) => Subject::Message(message),
+    match part {
+        Part::Method(method) | Part::Arguments(method) => match method {
+            Method::Machine(_) => Subject::Machine,
+            Method::Bus(bus) => Subject::Bus(bus),
+            Method::Message(message, _) => Subject::Message(message),
+        },
     }
 }
 
-/// What calling it is; `None`: it is no method.
-pub fn operation(_space: &Space, part: Part) -> Option<Operation> {
+/// What calling it is; `None`: it is no method, or nobody may call it.
+pub fn operation(space: &Space, part: Part) -> Option<Operation> {
     let Part::Method(method) = part else { return None };
-    Some(match method {
+    executable(space, method).then_some(right(method))
+}
+
+/// What somebody needs the right to.
+fn right(method: Method) -> Operation {
+    match method {
+        Method::Bus(_) => Operation::Switch,
+        Method::Message(_, OfMessage::Send) => Operation::Send,
+        Method::Message(_, OfMessage::Fallback | OfMessage::ResetFallback) => Operation::Fallback,
         Method::Machine(method) => match method {
             OfMachine::Arm | OfMachine::Disarm => Operation::Arm,
             OfMachine::Fallback | OfMachine::ResetFallback => Operation::Fallback,
@@ -234,10 +243,7 @@ pub fn operation(_space: &Space, part: Part) -> Option<Operation> {
                 Operation::Switch
             }
         },
-        Method::Bus(_) => Operation::Switch,
-        Method::Message(_, OfMessage::Send) => Operation::Send,
-        Method::Message(_, OfMessage::Fallback | OfMessage::ResetFallback) => Operation::Fallback,
-    })
+    }
 }
 
 pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
@@ -323,10 +329,18 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
     }
 }
 
-/// Whether a user has the right to call a method; whether that makes sense now is the controller's to say.
+/// Whether a user has the right to call a method; whether that makes sense now is the controller's to say. What an argument
+/// names is asked about when it is called.
 pub fn may_call(space: &Space, user: &User, method: Method) -> bool {
-    let node = Node::Method(Part::Method(method));
-    operation(space, Part::Method(method)).is_some_and(|operation| space.may(user, operation, node))
+    let operation = right(method);
+    match method {
+        Method::Machine(OfMachine::Force | OfMachine::Release | OfMachine::RestartBus | OfMachine::SwitchRoute) => {
+            user.roles.iter().any(|role| role.grants(operation))
+        }
+        Method::Machine(_) | Method::Bus(_) | Method::Message(..) => {
+            space.may(user, operation, Node::Method(Part::Method(method)))
+        }
+    }
 }
 
 /// Whether the configuration lets anybody call it from the plant.
