@@ -3,6 +3,7 @@
 
 mod conformance;
 mod robustness;
+mod roles;
 mod security;
 mod times;
 
@@ -16,7 +17,8 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 4] = [conformance::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 5] =
+    [conformance::TESTS, security::TESTS, robustness::TESTS, times::TESTS, roles::TESTS];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);
