@@ -213,12 +213,12 @@ pub fn cancelled(server: &Server, session: &Session, handle: u32) {
 }
 
 /// The values before a write, as far as there are any.
-pub fn values(server: &Server, asked: &[Asked]) -> Vec<Option<Variant>> {
+pub fn values(server: &Server, user: &User, asked: &[Asked]) -> Vec<Option<Variant>> {
     let scene = server.scenes.now();
     let now = clock::monotonic();
     let value = |asked: &Asked| {
-        let node = scene.find(NodeRef::from(&asked.node_id))?;
-        scene.value(node, now).ok()?.0
+        let node = scene.seen(NodeRef::from(&asked.node_id), user)?;
+        scene.value_for(node, user, now).ok()?.0
     };
     asked.iter().map(|asked| if asked.attribute == Some(AttributeId::Value) { value(asked) } else { None }).collect()
 }

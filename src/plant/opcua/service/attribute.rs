@@ -45,7 +45,7 @@ pub fn read(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode
         let attribute = reader.u32()?;
         let range = reader.string()?.unwrap_or_default();
         let encoding = Encoding::of(reader.name()?);
-        match scene.find(id) {
+        match scene.seen(id, &ask.user) {
             Some(node) => reading.read(node, attribute, range, encoding, &mut writer),
             None => writer.bad_value(unknown(id)),
         }
@@ -89,8 +89,8 @@ pub async fn write(
 ) -> Writer {
     let origin =
         Origin { protocol: "opcua".into(), user: user.display().to_owned(), address: channel.peer.to_string() };
-    let before = audit::values(server, &asked);
-    let results = writing::write(&server.scenes, origin, user.may_write, &asked).await;
+    let before = audit::values(server, user, &asked);
+    let results = writing::write(&server.scenes, origin, user, &asked).await;
     audit::written(server, session, user, channel, &asked, &before, &results);
     let mut writer = response(Service::Write.response(), handle, StatusCode::Good);
     writer.count(results.len());

@@ -3,6 +3,7 @@
 use opcua::types::{AttributeId, NodeClass, ReferenceTypeId, StatusCode, Variant};
 
 use super::{Node, Passing, Reference, Space};
+use crate::plant::access::{Operation, Subject};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 
@@ -16,6 +17,16 @@ pub fn find(_space: &Space, _text: &str) -> Option<Part> {
 }
 
 pub fn class(part: Part) -> NodeClass {
+    match part {}
+}
+
+/// What of the plant it is about: who may not see that does not see it.
+pub fn subject(_space: &Space, part: Part) -> Subject {
+    match part {}
+}
+
+/// What calling it is; `None`: it is no method, or nobody may call it.
+pub fn operation(_space: &Space, part: Part) -> Option<Operation> {
     match part {}
 }
 
