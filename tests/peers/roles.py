@@ -7,7 +7,7 @@ By hand: .testenv/venv/bin/python tests/peers/roles.py --canvoy target/debug/can
 import sys
 
 from common import check
-from role import changes, seen, table  # noqa: F401  each brings its checks
+from role import changes, hidden, seen, shown, table  # noqa: F401  each brings its checks
 from role.scene import Scene
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 //! Roles: each role against each operation, what attributes tell of it, and what changes with the user.
 
 crate::tests! {
-    Tools: table, seen, changes;
+    Tools: table, seen, hidden, shown, changes;
 }
 
 fn category(name: &str) {
@@ -18,4 +18,12 @@ fn seen() {
 
 fn changes() {
     category("changes");
+}
+
+fn hidden() {
+    category("hidden");
+}
+
+fn shown() {
+    category("shown");
 }

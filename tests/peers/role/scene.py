@@ -1,12 +1,14 @@
 """A plant with every role, each narrowed, and a user of each; what an operation is answered with."""
 
 import datetime
+import hashlib
 import json
 import time
 
 from asyncua import ua
 
 from common import plant as plants
+from common.certificates import Identity
 from common.client import OWN, Connection, name, status_of
 from common.subscription import Subscription
 
@@ -31,6 +33,16 @@ SECTIONS = {
     "SecurityAdmin": {"users": ["sven"], "see": SEEN},
 }
 HIDDEN = plants.SINGLE
+# Two more: an Observer who sees one message, and roles of a certificate and of an application.
+NARROW = {"Observer": {"users": ["olga"], "see": ["m.Status.*"]}, "Engineer": {"users": ["emil"]}}
+PERSON = Identity.user("Paula", role="paula")
+SCADA = Identity.self_signed("SCADA", uri="urn:plant:scada", role="scada")
+SHOWN = {
+    "Operator": {"users": ["olga"], "applications": [SCADA.uri]},
+    "Engineer": {"certificates": [hashlib.sha1(PERSON.certificate).hexdigest()]},
+    "SecurityAdmin": {"users": ["Paula"]},
+}
+KINDS = {"roles": SECTIONS, "narrow": NARROW, "shown": SHOWN, "plain": {}}
 SERVER, OBJECTS = ua.NodeId(ua.ObjectIds.Server, 0), ua.NodeId(ua.ObjectIds.ObjectsFolder, 0)
 # Seconds until a line is in the log, or a certificate is let in.
 SEEN_BY = 15
@@ -60,14 +72,16 @@ class Scene:
         pass
 
     async def plant(self, kind="roles"):
-        """The plant with all roles, or ("plain") with none."""
+        """The plant with these roles."""
         if kind not in self.plants:
             users = [(user, PASSWORD) for user in USERS.values() if user not in (None, plants.SECOND_USER)]
-            written = sections(SECTIONS) if kind == "roles" else ""
-            one = plants.Plant(self.arguments.canvoy, sections=written, users=users, anonymous_read=True)
+            anonymous = kind != "shown"
+            one = plants.Plant(self.arguments.canvoy, sections=sections(KINDS[kind]), users=users, anonymous_read=anonymous)
             self.plants[kind] = one
             one.start()
             one.put("trusted", "checks", OWN.certificate)
+            one.put("trusted", "scada", SCADA.certificate)
+            one.put("users_trusted", "paula", PERSON.certificate)
             end = time.monotonic() + SEEN_BY
             while (said := await status_of(self.attempt(one))) != "Good":
                 if time.monotonic() > end:
@@ -75,7 +89,7 @@ class Scene:
         return self.plants[kind]
 
     async def attempt(self, plant):
-        async with await Connection(plant.url).session():
+        async with await Connection(plant.url).session(plants.USER, plants.PASSWORD):
             pass
 
     async def session(self, role, kind="roles"):

@@ -68,7 +68,7 @@ OPERATIONS = {
     "acknowledge": (lambda one: called(one, "Acknowledge", (b"x", BYTES), (ua.LocalizedText("seen"), TEXT)), DENIED),
     "enable alarm": (lambda one: called(one, "Enable"), DENIED),
     "diagnostics": (lambda one: status(one, number(O.Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionDiagnosticsArray)), DENIED),
-    "security": (lambda one: status(one, number(O.Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionSecurityDiagnosticsArray)), DENIED),
+    "security": (lambda one: security(one), DENIED),
     "role set": (lambda one: status(one, number(O.WellKnownRole_Operator_Identities)), DENIED),
     "permissions": (lambda one: status(one, node(one, plants.ANALOG), ua.AttributeIds.RolePermissions), DENIED),
     "add identity": (lambda one: added(one), DENIED),
@@ -109,6 +109,15 @@ LOGGED = {
     "acknowledge": "alarm operation refused",
     "enable alarm": "alarm operation refused",
 }
+
+
+async def security(one):
+    """Only whether there is a value: asyncua can't read its type, whose field Encoding it takes for its own."""
+    try:
+        return await status(one, number(O.Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionSecurityDiagnosticsArray))
+    except ua.uaerrors.UaError as error:
+        expect(type(error).__name__ == "NotEnoughData", error)
+        return "Good"
 
 
 async def hidden_write(one):
