@@ -112,7 +112,10 @@ impl Scene {
                 Ok((self.shown(node, tag, &sample), Some(sample)))
             }
             Node::State(state) => {
-                let (value, sample) = state.value(&self.view, now);
+                // what is hidden is in no list either
+                let all = self.space.rights.sees_all(user.roles);
+                let sees = |alarm| all || self.space.sees(user, self.space.alarms.node(alarm));
+                let (value, sample) = state.value(&self.view, sees, now);
                 Ok((Some(value), Some(sample)))
             }
             Node::Model(part) => model::value(self, part, user, now),

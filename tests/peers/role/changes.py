@@ -49,7 +49,7 @@ async def audited(s, listener, actor):
         await it.publish()
         said = await other.write(node(other, plants.LEVEL), 1, ua.VariantType.UInt16)
         expect(said == "BadUserAccessDenied", said)
-        seen, end = [], asyncio.get_running_loop().time() + 5
+        seen, end = [], asyncio.get_running_loop().time() + 2
         while not seen and asyncio.get_running_loop().time() < end:
             for data in (await it.publish()).NotificationMessage.NotificationData or []:
                 seen += [[field.Value for field in each.EventFields] for each in getattr(data, "Events", None) or []]

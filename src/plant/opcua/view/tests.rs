@@ -60,7 +60,8 @@ impl Client {
     fn next_or_release(&mut self, scene: &Scene, release: bool, point: &ByteString) -> Vec<BrowseResult> {
         let request = [bytes(&release), bytes(&Some(vec![point.clone()]))].concat();
         let mut writer = Writer::new();
-        browse_next(scene, &User::anonymous(), &self.limits, &mut self.points, &mut Reader::new(&request), &mut writer).unwrap();
+        browse_next(scene, &User::anonymous(), &self.limits, &mut self.points, &mut Reader::new(&request), &mut writer)
+            .unwrap();
         results(writer)
     }
 
@@ -357,7 +358,8 @@ fn paths_lead_to_nodes() {
     }
     for (count, want) in [(0, S::BadNothingToDo), (10_001, S::BadTooManyOperations)] {
         let request = bytes(&Some(vec![BrowsePath::default(); count]));
-        let said = translate(&scene, &User::anonymous(), &Limits::default(), &mut Reader::new(&request), &mut Writer::new());
+        let said =
+            translate(&scene, &User::anonymous(), &Limits::default(), &mut Reader::new(&request), &mut Writer::new());
         assert_eq!(said, Err(want));
     }
 }
