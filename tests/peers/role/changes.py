@@ -60,7 +60,7 @@ async def audited(s, listener, actor):
 async def audit_event(s):
     for actor in ("Operator", "Observer", "Anonymous"):
         seen = await audited(s, "SecurityAdmin", actor)
-        mine = [each for each in seen if each[1] == (USERS[actor] or "anonymous") and each[2] is False]
+        mine = [each for each in seen if each[1] == (USERS[actor] or "anonymous") and each[2] is False and f"({actor})" in each[3].Text]
         expect(mine, actor, seen)
 
 

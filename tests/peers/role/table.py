@@ -134,9 +134,10 @@ async def added(one):
     return DENIED if said in refused else said
 
 
-def refusals(log, user, what):
-    """Lines that say that this user was refused this."""
-    return [line for line in log.splitlines() if what in line and user in line]
+def refusals(log, role, what):
+    """Lines that say that the user of this role was refused this."""
+    user = USERS[role] or "anonymous"
+    return [line for line in log.splitlines() if what in line and f'user="{user}" roles="{role}"' in line]
 
 
 async def row(s, role):
@@ -146,14 +147,14 @@ async def row(s, role):
     async with await s.session(role) as one:
         for operation, (does, refusal) in OPERATIONS.items():
             want = "Good" if role in GRANTED[operation] else refusal
-            before = len(refusals(plant.log(), USERS[role] or "anonymous", LOGGED.get(operation, "")))
+            before = len(refusals(plant.log(), role, LOGGED.get(operation, "")))
             said = await does(one)
             told.append(f"{operation}: {said}")
             if said != want:
                 wrong.append(f"{operation}: {said}, not {want}")
             if operation in LOGGED and want != "Good":
                 refused += 1
-                more = lambda: len(refusals(plant.log(), USERS[role] or "anonymous", LOGGED[operation])) > before
+                more = lambda: len(refusals(plant.log(), role, LOGGED[operation])) > before
                 for _ in range(20):
                     if more():
                         break
