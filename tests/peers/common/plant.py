@@ -72,22 +72,22 @@ def toml(value):
 
 
 class Plant:
-    """A running Canvoy; `options` are further keys of [opcua], `sections` further sections, `users` further names with passwords."""
+    """A running Canvoy; `options` are further keys of [opcua]."""
 
-    def __init__(self, canvoy, sections="", users=(), **options):
+    def __init__(self, canvoy, **options):
         self.canvoy = str(canvoy)
         self.folder = Path(tempfile.mkdtemp(prefix="canvoy-checks-"))
         self.opcua, self.port = free_port(), free_port()
         self.url, self.http = f"opc.tcp://127.0.0.1:{self.opcua}", f"http://127.0.0.1:{self.port}"
         self.user, self.password = USER, PASSWORD
-        self.options, self.sections = options, sections
+        self.options = options
         self.state = self.folder / "state"
         self.pki = self.state / "pki"
         self.process = None
         try:
             shutil.copy(HERE / "plant.dbc", self.folder)
             self.configure()
-            for user, password in ((USER, PASSWORD), (SECOND_USER, SECOND_PASSWORD), *users):
+            for user, password in ((USER, PASSWORD), (SECOND_USER, SECOND_PASSWORD)):
                 self.ask("user", "add", "users", user, text=password + "\n")
         except BaseException:
             self.stop()
@@ -96,7 +96,7 @@ class Plant:
     def configure(self):
         lines = {"listen": f"127.0.0.1:{self.opcua}", "users": "users", **self.options}
         opcua = "".join(f"{key} = {toml(value)}\n" for key, value in lines.items())
-        text = f'{BUSES}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n{self.sections}'
+        text = f'{BUSES}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
         (self.folder / "plant.toml").write_text(text)
 
     def environment(self):

@@ -74,10 +74,12 @@ class Scene:
     async def plant(self, kind="roles"):
         """The plant with these roles."""
         if kind not in self.plants:
-            users = [(user, PASSWORD) for user in USERS.values() if user not in (None, plants.SECOND_USER)]
             anonymous = kind != "shown"
-            one = plants.Plant(self.arguments.canvoy, sections=sections(KINDS[kind]), users=users, anonymous_read=anonymous)
+            one = plants.Plant(self.arguments.canvoy, more=sections(KINDS[kind]), anonymous_read=anonymous)
             self.plants[kind] = one
+            for user in USERS.values():
+                if user not in (None, plants.SECOND_USER):
+                    one.ask("user", "add", "users", user, text=PASSWORD + "\n")
             one.start()
             one.put("trusted", "checks", OWN.certificate)
             one.put("trusted", "scada", SCADA.certificate)
