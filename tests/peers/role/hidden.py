@@ -8,7 +8,7 @@ from common import plant as plants
 from common.check import check, expect
 from common.subscription import Subscription
 
-from .scene import SERVER, node, number
+from .scene import SERVER, call, node, number
 
 O = ua.ObjectIds
 
@@ -99,3 +99,22 @@ async def events(s):
         all, few = await asyncio.gather(told(engineer, 4), told(observer, 4))
     expect([each for each in all if "Late" in each], "m.Late was never late", all)
     expect(not [each for each in few if "Late" in each], few)
+
+
+@check("hidden", "an argument of a method is looked at like what is written: not there, or not to be changed", "OPC 10000-18, 4.2")
+async def arguments(s):
+    wrong = []
+    async with await s.session("Engineer", "argued") as one:
+        double, id = ua.VariantType.Double, ua.VariantType.NodeId
+        for method, target, more, want in (
+            ("Force", plants.ANALOG, [(1.0, double), (1000.0, double)], "Good"),
+            ("Force", plants.TEMPERATURE, [(1.0, double), (1000.0, double)], "BadUserAccessDenied"),
+            ("Force", plants.SINGLE, [(1.0, ua.VariantType.Float), (1000.0, double)], "BadNodeIdUnknown"),
+            ("Release", plants.ANALOG, [], "Good"),
+            ("Release", plants.TEMPERATURE, [], "BadUserAccessDenied"),
+            ("Release", plants.SINGLE, [], "BadNodeIdUnknown"),
+            ("RestartBus", "m", [], "BadUserAccessDenied"),
+        ):
+            said = await call(one, node(one, "Canvoy.Machine"), node(one, f"Canvoy.Methods.Machine.{method}"), (node(one, target), id), *more)
+            wrong += [f"{method} {target}: {said}, not {want}"] if said != want else []
+    expect(not wrong, "; ".join(wrong))

@@ -42,7 +42,9 @@ SHOWN = {
     "Engineer": {"certificates": [hashlib.sha1(PERSON.certificate).hexdigest()]},
     "SecurityAdmin": {"users": ["Paula"]},
 }
-KINDS = {"roles": SECTIONS, "narrow": NARROW, "shown": SHOWN, "plain": {}}
+# An Engineer of a part: what an argument names counts as what is written does.
+ARGUED = {"Engineer": {"users": ["emil"], "see": ["m.Status.*", "m.Command.*"], "write": ["m.Status.Speed", "m.Command.*", "machine"]}}
+KINDS = {"argued": ARGUED, "roles": SECTIONS, "narrow": NARROW, "shown": SHOWN, "plain": {}}
 SERVER, OBJECTS = ua.NodeId(ua.ObjectIds.Server, 0), ua.NodeId(ua.ObjectIds.ObjectsFolder, 0)
 # Seconds until a line is in the log, or a certificate is let in.
 SEEN_BY = 15
@@ -122,8 +124,11 @@ async def status(one, of, attribute=ua.AttributeIds.Value):
 
 
 async def call(one, on, method, *arguments):
+    """What a call says: where it is an argument that is wrong, what is said of the first such."""
     request = ua.CallMethodRequest(ObjectId=on, MethodId=method, InputArguments=[ua.Variant(*each) for each in arguments])
-    return name((await one.service("Call", MethodsToCall=[request]))[0].StatusCode)
+    found = (await one.service("Call", MethodsToCall=[request]))[0]
+    wrong = [name(each) for each in found.InputArgumentResults or [] if each.is_bad()]
+    return wrong[0] if wrong else name(found.StatusCode)
 
 
 async def history(one, of):

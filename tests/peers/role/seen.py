@@ -75,3 +75,21 @@ async def role_set(s):
         said = [(int(rule.CriteriaType), rule.Criteria) for rule in rules]
         expect(said == [(int(ua.IdentityCriteriaType.UserName), "shift-*")], said)
         expect(await one.value(number(O.WellKnownRole_Observer_Identities)), "the Observer has a user")
+
+
+@check("seen", "UserExecutable is true where a call is let through", "OPC 10000-3, 5.7")
+async def user_executable(s):
+    wrong = []
+    callers = {
+        "Canvoy.Methods.m.Command.Send": {"Operator", "Engineer"},
+        "Canvoy.Methods.m.Cycle.Send": {"Engineer"},
+        "Canvoy.Methods.Machine.Arm": {"Operator", "Engineer"},
+        "Canvoy.Methods.Machine.Force": {"Engineer"},
+        "Canvoy.Methods.Machine.ReleaseAll": {"Engineer"},
+    }
+    for role in USERS:
+        async with await s.session(role) as one:
+            for text, may in callers.items():
+                said = await one.value(node(one, text), A.UserExecutable)
+                wrong += [f"{role} {text}: {said}"] if said != (role in may) else []
+    expect(not wrong, "; ".join(wrong))

@@ -12,6 +12,7 @@ from .scene import HIDDEN, SERVER, USERS, call, history, node, number, status, t
 O = ua.ObjectIds
 ALARM = "Canvoy.Alarms.late:m.Late"
 BYTES, TEXT = ua.VariantType.ByteString, ua.VariantType.LocalizedText
+BOOLEAN, BYTE, DOUBLE = ua.VariantType.Boolean, ua.VariantType.Byte, ua.VariantType.Double
 DENIED, UNKNOWN = "BadUserAccessDenied", "BadNodeIdUnknown"
 EVENTS = ua.EventFilter(SelectClauses=[ua.SimpleAttributeOperand(TypeDefinitionId=number(O.BaseEventType), BrowsePath=[ua.QualifiedName("EventId", 0)], AttributeId=13)])
 
@@ -45,8 +46,24 @@ async def called(one, method, *arguments):
 
 
 async def armed(one):
-    said = await one.write(node(one, plants.ARMED), True, ua.VariantType.Boolean)
-    return said
+    return await one.write(node(one, plants.ARMED), True, ua.VariantType.Boolean)
+
+
+# Enable, Mode, Quick, Ramp, Setpoint, Trim.
+COMMAND = [(False, BOOLEAN), (0, BYTE), (False, BOOLEAN), (10, BYTE), (100.0, DOUBLE), (0.0, DOUBLE)]
+# A value and for how long, in milliseconds.
+FORCED = [(1.0, DOUBLE), (1000.0, DOUBLE)]
+
+
+async def sent(one, message, *arguments):
+    """Good where the role is let through: what the machine says to it is another matter."""
+    said = await call(one, node(one, message), node(one, f"Canvoy.Methods.{message}.Send"), *arguments)
+    return said if said in (DENIED, UNKNOWN) else "Good"
+
+
+async def machine(one, method, *arguments):
+    said = await call(one, node(one, "Canvoy.Machine"), node(one, f"Canvoy.Methods.Machine.{method}"), *arguments)
+    return said if said in (DENIED, UNKNOWN) else "Good"
 
 
 # What is done, and how it is refused: as an operation that the user may not do, or as on a node that is not there.
@@ -67,6 +84,14 @@ OPERATIONS = {
     "arm": (armed, DENIED),
     "acknowledge": (lambda one: called(one, "Acknowledge", (b"x", BYTES), (ua.LocalizedText("seen"), TEXT)), DENIED),
     "enable alarm": (lambda one: called(one, "Enable"), DENIED),
+    "send": (lambda one: sent(one, "m.Command", *COMMAND), DENIED),
+    "send elsewhere": (lambda one: sent(one, "m.Cycle", (1, ua.VariantType.UInt16)), DENIED),
+    "force": (lambda one: machine(one, "Force", (node(one, plants.ANALOG), ua.VariantType.NodeId), *FORCED), DENIED),
+    "release all": (lambda one: machine(one, "ReleaseAll"), DENIED),
+    "reset fallback": (lambda one: machine(one, "ResetFallback"), DENIED),
+    "switch route": (lambda one: machine(one, "SwitchRoute", ("none", ua.VariantType.String), (True, ua.VariantType.Boolean)), DENIED),
+    "restart bus": (lambda one: machine(one, "RestartBus", (node(one, "m"), ua.VariantType.NodeId)), DENIED),
+    "arm by call": (lambda one: machine(one, "Arm"), DENIED),
     "diagnostics": (lambda one: status(one, number(O.Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionDiagnosticsArray)), DENIED),
     "security": (lambda one: security(one), DENIED),
     "role set": (lambda one: status(one, number(O.WellKnownRole_Operator_Identities)), DENIED),
@@ -94,6 +119,14 @@ GRANTED = {
     "arm": MACHINE,
     "acknowledge": MACHINE,
     "enable alarm": {"Engineer"},
+    "send": MACHINE,
+    "send elsewhere": {"Engineer"},
+    "force": {"Engineer"},
+    "release all": {"Engineer"},
+    "reset fallback": {"Engineer"},
+    "switch route": {"Engineer"},
+    "restart bus": {"Engineer"},
+    "arm by call": MACHINE,
     "diagnostics": {"SecurityAdmin"},
     "security": {"SecurityAdmin"},
     "role set": {"SecurityAdmin"},
@@ -108,6 +141,14 @@ LOGGED = {
     "arm": "write refused",
     "acknowledge": "alarm operation refused",
     "enable alarm": "alarm operation refused",
+    "send": "call refused",
+    "send elsewhere": "call refused",
+    "force": "call refused",
+    "release all": "call refused",
+    "reset fallback": "call refused",
+    "switch route": "call refused",
+    "restart bus": "call refused",
+    "arm by call": "call refused",
 }
 
 
