@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod acceptance;
+mod alarm;
 pub mod backup;
 pub mod cert;
 pub mod check;

@@ -1,8 +1,9 @@
-//! `canvoy tags FILE`: all tags of a plant as a table, JSON or CSV.
+//! `canvoy tags FILE`: all tags of a plant as a table, JSON or CSV, or what OPC UA serves of it as a NodeSet.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::config::{self, Files, LoadOptions};
 use crate::dbc::codec::Kind;
 use crate::diagnostic::Severity;
 use crate::plan::{Direction, Plan};
+use crate::plant::opcua::nodeset;
 
 /// List all tags of a configuration
 ///
@@ -22,6 +24,7 @@ use crate::plan::{Direction, Plan};
 #[command(after_help = "Examples:
   canvoy tags canvoy.toml | less -S
   canvoy tags --csv canvoy.toml > tags.csv
+  canvoy tags --nodeset canvoy.toml > plant.NodeSet2.xml
   canvoy tags --json canvoy.toml | jq -r '.[] | select(.writable) | .tag'")]
 pub struct Args {
     /// The configuration file
@@ -33,9 +36,13 @@ pub struct Args {
     /// A JSON array, one object for each tag, with value tables
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
-    /// Comma-separated values with a header line (RFC 4180)
+    /// Comma-separated values with a header line (RFC 4180); with what an import into SCADA needs
     #[arg(long)]
     pub csv: bool,
+    /// What OPC UA serves of the plant as a NodeSet2 file (XML); it needs the NodeSet of DI, and that of Machinery where
+    /// [opcua.machine] is configured
+    #[arg(long, conflicts_with_all = ["csv", "json"])]
+    pub nodeset: bool,
 }
 
 /// Runs the command.
@@ -50,6 +57,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
+    if args.nodeset {
+        let scene = nodeset::scene(Arc::new(loaded.plan), loaded.settings.opcua.identity())?;
+        print(&nodeset::write(&scene))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let rows: Vec<Row> = (0..loaded.plan.tags.len()).map(|tag| row(&loaded.plan, tag)).collect();
     let text = if args.json {
         let mut text = serde_json::to_string_pretty(&rows)?;

@@ -25,13 +25,9 @@ pub fn roles(file: &File, plan: &Plan, sections: &[Section<'_>], report: &mut Re
         identities(role, config, report);
         let seen = part(role, "see", config.see.as_deref(), plan, sections, report);
         let written = part(role, "write", config.write.as_deref(), plan, sections, report);
-        if let (Some(list), false) = (&config.write, role.changes_machine()) {
-            let remedy = "take it out, or give its users the role Operator or Engineer";
-            let told = if list.is_empty() { "anyway" } else { "of a machine" };
-            report.error(
-                &["role", name, "write"],
-                format!("the role {name} changes nothing {told}: write does nothing; {remedy}"),
-            );
+        if config.write.is_some() && !role.changes_machine() {
+            let remedy = "take write out, or give its users the role Operator or Engineer";
+            report.error(&["role", name, "write"], format!("the role {name} changes nothing of the machine; {remedy}"));
         }
         if let (Some(seen), Some(written)) = (&seen, &written) {
             hidden(name, config, seen, written, plan, report);
@@ -78,7 +74,7 @@ fn identities(role: Role, config: &Config, report: &mut Report<'_>) {
     }
 }
 
-/// What a list names.
+/// What a list names; `None`: everything, or it names what is not there.
 fn part(
     role: Role,
     key: &str,
@@ -89,6 +85,7 @@ fn part(
 ) -> Option<Part> {
     let list = list?;
     let mut part = Part::nothing(plan);
+    let mut whole = true;
     let path = ["role", role.name(), key];
     for (index, text) in list.iter().enumerate() {
         if list.get(..index).unwrap_or_default().contains(text) {
@@ -104,13 +101,14 @@ fn part(
             }
             Ok(()) => {}
             Err(unknown) => {
+                whole = false;
                 if let Some(message) = mistake(text, &unknown, plan, sections, report) {
                     report.element(Severity::Error, &path, Some(index), message);
                 }
             }
         }
     }
-    Some(part)
+    whole.then_some(part)
 }
 
 /// Why an element of `write` changes nothing.

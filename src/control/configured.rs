@@ -103,7 +103,7 @@ impl Configured {
     }
 
     /// Goes on with the alarms that both plans have, as long as they have lasted; all are looked at, the new ones for the
-    /// first time. The store has adopted.
+    /// first time. Store and authority have adopted.
     pub fn adopt(&mut self, old: &Configured, succession: &Succession, now: Now, means: &mut Means<'_>) {
         for at in 0..self.items.len() {
             let item = &mut self.items[at];
@@ -113,8 +113,6 @@ impl Configured {
                 for timer in 0..TIMERS {
                     self.due.set(at * TIMERS + timer, old.due.get(before * TIMERS + timer));
                 }
-                let (alarm, state) = (self.items[at].alarm, means.store.alarm_now(self.items[at].alarm));
-                means.authority.alarmed(now, alarm, state, means.store);
             }
             self.look_at(at, now, now.realtime, means);
         }
@@ -226,13 +224,14 @@ impl Item {
     fn beyond(&mut self, means: &Means<'_>) -> Option<u8> {
         match &self.what {
             What::Limit(limit, source) => {
-                // what is outside the DBC's range is beyond a limit all the same
-                let value = source.value(means, OF_OUTPUTS.with(Cause::OutOfRange))?;
+                // what is outside the DBC's range may be beyond a limit all the same, and is no sign that all is well
+                let (value, causes) = source.value(means, OF_OUTPUTS.with(Cause::OutOfRange))?;
                 self.value = value;
-                Some(limit.beyond(value, self.raised))
+                let stays = if causes.contains(Cause::OutOfRange) { self.raised } else { 0 };
+                Some(limit.beyond(value, self.raised) | stays)
             }
             What::OffNormal(alarm, sources) => {
-                let values = || sources.iter().map(|source| source.value(means, OF_OUTPUTS));
+                let values = || sources.iter().map(|source| Some(source.value(means, OF_OUTPUTS)?.0));
                 let told = condition::told(alarm.when.iter().zip(values()));
                 self.value = values().next().flatten().unwrap_or(f64::NAN);
                 told.map(u8::from)
@@ -254,8 +253,8 @@ impl Source {
         }
     }
 
-    /// The value, where nothing is wrong with it but what does not count here.
-    fn value(&self, means: &Means<'_>, except: Causes) -> Option<f64> {
+    /// The value and all its causes, where nothing is wrong with it but what does not count here.
+    fn value(&self, means: &Means<'_>, except: Causes) -> Option<(f64, Causes)> {
         let sample = match self {
             Source::Received { tag, source_address } => means.inputs.sample(means.store, *tag, *source_address),
             // it says this whether its bus takes it or not
@@ -265,6 +264,6 @@ impl Source {
             }
         };
         let good = Causes::from_bits(sample.causes.bits() & !except.bits()).is_good();
-        sample.value.filter(|value| good && value.is_finite())
+        sample.value.filter(|value| good && value.is_finite()).map(|value| (value, sample.causes))
     }
 }

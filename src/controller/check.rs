@@ -60,3 +60,59 @@ pub fn check(plan: &Plan, reader: &Reader, action: &Action, origin: &Origin) -> 
         Action::Reload(_) | Action::CancelReload => return Err(Refusal::Malformed),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::command::{Value, Write};
+    use crate::config::{self, LoadOptions, Sources};
+    use crate::store::{Layout, Memory, Writer};
+
+    const DBC: &str = "BU_: ME ECU\nBO_ 1 Command: 1 ME\n SG_ X : 0|8@1+ (1,0) [0|9] \"\" ECU\n\
+                       BO_ 2 Status: 1 ECU\n SG_ Y : 0|8@1+ (1,0) [0|0] \"\" ME\n";
+    const BUS: &str = "[bus.line]\nvirtual = true\ndbc = [\"a.dbc\"]\nnode = \"ME\"\ntransmit = \"all\"\nwritable = \"all\"\n\
+                       message.Command.cycle_ms = 10\n";
+
+    #[test]
+    fn what_the_plan_and_the_origin_allow() {
+        let check = |machine: &str, protocol: &str, action: Action| {
+            let written = format!("{machine}{BUS}");
+            let sources = Sources::embedded("plant.toml", &written, &[("a.dbc", DBC.as_bytes())]);
+            let plan = config::load(&sources, LoadOptions::default()).map_err(|mistakes| format!("{mistakes:?}"));
+            let plan = plan.unwrap().plan;
+            let layout = Layout::of(&plan);
+            let memory = Arc::new(Memory::heap(layout.words()));
+            let mut writer = Writer::new(memory.clone(), layout.clone(), 7);
+            writer.set_bus_state(0, BusState::Active, 1);
+            let reader = Reader::open(memory, layout, 7).unwrap();
+            let origin = Origin { protocol: protocol.into(), ..Origin::default() };
+            check(&plan, &reader, &action, &origin).map_err(|refusal| refusal.to_string())
+        };
+        let write = |value| vec![Write { tag: 0, value: Value::Engineering(value) }];
+        let immediate = |change| match change {
+            Ok(Change::Patch(patch)) => Ok(patch.immediate),
+            other => Err(other),
+        };
+        assert_eq!(immediate(check("", "opcua", Action::Set(write(1.0)))), Ok(Immediate::No));
+        assert_eq!(immediate(check("", "opcua", Action::Send(write(1.0)))), Ok(Immediate::OnWrite));
+        let machine = "[machine]\nremote_from_plant = true\n";
+        let at_the_machine = "from Local to Remote only at the machine: `[machine] remote_from_plant` is not set";
+        for (written, protocol, action, want) in [
+            ("", "opcua", Action::Send(write(10.0)), Err("10 is outside 0..=9 of line.Command.X")),
+            ("", "opcua", Action::Fallback(Some(0)), Ok(Change::Fallback(Some(0)))),
+            ("", "opcua", Action::Fallback(None), Ok(Change::Fallback(None))),
+            ("", "opcua", Action::ResetFallback(Some(0)), Ok(Change::ResetFallback(Some(0)))),
+            ("", "cli", Action::Fallback(Some(1)), Err("line.Status is not sent by this controller")),
+            ("", "cli", Action::ResetFallback(Some(2)), Err("no such bus, route or message")),
+            ("", "opcua", Action::Remote(false), Ok(Change::Remote(false))),
+            ("", "opcua", Action::Remote(true), Err(at_the_machine)),
+            ("", "cli", Action::Remote(true), Ok(Change::Remote(true))),
+            (machine, "opcua", Action::Remote(true), Ok(Change::Remote(true))),
+        ] {
+            let said = format!("{written:?} {protocol} {action:?}");
+            assert_eq!(check(written, protocol, action), want.map_err(str::to_owned), "{said}");
+        }
+    }
+}

@@ -89,6 +89,15 @@ impl Plan {
         self.alarm_causes.get(alarm).map_or(&[], |causes| causes)
     }
 
+    /// The alarm of which an active one is a consequence, given those that are active with their time: the one that was active
+    /// first among those that are no consequences themselves. `None`: it is none.
+    pub fn cause(&self, alarm: AlarmIndex, since: impl Fn(AlarmIndex) -> Option<u64>) -> Option<AlarmIndex> {
+        let own = |cause: &AlarmIndex| !self.causes(*cause).iter().any(|further| since(*further).is_some());
+        let active = self.causes(alarm).iter().copied().filter_map(|cause| Some((since(cause)?, cause)));
+        let first = active.clone().filter(|(_, cause)| own(cause)).min();
+        first.or(active.min()).map(|(_, cause)| cause)
+    }
+
     /// Where the times of something are in the store.
     pub fn contract(&self, of: Timed) -> Option<ContractIndex> {
         self.contracts.iter().position(|known| known.of == of)

@@ -6,6 +6,7 @@
 mod adopt;
 pub mod clock;
 pub mod events;
+mod latch;
 pub mod layout;
 pub mod memory;
 pub mod reader;

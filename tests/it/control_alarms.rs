@@ -1,9 +1,15 @@
 //! Alarms that the configuration names, with an invented clock: frames and time in, transitions and latches out.
 
+use canvoy::can::{Frame, FrameId};
+use canvoy::cli::{check, diff};
+use canvoy::command::{Change, Value, Write, compile};
+use canvoy::config::{LoadOptions, Sources, load};
+use canvoy::control::{Event, Now, Sent};
 use canvoy::plan::{Alarm, Level};
 use canvoy::store::clock;
-use canvoy::store::layout::{Latch, MessageWord};
+use canvoy::store::layout::{BusState, Latch, MessageWord};
 
+use crate::allocations::Watch;
 use crate::bench::{Bench, plan};
 
 const DBC: &str = r#"VERSION ""
@@ -199,6 +205,12 @@ fn what_is_not_good_changes_nothing() {
             &["0 t 0>1 0", "20 t 1>0 1"],
         ),
         ("not available from the start", door, "0 door 20 3\n10 off off-normal t", &[]),
+        (
+            "outside the range it ends nothing",
+            "[alarm.t]\nwhen = \"a.Status.Temp > 100\"\n[alarm.u]\ntag = \"a.Status.Temp\"\nlo = 20\nhi = 230",
+            "0 temp 10\n10 temp 301\n20 temp 301\n30 temp 240\n40 temp 301\n50 temp 25",
+            &["0 u 0>2 10", "10 u 2>4 301", "30 t 0>1 240", "50 u 4>0 25", "50 t 1>0 25"],
+        ),
         // an oven that is hotter than its DBC file knows is hot
         ("outside the range", FOUR, "0 temp 301\n10 temp 20.5\n20 temp 22.5", &["0 t 0>8 301", "10 t 8>0 20.5"]),
         (
@@ -248,10 +260,8 @@ fn whatever_has_a_value_can_be_looked_at() {
 
 #[test]
 fn the_stamp_is_that_of_the_frame_and_a_step_of_the_clock_is_nothing_to_delays() {
-    use canvoy::can::Frame;
-    use canvoy::control::{Event, Now};
     let mut bench = Bench::new(&toml("", DELAYED), FILES);
-    let hot = Frame::classic(canvoy::can::FrameId::standard(0x100).unwrap(), &[0x60, 9, 1, 0, 0, 0, 0, 0]).unwrap();
+    let hot = Frame::classic(FrameId::standard(0x100).unwrap(), &[0x60, 9, 1, 0, 0, 0, 0, 0]).unwrap();
     let at = Now { realtime: clock::FLOOR + 86_400_000_000_000, ..bench.at() };
     // half a second behind, with a clock that an hour was taken from meanwhile
     let event = Event::Received { bus: 0, frame: &hot, source_time: at.realtime - 500_000_000 };
@@ -396,6 +406,51 @@ fn what_is_tied_to_an_alarm_by_a_reload_falls_back_at_once() {
 }
 
 #[test]
+fn alarms_allocate_nothing() {
+    let lines = "[bus.a.message.Command]\nfallback_on = [\"a.hi\", \"d\"]\n".replace("a.hi", "t.hi");
+    let alarms = format!(
+        "{DELAYED}[alarm.u]\ntag = \"a.Status.Temp\"\nhi = 230\nlo = 20\n[alarm.d]\nwhen = [\"a.Status.Door != 'Closed'\", \"a.Command.Setpoint > 10\"]"
+    );
+    let mut bench = Bench::new(&toml(&lines, &alarms), FILES);
+    let write = |value| [Write { tag: bench.tag("a.Command.Setpoint"), value: Value::Engineering(value) }];
+    let patches = [5.0, 50.0].map(|value| Change::Patch(compile(&bench.plan, &write(value)).unwrap()));
+    let frame = |tenths: u16, door| {
+        let [low, high] = tenths.to_le_bytes();
+        Frame::classic(FrameId::standard(0x100).unwrap(), &[low, high, door, 0, 0, 0, 0, 0]).unwrap()
+    };
+    let frames =
+        [(2400, 1), (100, 1), (1000, 0), (3010, 3), (2600, 1), (1000, 1)].map(|(temp, door)| frame(temp, door));
+    let mut refused = 0;
+    let watch = Watch::thread(nix::unistd::gettid().as_raw());
+    for turn in 0..20_000_usize {
+        bench.now += 10_000_000;
+        let now = bench.at();
+        let event = match turn % 100 {
+            // long enough for the delays, which are served by what comes next
+            90 => {
+                bench.now += 700_000_000;
+                Event::Timer
+            }
+            91 => Event::Bus { bus: 0, state: BusState::BusOff },
+            92 => Event::Bus { bus: 0, state: BusState::Active },
+            at if at % 2 == 0 => Event::Timer,
+            _ => Event::Received { bus: 0, frame: &frames[turn / 7 % 6], source_time: now.realtime },
+        };
+        bench.control.step(now, event, &mut bench.store, &mut bench.transmit);
+        for change in [&Change::Arm, &patches[turn % 2]] {
+            refused += u32::from(bench.control.command(now, change, &mut bench.store, &mut bench.transmit).is_err());
+        }
+        bench.control.flush(now, &mut bench.store, &mut bench.transmit, |_, _| Sent::At(now.monotonic));
+        while bench.control.take_wish().is_some() {}
+    }
+    assert_eq!(watch.count(), 0, "allocated or freed memory");
+    drop(watch);
+    let count = |alarm| bench.reader.alarm(bench.plan.alarm(alarm).unwrap()).count;
+    let counts = [Alarm::Limit(0), Alarm::Limit(1), Alarm::OffNormal(0)].map(count);
+    assert!(counts.into_iter().all(|count| count > 50) && refused > 100, "{counts:?} {refused}");
+}
+
+#[test]
 fn every_alarm_of_a_plan_has_a_key_of_its_own_and_a_severity() {
     let alarms = format!("{FOUR}[alarm.door]\nwhen = \"a.Status.Door == 'Open'\"");
     let plan = plan(&toml("", &alarms), FILES);
@@ -441,6 +496,40 @@ fn one_bus_off_is_one_alarm() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_check_says_about_alarms() {
+    let alarms = "[alarm.t]\ntag = \"a.Status.Temp\"\nhi = 230\nlolo = 10\nhysteresis = 2\non_delay_ms = 500\nexclusive = false\nseverity = { hi = 900 }\ntext = \"Hot\"\narea = \"Infeed\"\n[alarm.door]\nwhen = [\"a.Status.Door == 'Open'\", \"a.Command.Fan > 0\"]\noff_delay_ms = 20\n";
+    let lines = "message.Command.fallback_on = [\"t.hi\", \"door\", \"t.lolo\"]\n";
+    let sources = Sources::embedded("x.toml", &toml(lines, alarms), &[("x.dbc", DBC.as_bytes())]);
+    let loaded = load(&sources, LoadOptions::default()).unwrap_or_else(|e| panic!("{e:#?}"));
+    let summary = check::summary(&loaded);
+    for line in [
+        "alarm t: a.Status.Temp lolo 10 (severity 700), hi 230 (severity 900); hysteresis 2; levels together; after 500 ms; area Infeed; \"Hot\"",
+        "alarm door: while a.Status.Door == 0 and a.Command.Fan > 0 (severity 500); ends after 20 ms; \"a.Status.Door == 0 and a.Command.Fan > 0\"",
+        "  a.Command falls back on t.hi, door, t.lolo",
+    ] {
+        assert!(summary.lines().any(|said| said == line), "no {line} in\n{summary}");
+    }
+}
+
+#[test]
+fn alarms_are_part_of_what_the_machine_is() {
+    let hash = |alarms: &str| plan(&toml("", alarms), FILES).hash;
+    let others = [
+        String::new(),
+        FOUR.replace("230", "231"),
+        FOUR.replace("hysteresis = 2", "hysteresis = 1"),
+        format!("{FOUR}severity = 4"),
+        format!("{FOUR}text = \"Hot\""),
+        format!("{FOUR}exclusive = false"),
+    ];
+    for other in others {
+        assert_ne!(hash(FOUR), hash(&other), "{other}");
+        let (old, new) = (plan(&toml("", FOUR), FILES), plan(&toml("", &other), FILES));
+        assert!(diff::difference(&old, &new).contains("alarm t"), "{other}");
     }
 }
 

@@ -62,6 +62,7 @@ impl Authority {
             }
             self.recompose_and_tell(index, store);
         }
+        self.adopt_alarmed(now, store);
         self.look_at_all(now, inputs, store);
         self.show_remote(store);
         self.show_forces(now, store);

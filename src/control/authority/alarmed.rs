@@ -52,6 +52,19 @@ impl Alarmed {
 }
 
 impl Authority {
+    /// Takes from the store, which has adopted, what lasts: before anything is armed.
+    pub(super) fn adopt_alarmed(&mut self, now: Now, store: &mut Writer) {
+        for at in 0..self.alarmed.ties.len() {
+            let tie = &mut self.alarmed.ties[at];
+            tie.lasts = tie.state & store.alarm_now(tie.alarm) != 0;
+            let (output, lasts) = (tie.output, tie.lasts);
+            if lasts {
+                // a tie that this plan has made, or one that has latched already
+                self.latch(now, output, Latch::Alarm, store);
+            }
+        }
+    }
+
     /// An alarm of the configuration has this state now: what hangs on it falls back when it is raised, and is not armed while
     /// it lasts.
     pub fn alarmed(&mut self, now: Now, alarm: AlarmIndex, state: u8, store: &mut Writer) {

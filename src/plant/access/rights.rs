@@ -1,6 +1,7 @@
 //! Who may do what with what: the one question that every protocol asks, over the plan that holds now.
 
 use super::role::{Configs, Identity, Operation, Role, Roles, are_given, roles_of};
+use crate::command::Action;
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
 
 /// What an operation is about.
@@ -135,7 +136,6 @@ impl Part {
                 set(&mut self.buses, message.bus..message.bus + 1);
             }
         }
-        self.machine = true;
         self
     }
 }
@@ -159,6 +159,8 @@ fn find_message(plan: &Plan, bus: BusIndex, name: &str) -> Option<MessageIndex> 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Scope {
     see: Option<Part>,
+    /// That, and whatever holds something of it.
+    ways: Option<Part>,
     write: Option<Part>,
 }
 
@@ -185,7 +187,9 @@ impl Rights {
         let mut scopes: [Scope; Role::ALL.len()] = Default::default();
         for (scope, role) in scopes.iter_mut().zip(Role::ALL) {
             if let Some(config) = configs.get(&role) {
-                *scope = Scope { see: part(&config.see).map(|see| see.with_ways(plan)), write: part(&config.write) };
+                let see = part(&config.see).map(|see| Part { machine: true, ..see });
+                let ways = see.clone().map(|see| see.with_ways(plan));
+                *scope = Scope { see, ways, write: part(&config.write) };
             }
         }
         Rights { configs: configs.clone(), scopes }
@@ -197,6 +201,29 @@ impl Rights {
         roles.iter().any(|role| self.role_may(role, operation, subject))
     }
 
+    /// Whether somebody with these roles may have the controller do this.
+    pub fn may_command(&self, roles: Roles, action: &Action, plan: &Plan) -> bool {
+        let message = |tag: TagIndex| plan.tags.get(tag).map_or(Subject::Machine, |tag| Subject::Message(tag.message));
+        let one = |operation, subject| self.may(roles, operation, subject);
+        match action {
+            Action::Set(writes) => writes.iter().all(|write| one(Operation::Write, Subject::Tag(write.tag))),
+            Action::Send(writes) => writes.iter().all(|write| one(Operation::Send, message(write.tag))),
+            Action::Renew(tag) => one(Operation::Write, Subject::Tag(*tag)),
+            Action::Force { tag, .. } | Action::Release(Some(tag)) => one(Operation::Force, Subject::Tag(*tag)),
+            Action::Release(None) => one(Operation::Force, Subject::Machine),
+            Action::Arm | Action::Disarm => one(Operation::Arm, Subject::Machine),
+            Action::Fallback(of) | Action::ResetFallback(of) => {
+                one(Operation::Fallback, of.map_or(Subject::Machine, Subject::Message))
+            }
+            Action::Restart(bus) => one(Operation::Switch, Subject::Bus(*bus)),
+            Action::Route { route, .. } => {
+                let to = plan.routes.get(*route).map_or(Subject::Machine, |route| Subject::Bus(route.to));
+                one(Operation::Switch, to)
+            }
+            Action::Remote(_) | Action::Reload(_) | Action::CancelReload => one(Operation::Switch, Subject::Machine),
+        }
+    }
+
     /// The same for one role.
     pub fn role_may(&self, role: Role, operation: Operation, subject: Subject) -> bool {
         if !role.grants(operation) {
@@ -204,7 +231,12 @@ impl Rights {
         }
         let Some(scope) = self.scopes.get(role as usize) else { return false };
         let within = |part: &Option<Part>| part.as_ref().is_none_or(|part| part.has(subject));
-        within(&scope.see) && (!operation.changes_machine() || within(&scope.write))
+        if operation.changes_machine() {
+            // who sees a signal of a message does not send all of it
+            within(&scope.see) && within(&scope.write)
+        } else {
+            within(&scope.ways)
+        }
     }
 
     /// Whether nothing is hidden from somebody with these roles: then nothing needs to be asked one by one.
@@ -230,5 +262,135 @@ impl Rights {
     /// Whether an application may have a role by itself: then users without a name are let in to be looked at.
     pub fn name_applications(&self) -> bool {
         self.configs.iter().any(|(role, config)| role.is_given() && !config.applications.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LoadOptions, Sources, load};
+    use crate::plant::access::role::Config;
+
+    const DBC: &str = r#"VERSION ""
+BU_: ME ECU
+BO_ 256 Oven: 8 ECU
+ SG_ Temp : 0|16@1+ (1,0) [0|0] "" ME
+ SG_ Door : 16|1@1+ (1,0) [0|0] "" ME
+BO_ 512 Command: 8 ME
+ SG_ Enable : 0|8@1+ (1,0) [0|0] "" ECU
+ SG_ Speed : 8|8@1+ (1,0) [0|0] "" ECU
+"#;
+    const CONFIGURATION: &str = r#"
+[bus.cell]
+virtual = true
+dbc = ["plant.dbc"]
+[bus.line]
+virtual = true
+dbc = ["plant.dbc"]
+node = "ME"
+transmit = "all"
+writable = "all"
+overlay = ["names.csv"]
+message.Command.cycle_ms = 100
+"#;
+    const AREAS: &str = "tag,area\nline.Command.Speed,Infeed.Left\nline.Oven,Infeed\nline.Oven.Door,Outfeed\n";
+
+    fn plan() -> Plan {
+        let mut sources = Sources::embedded("plant.toml", CONFIGURATION, &[("plant.dbc", DBC.as_bytes())]);
+        let overlay = crate::config::SourceFile { name: "names.csv".into(), bytes: AREAS.into() };
+        sources.overlay.push(overlay);
+        load(&sources, LoadOptions::default()).unwrap_or_else(|mistakes| panic!("{mistakes:?}")).plan
+    }
+
+    fn subject(plan: &Plan, name: &str) -> Subject {
+        let message = |message: usize| plan.message_name(message, None) == name;
+        if name == "machine" {
+            return Subject::Machine;
+        }
+        if let Some(bus) = plan.buses.iter().position(|bus| bus.name == name) {
+            return Subject::Bus(bus);
+        }
+        match (0..plan.messages.len()).find(|index| message(*index)) {
+            Some(index) => Subject::Message(index),
+            None => Subject::Tag((0..plan.tags.len()).find(|tag| plan.tag_name(*tag, None) == name).unwrap()),
+        }
+    }
+
+    const SUBJECTS: [&str; 13] = [
+        "machine",
+        "cell",
+        "cell.Oven",
+        "cell.Oven.Temp",
+        "cell.Command",
+        "cell.Command.Speed",
+        "line",
+        "line.Oven",
+        "line.Oven.Temp",
+        "line.Oven.Door",
+        "line.Command",
+        "line.Command.Enable",
+        "line.Command.Speed",
+    ];
+
+    /// A letter for each subject: it may be seen, it may be written too.
+    #[track_caller]
+    fn check(see: Option<&[&str]>, write: Option<&[&str]>, want: &str) {
+        let plan = plan();
+        let list = |list: Option<&[&str]>| list.map(|list| list.iter().map(|text| text.to_string()).collect());
+        let config = Config { users: vec!["anna".into()], see: list(see), write: list(write), ..Config::default() };
+        let rights = Rights::new(&Configs::from([(Role::Operator, config)]), &plan);
+        let roles = rights.roles_of(Identity { name: Some("anna"), ..Identity::default() });
+        let letter = |name: &&str| {
+            let subject = subject(&plan, name);
+            let may = |operation| rights.may(roles, operation, subject);
+            assert!(!may(Operation::Force), "an Operator forces nothing");
+            assert_eq!(may(Operation::Arm), may(Operation::Write));
+            match (may(Operation::See), may(Operation::Write)) {
+                (false, false) => '-',
+                (true, false) => 's',
+                (true, true) => 'w',
+                (false, true) => panic!("{name} may be written and not seen"),
+            }
+        };
+        let found: String = SUBJECTS.iter().map(letter).collect();
+        assert_eq!(found, want, "{see:?} {write:?}");
+        assert_eq!(rights.sees_all(roles), see.is_none());
+    }
+
+    #[test]
+    fn what_a_role_is_narrowed_to() {
+        check(None, None, "wwwwwwwwwwwww");
+        check(Some(&[]), None, "w------------");
+        check(Some(&["bus:line"]), None, "w-----wwwwwww");
+        // the way to what is seen is seen, and may not be written as a whole
+        check(Some(&["line.Command.Speed"]), None, "w-----s---s-w");
+        check(None, Some(&[]), "sssssssssssss");
+        check(None, Some(&["machine"]), "wssssssssssss");
+        check(None, Some(&["line.Command.Speed"]), "ssssssssssssw");
+        check(None, Some(&["line.Command"]), "sssssssssswww");
+        check(None, Some(&["line.Command.*", "bus:cell"]), "swwwwwsssswww");
+        // the areas below it too, and not a signal that has another one
+        check(None, Some(&["area:Infeed"]), "sssssssswsssw");
+        check(None, Some(&["area:Infeed.Left"]), "ssssssssssssw");
+        check(Some(&["area:Infeed"]), Some(&["bus:line"]), "s-----ssw-s-w");
+        check(Some(&["bus:cell"]), Some(&["bus:line"]), "ssssss-------");
+    }
+
+    #[test]
+    fn several_roles_are_more_than_one() {
+        let plan = plan();
+        let config = |see: &str| Config { see: Some(vec![see.into()]), ..Config::default() };
+        let configs = Configs::from([(Role::Observer, config("bus:line")), (Role::Engineer, config("bus:cell"))]);
+        let rights = Rights::new(&configs, &plan);
+        let both = Roles::of(&[Role::Observer, Role::Engineer]);
+        for (operation, name, want) in [
+            (Operation::See, "line.Command.Speed", true),
+            (Operation::Write, "line.Command.Speed", false),
+            (Operation::Write, "cell.Command.Speed", true),
+            (Operation::Diagnose, "machine", false),
+        ] {
+            assert_eq!(rights.may(both, operation, subject(&plan, name)), want, "{operation:?} {name}");
+        }
+        assert!(!rights.may(Roles::NONE, Operation::See, Subject::Machine));
     }
 }

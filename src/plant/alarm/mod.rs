@@ -22,6 +22,7 @@ pub use book::Book;
 pub use follow::run;
 pub use state::{Operation, Refused, Said, Shelf, State, What};
 
+use super::active;
 use crate::plan::{AlarmIndex, Plan};
 use crate::store::clock;
 
@@ -132,10 +133,11 @@ impl Alarms {
 pub fn sentence(plan: &Plan, alarm: AlarmIndex, state: &State) -> String {
     let Some(alarm) = plan.alarms.get(alarm) else { return String::new() };
     let (subject, text) = (alarm.subject(plan), alarm.text(plan));
-    let detail = if state.is_active() { super::machine::detail(*alarm, state.detail) } else { String::new() };
-    match (state.is_active(), detail.is_empty()) {
-        (true, true) => format!("{subject}: {text}"),
-        (true, false) => format!("{subject}: {text} ({detail})"),
-        (false, _) => format!("{subject}: over: {text}"),
+    let value = state.value.unwrap_or(f64::NAN);
+    let detail = active::detail(plan, *alarm, state.level, state.detail, value);
+    let over = if state.is_active() { "" } else { "over: " };
+    match detail.is_empty() {
+        true => format!("{subject}: {over}{text}"),
+        false => format!("{subject}: {over}{text} ({detail})"),
     }
 }

@@ -6,7 +6,7 @@ mod channel;
 pub use channel::channel;
 
 use opcua::types::{
-    AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant,
+    Array, AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant,
     VariantScalarTypeId,
 };
 
@@ -30,6 +30,8 @@ const REFUSED: u16 = 500;
 const MOST_TOLD: usize = 1024;
 /// Refused writes of one request that have lines of their own.
 const MOST_LINES: usize = 10;
+/// Arguments of a call that a line has.
+const MOST_ARGUMENTS: usize = 20;
 
 /// What every audit event says.
 struct About<'a> {
@@ -276,6 +278,49 @@ pub fn written(
             },
         );
     }
+}
+
+/// What somebody called of the plant: the object and the method, and what came of it. The controller has its own record.
+pub fn called(
+    server: &Server,
+    session: &Session,
+    user: &User,
+    channel: &Channel,
+    (object, method): (NodeId, NodeId),
+    arguments: &[Variant],
+    status: StatusCode,
+) {
+    let shown: Vec<String> = arguments.iter().take(MOST_ARGUMENTS).map(short).collect();
+    let (shown, name) = (shown.join(" "), method.to_string().escape_debug().to_string());
+    let (session, user, peer) = (session.id, user.display(), channel.peer);
+    match status {
+        StatusCode::Good => tracing::info!(session, user, %peer, method = name, arguments = shown, "OPC UA call"),
+        error => tracing::warn!(session, user, %peer, method = name, arguments = shown, %error, "OPC UA call refused"),
+    }
+    let told = if arguments.iter().map(weight).sum::<usize>() <= MOST_TOLD { arguments } else { &[] };
+    tell(
+        server,
+        About {
+            kind: ObjectTypeId::AuditUpdateMethodEventType,
+            source: object,
+            source_name: "Attribute/Call",
+            message: format!("{user} called {name}({shown}): {status}"),
+            status,
+            user,
+            fields: vec![
+                ("MethodId", Variant::from(method)),
+                ("StatusCodeId", Variant::from(status)),
+                ("InputArguments", variants(told)),
+                ("OutputArguments", variants(&[])),
+            ],
+        },
+    );
+}
+
+/// An array of values of any type.
+fn variants(values: &[Variant]) -> Variant {
+    let values: Vec<Variant> = values.iter().map(|value| Variant::Variant(Box::new(value.clone()))).collect();
+    Array::new(VariantScalarTypeId::Variant, values).map_or(Variant::Empty, |array| Variant::Array(Box::new(array)))
 }
 
 /// A value for a line of the log: a client can't make it long, or print what it likes.

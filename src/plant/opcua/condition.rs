@@ -145,7 +145,7 @@ impl Condition {
             limit,
             delays,
             alive,
-            id: event_id(key, state.number),
+            id: event_id(&key, state.number),
             state,
         })
     }

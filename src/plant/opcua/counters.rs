@@ -62,6 +62,11 @@ impl Counters {
         self.connections.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub fn open(&self) -> u32 {
+        read(&self.connections)
+    }
+
     /// A connection was ended for what its client did, or because there were too many.
     pub fn connection_refused(&self) {
         self.connections_refused.fetch_add(1, Ordering::Relaxed);

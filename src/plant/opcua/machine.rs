@@ -3,13 +3,14 @@
 use opcua::types::{DataTypeId, StatusCode, Variant};
 
 use super::mapping;
-use crate::command::Action;
+use super::space::{Node, condition};
+use crate::command::{Action, latch_words};
 use crate::plan::AlarmIndex;
-use crate::plant::View;
+use crate::plant::{View, active};
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
 use crate::store::clock;
-use crate::store::layout::Word;
+use crate::store::layout::{MessageWord, Word};
 
 /// One variable, in the order of the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +27,8 @@ pub enum State {
     ConfigurationHash,
     /// [`View::since`]: DateTime.
     ConfigurationTime,
+    /// Messages that have their fallback values and why, `bus.Message: reasons`: String array.
+    FallbackReasons,
     /// How many signals are forced: UInt32.
     Forces,
     /// Boolean: the plant may write. Switched at the machine.
@@ -33,13 +36,14 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 8] = [
+    pub const ALL: [State; 9] = [
         State::ActiveAlarms,
         State::Alarms,
         State::Armed,
         State::ClockSynchronized,
         State::ConfigurationHash,
         State::ConfigurationTime,
+        State::FallbackReasons,
         State::Forces,
         State::Remote,
     ];
@@ -52,6 +56,7 @@ impl State {
             State::ClockSynchronized => "ClockSynchronized",
             State::ConfigurationHash => "ConfigurationHash",
             State::ConfigurationTime => "ConfigurationTime",
+            State::FallbackReasons => "FallbackReasons",
             State::Forces => "Forces",
             State::Remote => "Remote",
         }
@@ -69,6 +74,7 @@ impl State {
             }
             State::ConfigurationHash => "SHA-256 of the configuration and DBC files in force, hexadecimal.",
             State::ConfigurationTime => "When that configuration was put in force.",
+            State::FallbackReasons => "Messages that have their fallback values, and why.",
             State::Forces => "Number of signals that are forced by an operator.",
             State::Remote => "Whether the plant may write. Switched at the machine.",
         }
@@ -77,38 +83,51 @@ impl State {
     pub fn data_type(self) -> DataTypeId {
         match self {
             State::ActiveAlarms | State::Forces => DataTypeId::UInt32,
-            State::Alarms | State::ConfigurationHash => DataTypeId::String,
+            State::Alarms | State::ConfigurationHash | State::FallbackReasons => DataTypeId::String,
             State::ConfigurationTime => DataTypeId::DateTime,
             State::Armed | State::ClockSynchronized | State::Remote => DataTypeId::Boolean,
         }
     }
 
     pub fn is_array(self) -> bool {
-        self == State::Alarms
+        matches!(self, State::Alarms | State::FallbackReasons)
     }
 
     pub fn is_writable(self) -> bool {
         self == State::Armed
     }
 
-    /// The present value, with a sample that has its quality. `sees`: whether whoever asks may know of this alarm. `now`:
-    /// CLOCK_MONOTONIC nanoseconds.
-    pub fn value(self, view: &View, sees: impl Fn(AlarmIndex) -> bool, now: u64) -> (Variant, Sample) {
+    /// The present value, with a sample that has its quality. `sees`: whether whoever asks may know of a node; lists and
+    /// counts leave out the others. `now`: CLOCK_MONOTONIC nanoseconds.
+    pub fn value(self, view: &View, sees: impl Fn(Node) -> bool, now: u64) -> (Variant, Sample) {
         let View { plan, reader, .. } = view;
-        let alarms = plan.alarms.iter().enumerate();
-        let alarms = alarms.filter(|(index, _)| reader.alarm(*index).active && sees(*index)).map(|(_, alarm)| alarm);
         let number = |word: Word| Variant::UInt32(u32::try_from(reader.get(word)).unwrap_or(u32::MAX));
         let clock = reader.clock();
+        let sees_alarm = |alarm: AlarmIndex| sees(Node::Condition(condition::Part::Alarm(alarm)));
         let value = match self {
-            State::ActiveAlarms => Variant::UInt32(u32::try_from(alarms.count()).unwrap_or(u32::MAX)),
+            State::ActiveAlarms => {
+                let active = (0..plan.alarms.len()).filter(|alarm| reader.alarm(*alarm).active && sees_alarm(*alarm));
+                Variant::UInt32(u32::try_from(active.count()).unwrap_or(u32::MAX))
+            }
             State::Forces => number(Word::Forces),
             State::Armed => Variant::Boolean(reader.get(Word::Armed) == 1),
             State::ClockSynchronized => clock.map_or(Variant::Empty, |clock| Variant::Boolean(clock.synchronized)),
             State::Remote => Variant::Boolean(reader.get(Word::Remote) == 1),
             State::ConfigurationHash => Variant::from(view.hash.clone()),
             State::ConfigurationTime => mapping::source_time(view.since).map_or(Variant::Empty, Variant::from),
+            State::FallbackReasons => {
+                let latched = (0..plan.messages.len()).filter_map(|message| {
+                    if !sees(Node::Message(message, None)) {
+                        return None;
+                    }
+                    let latches = reader.message(message, MessageWord::Latched);
+                    (latches != 0).then(|| format!("{}: {}", plan.message_name(message, None), latch_words(latches)))
+                });
+                Variant::from(latched.collect::<Vec<String>>())
+            }
             State::Alarms => {
-                let words = alarms.map(|alarm| format!("{}: {}", alarm.subject(plan), alarm.text(plan)));
+                let alarms = active::take(plan, reader).into_iter().filter(|alarm| sees_alarm(alarm.alarm));
+                let words = alarms.map(|alarm| format!("{}: {}", alarm.subject, alarm.text));
                 Variant::from(words.collect::<Vec<String>>())
             }
         };
@@ -120,7 +139,12 @@ impl State {
         let source_time = match self {
             State::Armed => clock::known(reader.get(Word::ArmedSince)).unwrap_or(0),
             State::ConfigurationHash | State::ConfigurationTime => clock::known(view.since).unwrap_or(0),
-            State::ActiveAlarms | State::Alarms | State::ClockSynchronized | State::Forces | State::Remote => 0,
+            State::ActiveAlarms
+            | State::Alarms
+            | State::ClockSynchronized
+            | State::FallbackReasons
+            | State::Forces
+            | State::Remote => 0,
         };
         (value, Sample { raw: None, value: None, causes, source_time, received: now, count: 1 })
     }

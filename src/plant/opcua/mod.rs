@@ -23,6 +23,7 @@ pub mod limits;
 pub mod login;
 pub mod machine;
 mod mapping;
+pub mod nodeset;
 pub mod pki;
 pub mod reading;
 pub mod sampler;

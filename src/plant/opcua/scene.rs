@@ -114,7 +114,7 @@ impl Scene {
             Node::State(state) => {
                 // what is hidden is in no list either
                 let all = self.space.rights.sees_all(user.roles);
-                let sees = |alarm| all || self.space.sees(user, self.space.alarms.node(alarm));
+                let sees = |node| all || self.space.sees(user, node);
                 let (value, sample) = state.value(&self.view, sees, now);
                 Ok((Some(value), Some(sample)))
             }

@@ -24,7 +24,7 @@ use super::pki::{self, Rules, Trust};
 use super::sampler;
 use super::scene::Scenes;
 use super::service;
-use super::session::{Session, Sessions};
+use super::session::{Leases, Session, Sessions};
 use super::space::server::ServerObject;
 use super::subscription::{Event, Reply, Subscriptions};
 use crate::plant::Plant;
@@ -51,6 +51,7 @@ pub struct Server {
     pub trust: Arc<Trust>,
     pub users: Users,
     pub sessions: Arc<Sessions>,
+    pub leases: Leases,
     pub counters: Arc<Counters>,
     pub work: Work,
     /// Until when its own certificate is good, since 1970.
@@ -71,6 +72,7 @@ impl Server {
 
     /// What has to happen once a session is out of the table.
     pub fn end_session(&self, session: &Session, with_subscriptions: bool, why: &str) {
+        self.leases.ended(session.id);
         let replies = {
             let mut subscriptions = self.subscriptions();
             subscriptions.session_closed(session.id, with_subscriptions);
@@ -249,6 +251,7 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
         trust: Arc::new(trust),
         users: Users::new(config.users),
         sessions,
+        leases: Leases::default(),
         counters,
         work: Work::default(),
         not_after,

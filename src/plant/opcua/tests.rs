@@ -1,6 +1,8 @@
 //! A small plant, and the server run for real over it: what a client sees from its first byte to a written frame.
 
 mod client;
+pub mod link;
+mod methods;
 mod reload;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -82,7 +84,10 @@ pub fn plan() -> Plan {
 
 fn plan_of(dbc: &str) -> Plan {
     // only what writes has what can be written
-    let writes = if dbc.contains("DriveCommand") { CONFIGURATION } else { READ_ONLY };
+    configured(if dbc.contains("DriveCommand") { CONFIGURATION } else { READ_ONLY }, dbc)
+}
+
+fn configured(writes: &str, dbc: &str) -> Plan {
     let sources = Sources::embedded("plant.toml", writes, &[("plant.dbc", dbc.as_bytes())]);
     match config::load(&sources, LoadOptions::default()) {
         Ok(loaded) => loaded.plan,
@@ -112,7 +117,11 @@ impl Example {
     }
 
     pub fn of(dbc: &str) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
-        let plan = Arc::new(plan_of(dbc));
+        Example::with(plan_of(dbc))
+    }
+
+    fn with(plan: Plan) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
+        let plan = Arc::new(plan);
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut writer = Writer::new(memory.clone(), layout, 7);
@@ -320,7 +329,7 @@ async fn an_operator_reads_and_writes() {
         (
             id("line"),
             BrowseDirection::Forward,
-            ReferenceTypeId::HierarchicalReferences,
+            ReferenceTypeId::Organizes,
             "2:DriveCommand 2:EEC1 2:Oven 2:Precise 2:Wide 2:line.@33",
         ),
         (

@@ -1,7 +1,10 @@
 //! The OPC UA server as clients that are not ours see it: programs in tests/peers that say one JSON line a check, and
 //! what becomes of these lines.
 
+mod alarms;
 mod conformance;
+mod methods;
+mod model;
 mod robustness;
 mod roles;
 mod security;
@@ -17,7 +20,16 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 5] = [conformance::TESTS, security::TESTS, robustness::TESTS, times::TESTS, roles::TESTS];
+pub const TESTS: [&[Test]; 8] = [
+    alarms::TESTS,
+    conformance::TESTS,
+    methods::TESTS,
+    model::TESTS,
+    security::TESTS,
+    robustness::TESTS,
+    roles::TESTS,
+    times::TESTS,
+];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);

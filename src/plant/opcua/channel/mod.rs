@@ -6,6 +6,8 @@
 
 mod connection;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod listener;
 mod open;
 mod security;
@@ -253,7 +255,7 @@ impl Answers {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Answers {
     /// Of no connection; open as long as the second is kept.
     pub fn alone() -> (Answers, Box<dyn std::any::Any>) {
@@ -262,6 +264,7 @@ impl Answers {
     }
 
     /// The same, with what gives the answers one by one.
+    #[cfg(test)]
     pub fn kept() -> (Answers, impl FnMut() -> Option<Vec<u8>>) {
         let (answers, mut receiver) = Answers::new();
         let next = move || match receiver.try_recv() {

@@ -80,6 +80,12 @@ impl Clear {
         Ok(Clear { channel, policy, certificate, thumbprint, start })
     }
 
+    /// What comes after the part in clear.
+    #[cfg(fuzzing)]
+    pub fn rest<'a>(&self, message: &'a [u8]) -> &'a [u8] {
+        message.get(self.start..).unwrap_or_default()
+    }
+
     /// Checks the certificate and opens the rest: the expensive part, on a thread that may block. What exactly is wrong with
     /// a certificate the log says, not the answer (OPC 10000-4, 6.1.3).
     pub fn open(

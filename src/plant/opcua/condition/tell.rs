@@ -52,7 +52,7 @@ pub fn retained(scene: &Scene) -> Vec<Event> {
     let alive = scene.view.alive(clock::monotonic());
     let keys = scene.space.plan().alarms.len();
     let retained: Vec<_> = scene.alarms.look(|book| {
-        let all = (0..keys).filter_map(|alarm| Some((alarm, book.state(scene.space.alarms.key(alarm))?.clone())));
+        let all = (0..keys).filter_map(|alarm| Some((alarm, book.state(&scene.space.alarms.key(alarm))?.clone())));
         all.filter(|(_, state)| state.retain()).collect()
     });
     let conditions =

@@ -10,8 +10,8 @@ use super::{Ask, Service, count};
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::wire::{NodeRef, Reader, Writer};
 
-/// Arguments that a method may be given.
-const MOST_ARGUMENTS: usize = 100;
+/// Arguments that a method may be given: no frame has more signals.
+const MOST_ARGUMENTS: usize = 600;
 
 /// What one call came to: a CallMethodResult.
 pub struct Outcome {

@@ -5,8 +5,11 @@
 
 pub mod attribute;
 mod discovery;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod history;
 mod kind;
+mod lease;
 mod method;
 pub mod session;
 
@@ -20,6 +23,8 @@ use opcua::crypto::SecurityPolicy;
 use opcua::types::StatusCode;
 
 pub use kind::Service;
+
+use crate::command::Origin;
 
 use super::channel::{Answers, Channel, Request};
 use super::server::Server;
@@ -38,6 +43,11 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// Who asks, for the controller's record.
+    pub fn origin(&self) -> Origin {
+        origin(self.channel, &self.user)
+    }
+
     /// Begins the response.
     pub fn response(&self, service: Service) -> Writer {
         response(service.response(), self.header.handle, StatusCode::Good)
@@ -47,6 +57,10 @@ impl Ask<'_> {
     fn short(&self, writer: Writer) -> Result<Writer, StatusCode> {
         if self.session.takes(writer.len()) { Ok(writer) } else { Err(StatusCode::BadResponseTooLarge) }
     }
+}
+
+fn origin(channel: &Channel, user: &User) -> Origin {
+    Origin { protocol: "opcua".into(), user: user.display().to_owned(), address: channel.peer.to_string() }
 }
 
 /// The length of a list of operations: not empty, not more than `most` (OPC 10000-4, 7.38.2).
@@ -160,6 +174,7 @@ fn ask<'a>(
         }
     })?;
     session.touch(Instant::now());
+    lease::renew(server, channel, &session, &user);
     session.counts.call(service);
     Ok(Ask { server, channel, session, user, header })
 }

@@ -262,6 +262,8 @@ async fn try_activate(
     drop(state);
     server.channel_left(session, channel);
     if changed {
+        // what the one before held the other need not be allowed
+        server.leases.ended(session.id);
         let now = clock::monotonic();
         server.subscriptions().user_changed(session.id, &user, now);
         server.wake.notify_one();

@@ -1,6 +1,7 @@
 //! Sessions (OPC 10000-4, 5.7): who talks, on which channel, and until when. `login` says who somebody is.
 
 mod counts;
+pub mod lease;
 pub mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +15,7 @@ use super::view::ContinuationPoints;
 use crate::plant::access::{Role, Roles};
 
 pub use counts::Counts;
+pub use lease::Leases;
 pub use table::{Sessions, Token};
 
 /// How a user has shown who it is.

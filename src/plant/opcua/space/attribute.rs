@@ -5,7 +5,7 @@ use opcua::types::{
 };
 
 use super::standard::{self, Entry};
-use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, method, model};
+use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, lease, method, model};
 use crate::can::FrameId;
 use crate::plan::MessageIndex;
 use crate::plant::access::Operation;
@@ -125,7 +125,7 @@ impl Space {
         let data_type = match node {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
             Node::Property(tag, _, property) => property.data_type(self.plan.signal(tag)),
-            Node::Fact(_, _, Fact::CycleTime) => DataTypeId::Duration,
+            Node::Fact(_, _, Fact::CycleTime | Fact::LeaseTime) => DataTypeId::Duration,
             Node::State(state) => state.data_type(),
             Node::Standard(row) => return self.standard.entry(row).map_or(0, |entry| entry.data_type()),
             Node::Diagnostic(_, diagnostic) => diagnostic.data_type(),
@@ -178,13 +178,18 @@ impl Space {
 
     /// The value of a fact about a message.
     pub fn fact_value(&self, message: MessageIndex, source: Option<Source>, fact: Fact) -> Variant {
-        let message = &self.plan.messages[message].message;
+        let planned = &self.plan.messages[message];
+        let message = &planned.message;
         match fact {
             Fact::CycleTime => match message.cycle_time {
                 Some(period) => Variant::Double(period.as_secs_f64() * 1000.0),
                 None => Variant::Empty,
             },
             Fact::Identifier => Variant::from(identifier(message.id, source)),
+            Fact::LeaseTime => match lease(planned) {
+                Some(nanoseconds) => Variant::Double(nanoseconds as f64 / 1e6),
+                None => Variant::Empty,
+            },
             Fact::Sender => Variant::from(message.senders.join(", ")),
         }
     }

@@ -4,6 +4,7 @@ mod shape;
 mod source;
 
 use opcua::types::{AttributeId, NodeClass, ObjectTypeId, ReferenceTypeId, StatusCode, Variant};
+use std::sync::Arc;
 
 use super::{NAMESPACE, Node, Passing, Reference, Space, forward};
 use crate::plan::{Alarm, AlarmIndex, Plan};
@@ -28,10 +29,9 @@ pub enum Part {
     Member(AlarmIndex, u16),
 }
 
-/// The alarms of a plan.
+/// The alarms of a plan: numbers only, no names are kept.
 pub struct Alarms {
-    /// By alarm.
-    keys: Vec<Box<str>>,
+    plan: Arc<Plan>,
     /// By key.
     sorted: Vec<u32>,
     sources: Sources,
@@ -39,16 +39,16 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    pub fn new(plan: &Plan, standard: &super::standard::Standard) -> Alarms {
-        let keys: Vec<Box<str>> = plan.alarms.iter().map(|alarm| alarm.key(plan).into()).collect();
-        let mut sorted: Vec<u32> = (0..keys.len() as u32).collect();
-        sorted.sort_by_key(|alarm| keys.get(*alarm as usize));
-        Alarms { keys, sorted, sources: Sources::new(plan), shapes: shape::all(standard) }
+    pub fn new(plan: &Arc<Plan>, standard: &super::standard::Standard) -> Alarms {
+        let mut sorted: Vec<u32> = (0..plan.alarms.len() as u32).collect();
+        sorted.sort_by_cached_key(|alarm| plan.alarms.get(*alarm as usize).map(|alarm| alarm.key(plan)));
+        let sources = Sources::new(plan, &sorted);
+        Alarms { plan: plan.clone(), sorted, sources, shapes: shape::all(standard) }
     }
 
     /// Its identity for good.
-    pub fn key(&self, alarm: AlarmIndex) -> &str {
-        self.keys.get(alarm).map_or("", |key| key)
+    pub fn key(&self, alarm: AlarmIndex) -> String {
+        self.plan.alarms.get(alarm).map(|alarm| alarm.key(&self.plan)).unwrap_or_default()
     }
 
     pub fn node(&self, alarm: AlarmIndex) -> Node {
@@ -57,20 +57,19 @@ impl Alarms {
 
     /// What it is about, and the variable that decides.
     pub fn source(&self, alarm: AlarmIndex) -> Node {
-        self.sources.of(alarm).0
+        source::of(&self.plan, alarm).0
     }
 
     pub fn input(&self, alarm: AlarmIndex) -> Option<Node> {
-        self.sources.of(alarm).1
+        source::of(&self.plan, alarm).1
     }
 
     pub fn bytes(&self) -> usize {
-        let keys: usize = self.keys.iter().map(|key| key.len() + size_of::<Box<str>>()).sum();
-        keys + self.sorted.len() * 4 + self.sources.bytes()
+        self.sorted.len() * size_of::<u32>() + self.sources.bytes()
     }
 
     pub fn find(&self, key: &str) -> Option<AlarmIndex> {
-        let found = self.sorted.binary_search_by(|alarm| self.key(*alarm as usize).cmp(key)).ok()?;
+        let found = self.sorted.binary_search_by(|alarm| self.key(*alarm as usize).as_str().cmp(key)).ok()?;
         self.sorted.get(found).map(|alarm| *alarm as usize)
     }
 }
@@ -231,7 +230,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
         Node::Condition(Part::Member(alarm, member)) => all.extend(below(alarm, Some(member))),
         _ => {
             if let Some(above) = source::notifier(&space.plan, node)
-                && (space.is_notifier(node) || space.alarms.sources.has(node))
+                && (space.is_notifier(node) || space.alarms.sources.has(&space.plan, node))
             {
                 all.insert(0, back(space.notifies(node), above));
             } else if node == Node::Machine
@@ -244,7 +243,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             }
             let told = source::below(&space.plan, node, &space.alarms.sources, |number| space.standard(number));
             all.extend(told.into_iter().map(|target| forward(space.notifies(target), target)));
-            let conditions = space.alarms.sources.conditions(node);
+            let conditions = space.alarms.sources.conditions(&space.plan, node);
             all.extend(
                 conditions.map(|alarm| forward(ReferenceTypeId::HasCondition, Node::Condition(Part::Alarm(alarm)))),
             );
@@ -268,7 +267,7 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
         Part::Member(alarm, member) => (alarm, space.member(alarm, member).map_or("", |member| &*member.path)),
     };
     text.push('.');
-    text.push_str(space.alarms.key(alarm));
+    text.push_str(&space.alarms.key(alarm));
     for name in path.split('/').filter(|name| !name.is_empty()) {
         text.push('.');
         text.push_str(name);
@@ -279,7 +278,7 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
 pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
     match part {
         Part::Folder => text.push_str(FOLDER_NAME),
-        Part::Alarm(alarm) => text.push_str(space.alarms.key(alarm)),
+        Part::Alarm(alarm) => text.push_str(&space.alarms.key(alarm)),
         Part::Member(alarm, member) => {
             let path = space.member(alarm, member).map_or("", |member| &*member.path);
             text.push_str(path.rsplit('/').next().unwrap_or_default());
@@ -338,7 +337,7 @@ pub fn value(
     if class(space, part) != NodeClass::Variable {
         return Err(StatusCode::BadAttributeIdInvalid);
     }
-    let state = scene.alarms.state(space.alarms.key(alarm));
+    let state = scene.alarms.state(&space.alarms.key(alarm));
     let condition = Condition::new(space, alarm, state, scene.view.alive(now)).ok_or(StatusCode::BadNodeIdUnknown)?;
     let field = if member.path.ends_with("/InputArguments") { None } else { condition.field(&member.path) };
     match field {

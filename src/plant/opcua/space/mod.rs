@@ -24,7 +24,7 @@ use super::identity::Identity;
 use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
-use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
 use crate::plant::access::Rights;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
@@ -122,16 +122,19 @@ pub struct Passing<'a> {
 pub enum Fact {
     CycleTime,
     Identifier,
+    /// Within it the plant must write again, or its session give a sign of life.
+    LeaseTime,
     Sender,
 }
 
 impl Fact {
-    const ALL: [Fact; 3] = [Fact::CycleTime, Fact::Identifier, Fact::Sender];
+    const ALL: [Fact; 4] = [Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
 
     fn name(self) -> &'static str {
         match self {
             Fact::CycleTime => "CycleTime",
             Fact::Identifier => "Identifier",
+            Fact::LeaseTime => "LeaseTime",
             Fact::Sender => "Sender",
         }
     }
@@ -192,6 +195,11 @@ impl Space {
     pub fn bytes(&self) -> usize {
         let indices = self.sorted.len() * size_of::<u32>() + self.devices.bytes() + self.alarms.bytes();
         self.names.bytes() + indices + size_of::<Space>()
+    }
+
+    /// A node of the standard or of a companion specification.
+    pub fn find_number(&self, namespace: u16, number: u32) -> Option<Node> {
+        self.standard.numbered(namespace, number).map(Node::Standard)
     }
 
     /// The node behind a NodeId.
@@ -277,11 +285,13 @@ impl Space {
 
     /// What is known about a message, and whether no signal has its name.
     fn facts_of(&self, message: MessageIndex) -> impl Iterator<Item = (Fact, bool)> {
-        let description = &self.plan.messages[message].message;
+        let planned = &self.plan.messages[message];
+        let description = &planned.message;
         Fact::ALL.into_iter().filter_map(move |fact| {
             let known = match fact {
                 Fact::CycleTime => description.cycle_time.is_some(),
                 Fact::Identifier => true,
+                Fact::LeaseTime => lease(planned).is_some(),
                 Fact::Sender => !description.senders.is_empty(),
             };
             known.then(|| (fact, description.signals.iter().all(|signal| signal.name != fact.name())))
@@ -452,6 +462,14 @@ impl Space {
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
             Node::Model(_) | Node::Condition(_) | Node::Method(_) => {}
         }
+    }
+}
+
+/// Nanoseconds of the lease of a message that we send.
+fn lease(message: &plan::Message) -> Option<u64> {
+    match &message.direction {
+        plan::Direction::Output(transmission) => transmission.lease,
+        plan::Direction::Input(_) => None,
     }
 }
 

@@ -198,14 +198,14 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
     Some(match part {
         Part::Object(Owner::Type(_)) => return base(ObjectTypeId::BaseObjectType as u32),
         Part::State => return base(DataTypeId::Enumeration as u32),
-        Part::Family(_) => (HasSubtype, space.companion(DI, DEVICE_TYPE)?),
+        Part::Family(_) => (HasSubtype, space.find_number(DI, DEVICE_TYPE)?),
         Part::States => (HasProperty, Node::Model(Part::State)),
         Part::Buses | Part::Object(Owner::Controller) => (HasComponent, Node::Machine),
         Part::Object(Owner::Bus(_)) => (Organizes, Node::Model(Part::Buses)),
         Part::Deadlines => (HasComponent, Node::Model(Part::Object(Owner::Controller))),
         Part::Object(Owner::Deadline(_)) => (Organizes, Node::Model(Part::Deadlines)),
         Part::Field(owner, field) => (field_reference(owner, field), Node::Model(Part::Object(owner))),
-        Part::Device(_) => (HasComponent, space.companion(DI, DEVICE_SET)?),
+        Part::Device(_) => (HasComponent, space.find_number(DI, DEVICE_SET)?),
         Part::Plate(device, _) => (HasProperty, Node::Model(Part::Device(device))),
         Part::Message(family, _) => (HasComponent, Node::Model(Part::Family(family))),
         Part::Fact(family, message, _) => (HasProperty, Node::Model(Part::Message(family, message))),
@@ -236,20 +236,27 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
         Node::Standard(_) if space.standard(DataTypeId::Enumeration as u32) == Some(node) => {
             all.push(forward(HasSubtype, Node::Model(Part::State)));
         }
-        Node::Standard(_) if space.companion(DI, DEVICE_TYPE) == Some(node) => {
+        Node::Standard(_) if space.find_number(DI, DEVICE_TYPE) == Some(node) => {
             all.extend(space.families().map(|family| forward(HasSubtype, Node::Model(Part::Family(family)))));
         }
-        Node::Standard(_) if space.companion(DI, DEVICE_SET) == Some(node) => {
+        Node::Standard(_) if space.find_number(DI, DEVICE_SET) == Some(node) => {
             let devices = (0..plan.buses.len()).flat_map(|bus| space.devices_of(bus, passing, |_| true));
             all.extend(devices.map(|device| forward(HasComponent, Node::Model(Part::Device(device)))));
         }
         Node::Machine => {
-            all.push(forward(HasComponent, Node::Model(Part::Buses)));
-            all.push(forward(HasComponent, Node::Model(Part::Object(Owner::Controller))));
+            merge(
+                space,
+                all,
+                vec![
+                    forward(HasComponent, Node::Model(Part::Buses)),
+                    forward(HasComponent, Node::Model(Part::Object(Owner::Controller))),
+                ],
+            );
         }
         Node::Bus(bus) => {
             let devices = space.devices_of(bus, passing, devices::Listed::is_instance);
-            all.extend(devices.into_iter().map(|device| forward(Organizes, Node::Model(Part::Device(device)))));
+            let devices = devices.into_iter().map(|device| forward(Organizes, Node::Model(Part::Device(device))));
+            merge(space, all, devices.collect());
         }
         // a configured device is the message's parent already
         Node::Message(message, None) if space.instance(message).is_none() => {
@@ -261,7 +268,7 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
                 let field = |field| forward(field_reference(owner, field), Node::Model(Part::Field(owner, field)));
                 all.extend(owner.numbers(plan).map(field));
                 if owner == Owner::Controller {
-                    all.push(forward(HasComponent, Node::Model(Part::Deadlines)));
+                    merge(space, all, vec![forward(HasComponent, Node::Model(Part::Deadlines))]);
                 }
             }
             Part::Field(owner @ Owner::Type(_), field) => all.extend(rule(space, owner.field(field).is_mandatory)),
@@ -294,6 +301,21 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
         },
         _ => {}
     }
+}
+
+/// Puts forward references where they belong by name, among others that are sorted.
+fn merge(space: &Space, all: &mut Vec<Reference>, more: Vec<Reference>) {
+    let first = all.iter().take_while(|reference| !is_child(reference)).count();
+    for reference in more {
+        let name = space.browse_name(reference.target).name;
+        let children = all.get(first..).unwrap_or_default();
+        let before = |other: &Reference| space.browse_name(other.target).name.as_ref() < name.as_ref();
+        all.insert(first + children.partition_point(before), reference);
+    }
+}
+
+fn is_child(reference: &Reference) -> bool {
+    reference.forward && reference.kind != ReferenceTypeId::HasTypeDefinition as u32
 }
 
 /// Puts inverse references where the others are: before those forward.

@@ -152,7 +152,13 @@ fn what_is_asked_for_chooses() {
         (server.clone(), 33, true, 4, "GetMonitoredItems ResendData"),
         (server.clone(), 40, true, 0, "ServerType"),
         (plant("Canvoy"), 33, true, 0, "Machine line"),
-        (plant("line"), 33, true, 0, "DriveCommand EEC1 Oven Precise Wide line.@33"),
+        (plant("line"), 35, true, 0, "DriveCommand EEC1 Oven Precise Wide line.@33"),
+        // HasNotifier
+        (plant("line"), 48, true, 0, "DriveCommand EEC1 Oven Precise Wide"),
+        (plant("Canvoy.Machine"), 48, true, 0, "line"),
+        (server.clone(), 48, true, 0, "Machine"),
+        // HasCondition
+        (plant("line.Oven"), 9006, true, 0, "late:line.Oven protection:line.Oven"),
         (plant("line.Oven"), 47, true, 0, "Door Flag Level Mode Temp Trim"),
         (plant("line.Oven.Temp"), 46, true, 0, "EngineeringUnits EURange"),
         (plant("line.Oven.Temp"), 33, true, 1, ""),

@@ -208,8 +208,8 @@ pub async fn call(ask: &Ask<'_>, scene: &Scene, (on, method): (Node, Node), argu
     };
     let key = scene.space.alarms.key(alarm);
     let outcome = if scene.space.may(&ask.user, called.right(), on) {
-        match called.operation(key, arguments) {
-            Ok(operation) => match ask.server.plant.alarms.operate(key, &operation, ask.user.display()).await {
+        match called.operation(&key, arguments) {
+            Ok(operation) => match ask.server.plant.alarms.operate(&key, &operation, ask.user.display()).await {
                 Ok(()) => {
                     let arguments = vec![StatusCode::Good; arguments.len()];
                     Outcome { status: StatusCode::Good, arguments, output: Vec::new() }
@@ -224,6 +224,6 @@ pub async fn call(ask: &Ask<'_>, scene: &Scene, (on, method): (Node, Node), argu
     let (name, kind) = called.audit();
     let node = scene.space.id(scene.space.alarms.node(alarm));
     let method = scene.space.id(method);
-    audit::operated(ask, Operated { name, kind, key, node, method, arguments, status: outcome.status });
+    audit::operated(ask, Operated { name, kind, key: &key, node, method, arguments, status: outcome.status });
     outcome
 }

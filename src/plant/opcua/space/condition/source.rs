@@ -1,52 +1,56 @@
 //! What alarms are about, and where their events are told: the machine, its buses, their messages, and signals.
 
-use std::collections::HashMap;
-
 use opcua::types::ObjectId;
 
 use crate::plan::{Alarm, AlarmIndex, MessageIndex, Plan, TagIndex};
 use crate::plant::opcua::space::Node;
 
-/// The sources of all alarms, both ways.
+/// The alarms of each source: by what they are about, then by key. What that is, is computed anew each time.
 pub struct Sources {
-    /// By alarm: what it is about, and the variable that decides.
-    of: Vec<(Node, Option<Node>)>,
-    conditions: HashMap<Node, Vec<u32>>,
+    sorted: Vec<u32>,
+}
+
+/// Orders sources.
+fn rank(node: Node) -> (u8, usize) {
+    match node {
+        Node::Bus(bus) => (1, bus),
+        Node::Message(message, None) => (2, message),
+        Node::Signal(tag, None) => (3, tag),
+        _ => (0, 0),
+    }
 }
 
 impl Sources {
-    pub fn new(plan: &Plan) -> Sources {
-        let of: Vec<_> = plan.alarms.iter().map(|alarm| source(plan, *alarm)).collect();
-        let mut conditions: HashMap<Node, Vec<u32>> = HashMap::new();
-        for (alarm, (node, _)) in of.iter().enumerate() {
-            conditions.entry(*node).or_default().push(alarm as u32);
-        }
-        for alarms in conditions.values_mut() {
-            alarms.sort_by_cached_key(|alarm| plan.alarms.get(*alarm as usize).map(|alarm| alarm.key(plan)));
-        }
-        Sources { of, conditions }
+    /// `by_key`: all alarms of the plan.
+    pub fn new(plan: &Plan, by_key: &[u32]) -> Sources {
+        let mut sorted = by_key.to_vec();
+        sorted.sort_by_key(|alarm| rank(of(plan, *alarm as usize).0));
+        Sources { sorted }
     }
 
-    pub fn of(&self, alarm: AlarmIndex) -> (Node, Option<Node>) {
-        self.of.get(alarm).copied().unwrap_or((Node::Machine, None))
-    }
-
-    pub fn has(&self, node: Node) -> bool {
-        self.conditions.contains_key(&node)
+    pub fn has(&self, plan: &Plan, node: Node) -> bool {
+        self.conditions(plan, node).next().is_some()
     }
 
     /// The alarms of a source, sorted by key.
-    pub fn conditions(&self, node: Node) -> impl Iterator<Item = AlarmIndex> {
-        self.conditions.get(&node).into_iter().flatten().map(|alarm| *alarm as usize)
+    pub fn conditions<'a>(&'a self, plan: &'a Plan, node: Node) -> impl Iterator<Item = AlarmIndex> + 'a {
+        let any = matches!(node, Node::Machine | Node::Bus(_) | Node::Message(_, None) | Node::Signal(_, None));
+        let at = |alarm: &u32| rank(of(plan, *alarm as usize).0);
+        let first = self.sorted.partition_point(|alarm| at(alarm) < rank(node));
+        let own = self.sorted.iter().skip(first).take_while(move |alarm| any && at(alarm) == rank(node));
+        own.map(|alarm| *alarm as usize)
     }
 
     pub fn bytes(&self) -> usize {
-        self.of.len() * (size_of::<(Node, Option<Node>)>() + 4)
-            + self.conditions.len() * (size_of::<Node>() + size_of::<Vec<u32>>())
+        self.sorted.len() * size_of::<u32>()
     }
 }
 
 /// What an alarm is about, and the variable that decides.
+pub fn of(plan: &Plan, alarm: AlarmIndex) -> (Node, Option<Node>) {
+    plan.alarms.get(alarm).map_or((Node::Machine, None), |alarm| source(plan, *alarm))
+}
+
 fn source(plan: &Plan, alarm: Alarm) -> (Node, Option<Node>) {
     let message = |message: MessageIndex| (Node::Message(message, None), None);
     match alarm {
@@ -103,7 +107,7 @@ pub fn below(plan: &Plan, node: Node, sources: &Sources, standard: impl Fn(u32) 
         Node::Bus(bus) => plan.buses[bus].messages.clone().map(|message| Node::Message(message, None)).collect(),
         Node::Message(message, None) => {
             let tags = plan.messages[message].tags.clone().map(|tag| Node::Signal(tag, None));
-            tags.filter(|node| sources.has(*node)).collect()
+            tags.filter(|node| sources.has(plan, *node)).collect()
         }
         Node::Standard(_) if standard(ObjectId::Server as u32) == Some(node) => vec![Node::Machine],
         _ => Vec::new(),

@@ -23,11 +23,6 @@ impl Space {
         }
     }
 
-    /// A node of a companion specification.
-    pub(super) fn companion(&self, namespace: u16, number: u32) -> Option<Node> {
-        self.standard.numbered(namespace, number).map(Node::Standard)
-    }
-
     pub(super) fn bus_messages(&self, bus: BusIndex) -> std::ops::Range<MessageIndex> {
         self.plan.buses.get(bus).map_or(0..0, |bus| bus.messages.clone())
     }
@@ -61,7 +56,7 @@ impl Space {
         sources.map(|source| source.address).collect()
     }
 
-    /// The devices of a bus that are wanted, and all J1939 sources.
+    /// The devices of a bus that are wanted, and all J1939 sources, sorted by name.
     pub(super) fn devices_of(
         &self,
         bus: BusIndex,
@@ -70,7 +65,9 @@ impl Space {
     ) -> Vec<Device> {
         let sources = self.addresses(bus, passing).into_iter().map(|address| Device::Source(bus, address));
         let listed = self.devices.of_bus(bus).filter(|(_, device)| wanted(device));
-        sources.chain(listed.map(|(number, _)| Device::Listed(number))).collect()
+        let mut all: Vec<Device> = sources.chain(listed.map(|(number, _)| Device::Listed(number))).collect();
+        all.sort_by_cached_key(|device| self.browse_name(Node::Model(super::Part::Device(*device))).name.to_string());
+        all
     }
 
     /// The messages of a device, sorted by name.
