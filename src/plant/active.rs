@@ -14,6 +14,8 @@ use crate::store::reader::AlarmState;
 
 #[derive(Debug, Serialize)]
 pub struct ActiveAlarm {
+    #[serde(skip)]
+    pub alarm: AlarmIndex,
     /// [`Alarm::key`]: the same after a reload and a restart.
     pub key: String,
     /// [`Alarm::label`].
@@ -53,6 +55,7 @@ pub fn take(plan: &Plan, reader: &Reader) -> Vec<ActiveAlarm> {
     let shown = order.into_iter().map(|(index, cause)| {
         let (alarm, state) = (plan.alarms[index], &active[&index]);
         ActiveAlarm {
+            alarm: index,
             key: alarm.key(plan),
             kind: alarm.label(),
             subject: alarm.subject(plan),
