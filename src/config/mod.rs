@@ -25,6 +25,7 @@ mod reception;
 mod report;
 mod retain;
 mod rights;
+mod role;
 mod route;
 mod sources;
 mod suggest;
@@ -46,6 +47,8 @@ use crate::dbc;
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::plan::{Bus, Direction, Instance, Message, Plan, Tag};
 use crate::plant;
+use crate::plant::access::Rights;
+use crate::plant::access::role::Configs;
 use crate::protection::Protection;
 use assemble::{Assembled, Missing, assemble};
 use bus::{Content, Parsed, Section};
@@ -76,6 +79,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     pub plan: Plan,
     pub settings: Settings,
+    /// Who may do what on the network side, in this plan.
+    pub rights: Rights,
     /// Sorted by name.
     pub variables: Vec<Variable>,
     /// Warnings.
@@ -87,6 +92,7 @@ pub struct Loaded {
 pub struct Settings {
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
+    pub roles: Configs,
 }
 
 /// The plan that the files describe, or every mistake in them (warnings included).
@@ -139,7 +145,8 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     retain::connect(&mut plan, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
     alarm::connect(&mut plan, &file, &sections, &mut report);
-    let settings = settings(&file, &mut report);
+    let mut settings = settings(&file, &mut report);
+    settings.roles = role::roles(&file, &plan, &sections, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);
     if has_errors(&diagnostics) {
@@ -148,7 +155,8 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     let dbc: Vec<Vec<(&str, &[u8])>> = sections.iter().map(|section| dbc_bytes(section, sources, &document)).collect();
     plan.number();
     plan.hash = hash::hash(&plan, &dbc);
-    Ok(Loaded { plan, settings, variables, diagnostics })
+    let rights = Rights::new(&settings.roles, &plan);
+    Ok(Loaded { plan, settings, rights, variables, diagnostics })
 }
 
 /// The DBC files and overlay tables of a bus by their names, those of device types once.
@@ -385,5 +393,11 @@ fn settings(file: &written::File, report: &mut Report<'_>) -> Settings {
     if opcua.enabled && http.enabled && opcua.listen.port() != 0 && opcua.listen == http.listen {
         report.error(&["http", "listen"], "opcua and http can't listen on the same port");
     }
-    Settings { opcua, http }
+    for (name, role) in &file.role {
+        if opcua.trust_any_client_certificate && !role.applications.is_empty() {
+            let message = "with trust_any_client_certificate every client can call itself what it likes: an application has no role then; take one of both out";
+            report.error(&["role", name, "applications"], message);
+        }
+    }
+    Settings { opcua, http, roles: Configs::new() }
 }

@@ -22,6 +22,7 @@ pub struct File {
     pub alarm: BTreeMap<String, alarm::Written>,
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
+    pub role: BTreeMap<String, plant::access::role::Config>,
 }
 
 /// `[bus.NAME]`.
@@ -290,6 +291,12 @@ pub const TAKES: &[(&str, &str)] = &[
     ("link", "sections [link.NAME], one for each link"),
     ("opcua", "a section [opcua]"),
     ("http", "a section [http]"),
+    ("role", "sections [role.NAME], one for each role"),
+    ("role.users", "a list of names, like [\"anna\", \"shift-*\"]"),
+    ("certificates", "a list of thumbprints, of 40 hexadecimal digits each"),
+    ("applications", "a list of ApplicationUris, like [\"urn:plant:scada\"]"),
+    ("write", "a list, like [\"line.DriveCommand.*\", \"area:Infeed\", \"bus:line\", \"machine\"]"),
+    ("see", "a list, like [\"line.DriveCommand.*\", \"area:Infeed\", \"bus:line\"]"),
     ("interface", "the name of a Linux network interface in quotes, like \"can0\""),
     ("virtual", "true or false"),
     ("dbc", "a list of file names, like [\"line.dbc\"]"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::access::Rights;
 use super::alarm::Alarms;
 use super::figure::Figures;
 use crate::command::{Action, Generation, Origin, Refusal};
@@ -46,6 +47,8 @@ pub struct Plant {
 #[derive(Clone)]
 pub struct View {
     pub plan: Arc<Plan>,
+    /// Who may do what, in this plan.
+    pub rights: Arc<Rights>,
     /// The store. Its last content stays readable when the controller has gone.
     pub reader: Reader,
     /// Number of the generation, which commands name.
@@ -89,7 +92,13 @@ impl View {
     /// Of a controller that is connected.
     pub fn new(plan: Arc<Plan>, reader: Reader, generation: &Generation, requests: mpsc::Sender<Request>) -> View {
         let Generation { number, hash, since, .. } = generation;
-        View { plan, reader, generation: *number, hash: hash.clone(), since: *since, requests, connected: true }
+        let (hash, rights) = (hash.clone(), Arc::default());
+        View { plan, rights, reader, generation: *number, hash, since: *since, requests, connected: true }
+    }
+
+    /// The same, with the rights that the configuration gives.
+    pub fn with_rights(self, rights: Arc<Rights>) -> View {
+        View { rights, ..self }
     }
 
     /// Whether a controller is there and its real-time loop turns. `now`: [`crate::store::clock::monotonic`].

@@ -10,7 +10,7 @@ use super::server::Server;
 use super::service::session::verify;
 use super::session::{Proof, User};
 use super::wire::{Reader, Structure};
-use crate::plant::access::MAX_PASSWORD;
+use crate::plant::access::{Identity, MAX_PASSWORD, Role, Roles};
 
 /// Longest text in a token; passwords are measured by [`MAX_PASSWORD`].
 const MOST_TEXT: usize = 512;
@@ -86,6 +86,14 @@ pub enum Shown {
     Password(String, String),
 }
 
+/// The roles of somebody who has come by this channel.
+fn roles(server: &Server, channel: &Channel, shown: Identity<'_>) -> Roles {
+    // a channel without security shows no application, and where any certificate will do a name in it proves nothing
+    let certificate = channel.certificate.as_ref().filter(|_| !server.application.trusts_any);
+    let application = certificate.and_then(|certificate| certificate.uris.first()).map(String::as_str);
+    server.plant.view().rights.roles_of(Identity { application, ..shown })
+}
+
 /// The user behind what was shown. Wrong passwords are answered late.
 pub async fn login(server: &Server, channel: &Channel, shown: Shown) -> Result<User, StatusCode> {
     match shown {
@@ -94,7 +102,8 @@ pub async fn login(server: &Server, channel: &Channel, shown: Shown) -> Result<U
             if name.is_empty() || !server.users.verify(&name, &password, channel.peer.ip()).await {
                 return Err(StatusCode::BadIdentityTokenRejected);
             }
-            Ok(User::named(&name, Proof::Password))
+            let roles = roles(server, channel, Identity { name: Some(&name), ..Identity::default() });
+            Ok(User::named(&name, Proof::Password, roles))
         }
     }
 }
@@ -118,7 +127,12 @@ pub fn look(
             if !policy.is_empty() && policy != application::ANONYMOUS {
                 return Err(StatusCode::BadIdentityTokenInvalid);
             }
-            Ok(Shown::User(User::anonymous()))
+            let roles = roles(server, channel, Identity::default());
+            // let in to be looked at: an application may have a role where nobody else reads without a name
+            if !open && !server.application.anonymous_read && roles.has(Role::Anonymous) {
+                return Err(StatusCode::BadIdentityTokenRejected);
+            }
+            Ok(Shown::User(User { roles, ..User::anonymous() }))
         }
         Token::UserName { policy, name, password, algorithm } => {
             if open {
@@ -141,7 +155,8 @@ pub fn look(
             verify(signature, channel.policy, &certificate.x509, server, nonce)
                 .map_err(|_| StatusCode::BadUserSignatureInvalid)?;
             let name = certificate.user_name().ok_or(StatusCode::BadIdentityTokenRejected)?;
-            Ok(Shown::User(User::named(&name, Proof::Certificate)))
+            let shown = Identity { name: Some(&name), certificate: Some(certificate.thumbprint), application: None };
+            Ok(Shown::User(User::named(&name, Proof::Certificate, roles(server, channel, shown))))
         }
     }
 }

@@ -4,8 +4,8 @@ use opcua::types::{DataTypeId, StatusCode, Variant};
 
 use super::mapping;
 use crate::command::{Action, latch_words};
+use crate::plan::AlarmIndex;
 use crate::plant::View;
-use crate::plant::machine::Machine;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
 use crate::store::clock;
@@ -96,13 +96,16 @@ impl State {
         self == State::Armed
     }
 
-    /// The present value, with a sample that has its quality. `now`: CLOCK_MONOTONIC nanoseconds.
-    pub fn value(self, view: &View, now: u64) -> (Variant, Sample) {
+    /// The present value, with a sample that has its quality. `sees`: whether whoever asks may know of this alarm. `now`:
+    /// CLOCK_MONOTONIC nanoseconds.
+    pub fn value(self, view: &View, sees: impl Fn(AlarmIndex) -> bool, now: u64) -> (Variant, Sample) {
         let View { plan, reader, .. } = view;
+        let alarms = plan.alarms.iter().enumerate();
+        let alarms = alarms.filter(|(index, _)| reader.alarm(*index).active && sees(*index)).map(|(_, alarm)| alarm);
         let number = |word: Word| Variant::UInt32(u32::try_from(reader.get(word)).unwrap_or(u32::MAX));
         let clock = reader.clock();
         let value = match self {
-            State::ActiveAlarms => number(Word::AlarmsActive),
+            State::ActiveAlarms => Variant::UInt32(u32::try_from(alarms.count()).unwrap_or(u32::MAX)),
             State::Forces => number(Word::Forces),
             State::Armed => Variant::Boolean(reader.get(Word::Armed) == 1),
             State::ClockSynchronized => clock.map_or(Variant::Empty, |clock| Variant::Boolean(clock.synchronized)),
@@ -117,8 +120,7 @@ impl State {
                 Variant::from(latched.collect::<Vec<String>>())
             }
             State::Alarms => {
-                let alarms = Machine::take(plan, reader, now).alarms;
-                let words = alarms.into_iter().map(|alarm| format!("{}: {}", alarm.subject, alarm.text));
+                let words = alarms.map(|alarm| format!("{}: {}", alarm.subject(plan), alarm.text(plan)));
                 Variant::from(words.collect::<Vec<String>>())
             }
         };

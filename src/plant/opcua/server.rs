@@ -226,6 +226,8 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
         hosts: config.certificate_hosts,
         offers_none: config.security_policy_none,
         anonymous_read: config.anonymous_read,
+        roles_of_applications: plant.view().rights.name_applications() && !config.trust_any_client_certificate,
+        trusts_any: config.trust_any_client_certificate,
     };
     let (sessions, counters) = (Arc::new(Sessions::default()), Arc::new(Counters::default()));
     // the nodes tell about the sessions, and the sessions about the nodes: the way back is found when both are there

@@ -8,7 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::mapping;
 use super::scene::{Scene, Scenes};
-use super::space::Node;
+use super::session::User;
+use super::space::{Node, Space};
 use super::wire::NodeRef;
 use crate::command::{Action, MAX_WRITES, Origin, Refusal, Write};
 use crate::plan::{MessageIndex, Plan, TagIndex};
@@ -35,14 +36,14 @@ pub struct Asked {
 ///
 /// What is written is found and sent with one scene, so that it can't land on another signal. Should the configuration
 /// change in between, the controller refuses, and it is found again in the next scene.
-pub async fn write(scenes: &Scenes, origin: Origin, may_write: bool, asked: &[Asked]) -> Vec<StatusCode> {
+pub async fn write(scenes: &Scenes, origin: Origin, user: &User, asked: &[Asked]) -> Vec<StatusCode> {
     let mut changes = scenes.changes();
     let deadline = Instant::now() + PATIENCE;
     let mut results = vec![mapping::refusal(&WriteError::Refused(Refusal::Reloaded)); asked.len()];
     let mut open: Vec<usize> = (0..asked.len()).collect();
     for _ in 0..ATTEMPTS {
         let scene = changes.borrow_and_update().clone();
-        open = attempt(&scene, &origin, may_write, asked, &open, &mut results).await;
+        open = attempt(&scene, &origin, user, asked, &open, &mut results).await;
         if open.is_empty() || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
             break;
         }
@@ -54,7 +55,7 @@ pub async fn write(scenes: &Scenes, origin: Origin, may_write: bool, asked: &[As
 async fn attempt(
     scene: &Scene,
     origin: &Origin,
-    may_write: bool,
+    user: &User,
     asked: &[Asked],
     open: &[usize],
     results: &mut [StatusCode],
@@ -64,9 +65,9 @@ async fn attempt(
     let mut by_message: HashMap<MessageIndex, usize> = HashMap::new();
     let mut commands = Vec::new();
     for &index in open {
-        let found = scene.find(NodeRef::from(&asked[index].node_id));
+        let found = scene.seen(NodeRef::from(&asked[index].node_id), user);
         let checked = found.ok_or(StatusCode::BadNodeIdUnknown);
-        let checked = checked.and_then(|found| check(&view.plan, found, &asked[index], may_write));
+        let checked = checked.and_then(|found| check(scene, found, &asked[index], user));
         match (found, checked) {
             (Some(Node::Signal(tag, _)), checked) => {
                 let at = *by_message.entry(view.plan.tags[tag].message).or_insert(groups.len());
@@ -162,7 +163,8 @@ enum Wanted {
 }
 
 /// What can be said without the controller (OPC 10000-4, 5.11.4).
-fn check(plan: &Plan, node: Node, asked: &Asked, may_write: bool) -> Result<Wanted, StatusCode> {
+fn check(scene: &Scene, node: Node, asked: &Asked, user: &User) -> Result<Wanted, StatusCode> {
+    let plan = &scene.view.plan;
     let attribute = asked.attribute.ok_or(StatusCode::BadAttributeIdInvalid)?;
     let writable = match node {
         Node::Signal(tag, _) => plan.tags[tag].writable,
@@ -172,7 +174,7 @@ fn check(plan: &Plan, node: Node, asked: &Asked, may_write: bool) -> Result<Want
     if !writable || attribute != AttributeId::Value {
         return Err(StatusCode::BadNotWritable);
     }
-    if !may_write {
+    if !scene.space.may(user, Space::writing(node), node) {
         return Err(StatusCode::BadUserAccessDenied);
     }
     if asked.range.clone()?.has_range() {

@@ -4,6 +4,7 @@
 mod conformance;
 mod methods;
 mod robustness;
+mod roles;
 mod security;
 mod times;
 
@@ -17,7 +18,8 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 5] = [conformance::TESTS, methods::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 6] =
+    [conformance::TESTS, methods::TESTS, security::TESTS, robustness::TESTS, times::TESTS, roles::TESTS];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);

@@ -72,25 +72,25 @@ def toml(value):
 
 
 class Plant:
-    """A running Canvoy; `options` are further keys of [opcua]."""
+    """A running Canvoy; `options` are further keys of [opcua], `sections` further sections, `users` further names with passwords."""
 
     buses = BUSES
     simulated = True
 
-    def __init__(self, canvoy, **options):
+    def __init__(self, canvoy, sections="", users=(), **options):
         self.canvoy = str(canvoy)
         self.folder = Path(tempfile.mkdtemp(prefix="canvoy-checks-"))
         self.opcua, self.port = free_port(), free_port()
         self.url, self.http = f"opc.tcp://127.0.0.1:{self.opcua}", f"http://127.0.0.1:{self.port}"
         self.user, self.password = USER, PASSWORD
-        self.options = options
+        self.options, self.sections = options, sections
         self.state = self.folder / "state"
         self.pki = self.state / "pki"
         self.process = None
         try:
             shutil.copy(HERE / "plant.dbc", self.folder)
             self.configure()
-            for user, password in ((USER, PASSWORD), (SECOND_USER, SECOND_PASSWORD)):
+            for user, password in ((USER, PASSWORD), (SECOND_USER, SECOND_PASSWORD), *users):
                 self.ask("user", "add", "users", user, text=password + "\n")
         except BaseException:
             self.stop()
@@ -99,7 +99,7 @@ class Plant:
     def configure(self):
         lines = {"listen": f"127.0.0.1:{self.opcua}", "users": "users", **self.options}
         opcua = "".join(f"{key} = {toml(value)}\n" for key, value in lines.items())
-        text = f'{self.buses}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
+        text = f'{self.buses}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n{self.sections}'
         (self.folder / "plant.toml").write_text(text)
 
     def environment(self):

@@ -80,6 +80,8 @@ fn door(own: &(X509, PrivateKey), client: &X509) -> (Door, PathBuf) {
         hosts: Vec::new(),
         offers_none: true,
         anonymous_read: true,
+        roles_of_applications: false,
+        trusts_any: false,
     };
     let door = Door {
         application: Arc::new(application),

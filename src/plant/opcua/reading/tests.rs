@@ -10,7 +10,6 @@ use opcua::types::{
 use super::*;
 use crate::plant::opcua::limits::Limits;
 use crate::plant::opcua::scene::Scenes;
-use crate::plant::opcua::session::Proof;
 use crate::plant::opcua::space::server::{Diagnostics, ServerObject};
 use crate::plant::opcua::tests::Example;
 use crate::plant::opcua::wire::{Name, NodeRef, context};
@@ -60,7 +59,7 @@ pub fn walk(scene: &Scene) -> Vec<Node> {
 }
 
 fn anna() -> User {
-    User::named("anna", Proof::Password)
+    User::anybody("anna")
 }
 
 /// Reads as a client does, and decodes with the crate.

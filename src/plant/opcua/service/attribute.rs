@@ -46,7 +46,7 @@ pub fn read(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode
         let attribute = reader.u32()?;
         let range = reader.string()?.unwrap_or_default();
         let encoding = Encoding::of(reader.name()?);
-        match scene.find(id) {
+        match scene.seen(id, &ask.user) {
             Some(node) => reading.read(node, attribute, range, encoding, &mut writer),
             None => writer.bad_value(unknown(id)),
         }
@@ -103,8 +103,8 @@ pub async fn write(
     asked: Vec<Asked>,
 ) -> Writer {
     let origin = super::origin(channel, user);
-    let before = audit::values(server, &asked);
-    let results = writing::write(&server.scenes, origin, user.may_write, &asked).await;
+    let before = audit::values(server, user, &asked);
+    let results = writing::write(&server.scenes, origin, user, &asked).await;
     leases(server, session, &asked, &results);
     audit::written(server, session, user, channel, &asked, &before, &results);
     let mut writer = response(Service::Write.response(), handle, StatusCode::Good);

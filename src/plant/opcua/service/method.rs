@@ -74,7 +74,7 @@ pub async fn call(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, Stat
 
 async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments: &[Variant]) -> Outcome {
     let scene = ask.server.scenes.now();
-    let (Some(on), Some(called)) = (scene.find(object), scene.find(method)) else {
+    let (Some(on), Some(called)) = (scene.seen(object, &ask.user), scene.seen(method, &ask.user)) else {
         return StatusCode::BadNodeIdUnknown.into();
     };
     if scene.space.class(called) != NodeClass::Method {

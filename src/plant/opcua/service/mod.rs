@@ -223,13 +223,13 @@ fn browse(ask: &Ask<'_>, service: Service, reader: &mut Reader<'_>) -> Result<Wr
             // not locked meanwhile: some nodes are the sessions themselves
             let mut points = std::mem::take(&mut ask.session.state().browses);
             let browsed = match service {
-                Service::Browse => view::browse(&scene, limits, &mut points, reader, into),
-                _ => view::browse_next(&scene, limits, &mut points, reader, into),
+                Service::Browse => view::browse(&scene, &ask.user, limits, &mut points, reader, into),
+                _ => view::browse_next(&scene, &ask.user, limits, &mut points, reader, into),
             };
             ask.session.state().browses = points;
             browsed?;
         }
-        Service::TranslateBrowsePathsToNodeIds => view::translate(&scene, limits, reader, into)?,
+        Service::TranslateBrowsePathsToNodeIds => view::translate(&scene, &ask.user, limits, reader, into)?,
         Service::RegisterNodes => view::register(limits, reader, into)?,
         _ => view::unregister(limits, reader)?,
     }

@@ -15,6 +15,7 @@ use crate::plant::opcua::login;
 use crate::plant::opcua::server::Server;
 use crate::plant::opcua::session::{Session, User, table::Wanted};
 use crate::plant::opcua::wire::{Reader, RequestHeader, Writer, response};
+use crate::store::clock;
 
 /// Bytes of our nonces; a client's has at least as many (OPC 10000-4, 5.7.2.2).
 const NONCE: usize = 32;
@@ -248,6 +249,11 @@ async fn try_activate(
     let user = Arc::new(user);
     let changed = before.is_some_and(|before| before != user);
     state.user = Some(user.clone());
+    if changed {
+        // what was found and not handed out yet was found for somebody else
+        state.browses = Default::default();
+        state.histories = Default::default();
+    }
     if !activation.locales.is_empty() {
         state.locales = activation.locales.clone();
     }
@@ -258,7 +264,9 @@ async fn try_activate(
     if changed {
         // what the one before held the other need not be allowed
         server.leases.ended(session.id);
-        server.subscriptions().user_changed(session.id, &user);
+        let now = clock::monotonic();
+        server.subscriptions().user_changed(session.id, &user, now);
+        server.wake.notify_one();
     }
     channel.logged_in();
     Ok(next)

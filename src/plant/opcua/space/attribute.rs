@@ -4,11 +4,11 @@ use opcua::types::{
     AttributeId, DataTypeId, LocalizedText, NodeClass, NodeId, StatusCode, Variant, VariantScalarTypeId,
 };
 
-use super::server::ServerObject;
 use super::standard::{self, Entry};
 use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, lease, method, model};
 use crate::can::FrameId;
 use crate::plan::MessageIndex;
+use crate::plant::access::Operation;
 use crate::plant::opcua::limits::FASTEST_MS;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::session::User;
@@ -57,6 +57,8 @@ impl Space {
                 None if self.value_rank(node) == 1 => Variant::from(vec![0_u32]),
                 None => return Err(missing),
             },
+            (_, AttributeId::RolePermissions) => self.role_permissions(node, user, false)?,
+            (_, AttributeId::UserRolePermissions) => self.role_permissions(node, user, true)?,
             (C::Variable, AttributeId::AccessLevel) => Variant::Byte(self.access_level(node)),
             (C::Variable, AttributeId::UserAccessLevel) => Variant::Byte(self.user_access_level(node, user)),
             (C::Variable, AttributeId::AccessLevelEx) => Variant::UInt32(u32::from(self.access_level(node))),
@@ -150,7 +152,7 @@ impl Space {
         if array { 1 } else { -1 }
     }
 
-    fn access_level(&self, node: Node) -> u8 {
+    pub(super) fn access_level(&self, node: Node) -> u8 {
         match node {
             Node::Signal(tag, _) if self.plan.tags[tag].writable => CURRENT_READ | CURRENT_WRITE | HISTORY_READ,
             // the last frames, of every signal alike: nothing is collected for one (Historizing)
@@ -162,16 +164,11 @@ impl Space {
     }
 
     fn user_access_level(&self, node: Node, user: &User) -> u8 {
-        let level = self.access_level(node);
-        match node {
-            Node::Diagnostic(..) if user.is_anonymous() => 0,
-            Node::Standard(row) if user.is_anonymous() => {
-                let number = self.standard.entry(row).and_then(|entry| entry.id().standard());
-                if number.is_some_and(ServerObject::is_confidential) { 0 } else { level }
-            }
-            _ if !user.may_write => level & !CURRENT_WRITE,
-            _ => level,
-        }
+        let may = |bit: u8, operation| if self.may(user, operation, node) { bit } else { 0 };
+        let own = may(CURRENT_READ, self.reading(node))
+            | may(CURRENT_WRITE, Self::writing(node))
+            | may(HISTORY_READ, Operation::History);
+        self.access_level(node) & own
     }
 
     /// Milliseconds; 0 where nothing changes (any interval will do), as OPC 10000-3, 5.6.2 has it for "continuously".

@@ -7,6 +7,7 @@ use opcua::types::{AttributeId, NodeClass, ObjectTypeId, ReferenceTypeId, Status
 
 use super::{NAMESPACE, Node, Passing, Reference, Space, forward};
 use crate::plan::{Alarm, AlarmIndex, Plan};
+use crate::plant::access::{Operation, Subject};
 use crate::plant::opcua::condition::{self, Condition};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
@@ -166,6 +167,26 @@ pub fn class(space: &Space, part: Part) -> NodeClass {
     }
 }
 
+/// What of the plant it is about: who may not see that does not see it.
+pub fn subject(space: &Space, part: Part) -> Subject {
+    match part {
+        Part::Folder => Subject::Machine,
+        Part::Alarm(alarm) | Part::Member(alarm, _) => space.subject(space.alarms.source(alarm)),
+    }
+}
+
+/// What calling it is; `None`: it is no method.
+pub fn operation(space: &Space, part: Part) -> Option<Operation> {
+    let Part::Member(alarm, member) = part else { return None };
+    if class(space, part) != NodeClass::Method {
+        return None;
+    }
+    Some(match &*space.member(alarm, member)?.path {
+        "Enable" | "Disable" => Operation::AlarmEnable,
+        _ => Operation::Alarm,
+    })
+}
+
 pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
     let number = match part {
         Part::Folder => ObjectTypeId::FolderType as u32,
@@ -277,14 +298,12 @@ pub fn attribute(
 ) -> Option<Result<Variant, StatusCode>> {
     match (class(space, part), attribute) {
         (NodeClass::Method, AttributeId::Executable) => Some(Ok(Variant::Boolean(true))),
-        (NodeClass::Method, AttributeId::UserExecutable) => Some(Ok(Variant::Boolean(may_operate(user)))),
+        (NodeClass::Method, AttributeId::UserExecutable) => {
+            let may = operation(space, part).is_some_and(|call| space.may(user, call, Node::Condition(part)));
+            Some(Ok(Variant::Boolean(may)))
+        }
         _ => None,
     }
-}
-
-/// Who may do something about alarms.
-pub fn may_operate(user: &User) -> bool {
-    user.may_write
 }
 
 /// Number in namespace 0.

@@ -6,6 +6,7 @@ use super::model::{self, kinds::Owner};
 use super::names::Named;
 use super::{Node, Passing, Reference, Space, forward};
 use crate::plan::{BusIndex, Direction, MessageIndex};
+use crate::plant::access::{Operation, Subject};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 
@@ -227,6 +228,34 @@ pub fn object(method: Method) -> Node {
     }
 }
 
+/// What of the plant it is about: who may not see that does not see it.
+pub fn subject(_space: &Space, part: Part) -> Subject {
+    let (Part::Method(method) | Part::Arguments(method)) = part;
+    match method {
+        Method::Machine(_) => Subject::Machine,
+        Method::Bus(bus) => Subject::Bus(bus),
+        Method::Message(message, _) => Subject::Message(message),
+    }
+}
+
+/// What calling it is; `None`: it is no method.
+pub fn operation(_space: &Space, part: Part) -> Option<Operation> {
+    let Part::Method(method) = part else { return None };
+    Some(match method {
+        Method::Machine(method) => match method {
+            OfMachine::Arm | OfMachine::Disarm => Operation::Arm,
+            OfMachine::Fallback | OfMachine::ResetFallback => Operation::Fallback,
+            OfMachine::Force | OfMachine::Release | OfMachine::ReleaseAll => Operation::Force,
+            OfMachine::RestartBus | OfMachine::SetLocal | OfMachine::SetRemote | OfMachine::SwitchRoute => {
+                Operation::Switch
+            }
+        },
+        Method::Bus(_) => Operation::Switch,
+        Method::Message(_, OfMessage::Send) => Operation::Send,
+        Method::Message(_, OfMessage::Fallback | OfMessage::ResetFallback) => Operation::Fallback,
+    })
+}
+
 /// What it hangs from.
 pub fn parent(_space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
     Some(match part {
@@ -295,8 +324,9 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
 }
 
 /// Whether a user has the right to call a method; whether that makes sense now is the controller's to say.
-pub fn may_call(_space: &Space, user: &User, _method: Method) -> bool {
-    user.may_write
+pub fn may_call(space: &Space, user: &User, method: Method) -> bool {
+    let part = Part::Method(method);
+    operation(space, part).is_some_and(|operation| space.may(user, operation, Node::Method(part)))
 }
 
 /// Whether the configuration lets anybody call it from the plant.

@@ -7,7 +7,9 @@ pub mod method;
 pub mod model;
 mod names;
 mod naming;
+pub mod permission;
 pub mod range;
+pub mod role;
 pub mod server;
 pub mod standard;
 
@@ -23,6 +25,7 @@ use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
 use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plant::access::Rights;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
 use names::{Named, Names};
@@ -154,6 +157,8 @@ pub struct Space {
     /// All tags, those of each message in its own place and sorted by name.
     sorted: Vec<u32>,
     pub alarms: condition::Alarms,
+    /// Who may do what.
+    pub rights: Arc<Rights>,
     devices: Devices,
     identity: Arc<Identity>,
 }
@@ -169,7 +174,12 @@ impl Space {
             }
         }
         let alarms = condition::Alarms::new(&plan, &standard);
-        Space { plan, standard, names, sorted, alarms, devices, identity }
+        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, identity }
+    }
+
+    /// The same, with rights that belong to its plan.
+    pub fn with_rights(self, rights: Arc<Rights>) -> Space {
+        Space { rights, ..self }
     }
 
     /// That of another plan.

@@ -14,7 +14,8 @@ use opcua::types::{
 };
 
 use super::{Fact, Node, Passing, ROOT, Reference, Space, forward, number_of};
-use crate::plan::{MessageIndex, TagIndex};
+use crate::plan::{MessageIndex, TagIndex, Timed};
+use crate::plant::access::Subject;
 use crate::plant::opcua::mapping::{self, Property};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
@@ -129,6 +130,48 @@ pub fn class(part: Part) -> NodeClass {
             NodeClass::Variable
         }
     }
+}
+
+/// What of the plant it is about: who may not see that does not see it. Of a device see [`messages`].
+pub fn subject(space: &Space, part: Part) -> Subject {
+    let owner = |owner: Owner| match owner {
+        Owner::Type(_) | Owner::Controller => Subject::Machine,
+        Owner::Bus(bus) => Subject::Bus(bus),
+        Owner::Deadline(contract) => match space.plan().contracts.get(contract).map(|contract| contract.of) {
+            Some(Timed::Route(route)) => {
+                space.plan().routes.get(route).map_or(Subject::Machine, |route| Subject::Bus(route.to))
+            }
+            Some(Timed::Link(link)) => {
+                space.plan().links.get(link).map_or(Subject::Machine, |link| Subject::Tag(link.to))
+            }
+            Some(Timed::Cycle(message)) => Subject::Message(message),
+            None => Subject::Machine,
+        },
+    };
+    match part {
+        Part::Object(of) | Part::Field(of, _) => owner(of),
+        Part::Device(Device::Source(bus, _)) | Part::Plate(Device::Source(bus, _), _) => Subject::Bus(bus),
+        Part::Family(Family::Sources(bus)) => Subject::Bus(bus),
+        Part::Message(_, message) | Part::Fact(_, message, _) => Subject::Message(message),
+        Part::Signal(_, tag) | Part::Property(_, tag, _) => Subject::Tag(tag),
+        Part::State | Part::States | Part::Buses | Part::Deadlines => Subject::Machine,
+        Part::Device(Device::Listed(_)) | Part::Plate(Device::Listed(_), _) | Part::Family(Family::Listed(_)) => {
+            Subject::Machine
+        }
+    }
+}
+
+/// The messages of a device or a type of devices: who may see one of them sees it. `None`: it is neither.
+pub fn messages(space: &Space, part: Part) -> Option<&[u32]> {
+    let (Part::Device(Device::Listed(number))
+    | Part::Plate(Device::Listed(number), _)
+    | Part::Family(Family::Listed(number))) = part
+    else {
+        return None;
+    };
+    let listed = space.devices.get(number)?;
+    // a device that sends nothing hides nothing
+    (!listed.messages.is_empty()).then_some(&listed.messages)
 }
 
 pub fn type_definition(space: &Space, part: Part) -> Option<Node> {

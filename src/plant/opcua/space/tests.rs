@@ -8,7 +8,7 @@ use opcua::types::{AttributeId, Variant};
 use super::*;
 use crate::plan::Overlay;
 use crate::plant::opcua::identity::{Identity, Nameplate};
-use crate::plant::opcua::session::{Proof, User};
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::tests::{plan, tag};
 
 /// Two sources of every J1939 message.
@@ -212,7 +212,7 @@ fn who_may_write_sees_it() {
         space.attribute(node, attribute, user).unwrap()
     };
     let (access, user) = (AttributeId::AccessLevel, AttributeId::UserAccessLevel);
-    let anna = User::named("anna", Proof::Password);
+    let anna = User::anybody("anna");
     assert_eq!(level("line.DriveCommand.Enable", access, &nobody()), Variant::Byte(7));
     assert_eq!(level("line.DriveCommand.Enable", user, &nobody()), Variant::Byte(5));
     assert_eq!(level("line.DriveCommand.Enable", user, &anna), Variant::Byte(7));
@@ -227,7 +227,7 @@ fn who_may_write_sees_it() {
 fn who_may_call_sees_it() {
     let space = space();
     let (can, may) = (AttributeId::Executable, AttributeId::UserExecutable);
-    let anna = User::named("anna", Proof::Password);
+    let anna = User::anybody("anna");
     for (method, wanted) in [
         ("Machine.Arm", [true, true, false]),
         ("line.DriveCommand.Send", [true, true, false]),

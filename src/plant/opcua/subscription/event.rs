@@ -33,7 +33,7 @@ pub struct Event {
     pub time: DateTime,
     /// By name, besides those of every event.
     pub fields: Vec<(&'static str, Variant)>,
-    /// Not for users without a name: it tells of others.
+    /// It tells of other users: an audit event.
     pub confidential: bool,
     /// Nodes besides Server at which it is told.
     pub notifiers: Vec<NodeId>,

@@ -218,14 +218,6 @@ impl Subscriptions {
         }
     }
 
-    /// A session has another user: its items see what that one may see.
-    pub fn user_changed(&mut self, session: u32, user: &Arc<User>) {
-        for own in self.subscriptions.values_mut().filter(|own| own.session == Some(session)) {
-            own.user = user.clone();
-            own.forget();
-        }
-    }
-
     /// How many subscriptions, monitored items and waiting Publish requests a session has.
     pub fn counts(&self, session: u32) -> (u32, u32, u32) {
         let own = self.subscriptions.values().filter(|own| own.session == Some(session));
@@ -325,13 +317,14 @@ impl Subscriptions {
         // an event of the server itself that is for one client is told wherever it has subscribed
         let everywhere = only.is_some() && event.condition.is_none();
         let server = self.scene.find(NodeRef::Numeric(0, ObjectId::Server as u32));
+        let source = self.scene.find(NodeRef::from(&event.source_node));
         let told: Vec<_> = event.notifiers.iter().filter_map(|id| self.scene.find(NodeRef::from(id))).collect();
         for &(number, item) in &self.event_items {
             if only.is_some_and(|(subscription, one)| subscription != number || one.is_some_and(|one| one != item)) {
                 continue;
             }
             let Some(subscription) = self.subscriptions.get_mut(&number) else { continue };
-            if event.confidential && subscription.user.is_anonymous() {
+            if !self.scene.may_be_told(&subscription.user, event, source) {
                 continue;
             }
             let Some(found) = subscription.items.get_mut(&item) else { continue };

@@ -11,7 +11,7 @@ use super::item::Seen;
 use super::*;
 use crate::plant::opcua::channel::Answers;
 use crate::plant::opcua::scene::Scenes;
-use crate::plant::opcua::session::{Proof, User};
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::server::{Diagnostics, ServerObject};
 use crate::plant::opcua::tests::Example;
 use crate::plant::opcua::wire::{Reader, Writer, context};
@@ -28,7 +28,7 @@ pub fn scene(example: &Example) -> Arc<Scene> {
 }
 
 fn anna() -> Arc<User> {
-    Arc::new(User::named("anna", Proof::Password))
+    Arc::new(User::anybody("anna"))
 }
 
 struct Bench {
@@ -306,7 +306,7 @@ fn transfers() {
     bench.offer(id, item, 5);
     bench.all.tick(10 * MS);
     assert_eq!(bench.replies(), ["1: 1 #1 7=5 kept [1]"]);
-    let other = Arc::new(User::named("bert", Proof::Password));
+    let other = Arc::new(User::anybody("bert"));
     let refused = bench.all.transfer(id, 2, (&other, "urn:client"), true);
     assert_eq!(refused, Err(StatusCode::BadUserAccessDenied));
     assert_eq!(bench.all.transfer(99, 2, (&anna(), ""), true), Err(StatusCode::BadSubscriptionIdInvalid));

@@ -44,7 +44,7 @@ impl Client {
         let request = [bytes(&view), most.to_le_bytes().into(), bytes(&Some(wanted))].concat();
         let mut writer = Writer::new();
         let mut reader = Reader::new(&request);
-        browse(scene, &self.limits, &mut self.points, &mut reader, &mut writer)?;
+        browse(scene, &User::anonymous(), &self.limits, &mut self.points, &mut reader, &mut writer)?;
         assert!(reader.rest().is_empty());
         Ok(results(writer))
     }
@@ -60,7 +60,8 @@ impl Client {
     fn next_or_release(&mut self, scene: &Scene, release: bool, point: &ByteString) -> Vec<BrowseResult> {
         let request = [bytes(&release), bytes(&Some(vec![point.clone()]))].concat();
         let mut writer = Writer::new();
-        browse_next(scene, &self.limits, &mut self.points, &mut Reader::new(&request), &mut writer).unwrap();
+        browse_next(scene, &User::anonymous(), &self.limits, &mut self.points, &mut Reader::new(&request), &mut writer)
+            .unwrap();
         results(writer)
     }
 
@@ -342,7 +343,7 @@ fn paths_lead_to_nodes() {
     });
     let request = bytes(&Some(paths.collect::<Vec<_>>()));
     let mut writer = Writer::new();
-    translate(&scene, &Limits::default(), &mut Reader::new(&request), &mut writer).unwrap();
+    translate(&scene, &User::anonymous(), &Limits::default(), &mut Reader::new(&request), &mut writer).unwrap();
     let found: Vec<BrowsePathResult> = results(writer);
     for ((node, steps, want), found) in cases.iter().zip(found) {
         let targets = found.targets.unwrap_or_default();
@@ -357,7 +358,8 @@ fn paths_lead_to_nodes() {
     }
     for (count, want) in [(0, S::BadNothingToDo), (10_001, S::BadTooManyOperations)] {
         let request = bytes(&Some(vec![BrowsePath::default(); count]));
-        let said = translate(&scene, &Limits::default(), &mut Reader::new(&request), &mut Writer::new());
+        let said =
+            translate(&scene, &User::anonymous(), &Limits::default(), &mut Reader::new(&request), &mut Writer::new());
         assert_eq!(said, Err(want));
     }
 }
@@ -384,7 +386,7 @@ fn a_request_that_is_cut_off_is_no_request() {
     let request = [bytes(&ViewDescription::default()), vec![0; 4], bytes(&Some(good))].concat();
     for length in 0..request.len() {
         let (mut points, mut reader) = (ContinuationPoints::default(), Reader::new(&request[..length]));
-        let said = browse(&scene, &Limits::default(), &mut points, &mut reader, &mut Writer::new());
+        let said = browse(&scene, &User::anonymous(), &Limits::default(), &mut points, &mut reader, &mut Writer::new());
         assert_eq!(said, Err(StatusCode::BadDecodingError), "{length}");
     }
 }

@@ -3,13 +3,13 @@
 use opcua::types::{MethodId, ObjectTypeId, StatusCode, Variant};
 
 use super::{Outcome, counted};
+use crate::plant::access::Operation as Right;
 use crate::plant::alarm::{Operation, Refused, Said};
 use crate::plant::opcua::audit::{self, Operated};
 use crate::plant::opcua::condition::{number_of, tell};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::service::Ask;
 use crate::plant::opcua::space::Node;
-use crate::plant::opcua::space::condition::may_operate;
 use crate::plant::opcua::subscription::Reply;
 
 /// Whether this is ConditionRefresh or ConditionRefresh2, which are called at the ConditionType (5.5.7, 5.5.8).
@@ -111,6 +111,14 @@ impl Called {
         })
     }
 
+    /// What somebody needs the right to.
+    fn right(self) -> Right {
+        match self {
+            Called::Enable | Called::Disable => Right::AlarmEnable,
+            _ => Right::Alarm,
+        }
+    }
+
     fn is_shelving(self) -> bool {
         matches!(self, Called::TimedShelve | Called::OneShotShelve | Called::Unshelve)
     }
@@ -199,7 +207,7 @@ pub async fn call(ask: &Ask<'_>, scene: &Scene, (on, method): (Node, Node), argu
         return StatusCode::BadMethodInvalid.into();
     };
     let key = scene.space.alarms.key(alarm);
-    let outcome = if may_operate(&ask.user) {
+    let outcome = if scene.space.may(&ask.user, called.right(), on) {
         match called.operation(key, arguments) {
             Ok(operation) => match ask.server.plant.alarms.operate(key, &operation, ask.user.display()).await {
                 Ok(()) => {

@@ -8,10 +8,12 @@ use tokio::time::{Instant, timeout_at};
 use super::{Outcome, counted};
 use crate::command::{Action, MAX_FORCE_SECONDS, Refusal};
 use crate::plan::TagIndex;
+use crate::plant::access::Operation;
 use crate::plant::opcua::audit;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::service::Ask;
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::method::{self, Method, OfMachine, OfMessage, Part};
 use crate::plant::opcua::space::model::{self, kinds::Owner};
@@ -34,7 +36,7 @@ pub async fn call(ask: &Ask<'_>, scene: &Scene, on: Node, part: Part, arguments:
     } else {
         StatusCode::BadUserAccessDenied.into()
     };
-    audit::called(ask.server, &ask.session, &ask.user, ask.channel, (object, called), arguments, outcome.status);
+    audit::called(ask, (object, called), arguments, outcome.status);
     outcome
 }
 
@@ -45,10 +47,10 @@ async fn carry_out(ask: &Ask<'_>, called: &NodeId, arguments: &[Variant]) -> Out
     let mut outcome = StatusCode::BadServerTooBusy.into();
     for _ in 0..ATTEMPTS {
         let scene = changes.borrow_and_update().clone();
-        let Some(Node::Method(Part::Method(method))) = scene.find(NodeRef::from(called)) else {
+        let Some(Node::Method(Part::Method(method))) = scene.seen(NodeRef::from(called), &ask.user) else {
             return StatusCode::BadNodeIdUnknown.into();
         };
-        let wanted = match wanted(&scene, method, arguments) {
+        let wanted = match wanted(&scene, &ask.user, method, arguments) {
             Ok(wanted) => wanted,
             Err(outcome) => return outcome,
         };
@@ -77,7 +79,7 @@ async fn carry_out_in(ask: &Ask<'_>, scene: &Scene, method: Method, wanted: Vec<
 }
 
 /// What the controller is to do, or what is wrong with the arguments.
-fn wanted(scene: &Scene, method: Method, arguments: &[Variant]) -> Result<Vec<Action>, Outcome> {
+fn wanted(scene: &Scene, user: &User, method: Method, arguments: &[Variant]) -> Result<Vec<Action>, Outcome> {
     let action = match method {
         Method::Message(message, OfMessage::Send) => send(scene, message, arguments)?,
         Method::Message(message, OfMessage::Fallback) => {
@@ -92,12 +94,12 @@ fn wanted(scene: &Scene, method: Method, arguments: &[Variant]) -> Result<Vec<Ac
             counted::<0>(arguments)?;
             Action::Restart(bus)
         }
-        Method::Machine(method) => return of_machine(scene, method, arguments),
+        Method::Machine(method) => return of_machine(scene, user, method, arguments),
     };
     Ok(vec![action])
 }
 
-fn of_machine(scene: &Scene, method: OfMachine, arguments: &[Variant]) -> Result<Vec<Action>, Outcome> {
+fn of_machine(scene: &Scene, user: &User, method: OfMachine, arguments: &[Variant]) -> Result<Vec<Action>, Outcome> {
     let simple = |action| counted::<0>(arguments).map(|_| action);
     let action = match method {
         OfMachine::Arm => simple(Action::Arm)?,
@@ -107,14 +109,14 @@ fn of_machine(scene: &Scene, method: OfMachine, arguments: &[Variant]) -> Result
         OfMachine::ReleaseAll => simple(Action::Release(None))?,
         OfMachine::SetLocal => simple(Action::Remote(false))?,
         OfMachine::SetRemote => simple(Action::Remote(true))?,
-        OfMachine::Force => force(scene, counted::<3>(arguments)?)?,
+        OfMachine::Force => force(scene, user, counted::<3>(arguments)?)?,
         OfMachine::Release => {
             let [signal] = counted::<1>(arguments)?;
-            Action::Release(Some(tag(scene, signal).map_err(|status| wrong(vec![status]))?))
+            Action::Release(Some(tag(scene, user, signal).map_err(|status| wrong(vec![status]))?))
         }
         OfMachine::RestartBus => {
             let [bus] = counted::<1>(arguments)?;
-            match node(scene, bus) {
+            match node(scene, user, bus, Operation::Switch) {
                 Ok(Node::Bus(bus) | Node::Model(model::Part::Object(Owner::Bus(bus)))) => Action::Restart(bus),
                 Ok(_) => return Err(wrong(vec![StatusCode::BadNodeIdInvalid])),
                 Err(status) => return Err(wrong(vec![status])),
@@ -125,8 +127,8 @@ fn of_machine(scene: &Scene, method: OfMachine, arguments: &[Variant]) -> Result
     Ok(vec![action])
 }
 
-fn force(scene: &Scene, [signal, value, duration]: &[Variant; 3]) -> Result<Action, Outcome> {
-    let tag = tag(scene, signal);
+fn force(scene: &Scene, user: &User, [signal, value, duration]: &[Variant; 3]) -> Result<Action, Outcome> {
+    let tag = tag(scene, user, signal);
     let value = tag.map_or(Ok(None), |tag| mapping::write(&scene.view.plan, tag, value).map(|write| Some(write.value)));
     let seconds = match duration {
         Variant::Double(ms) if (1000.0..=MAX_FORCE_SECONDS * 1000.0).contains(ms) => Ok(ms / 1000.0),
@@ -207,16 +209,16 @@ fn is_selector_of(plan: &crate::plan::Plan, selector: TagIndex, of: TagIndex) ->
     conditions.iter().any(|condition| condition.selector == plan.tags[selector].signal)
 }
 
-fn node(scene: &Scene, argument: &Variant) -> Result<Node, StatusCode> {
-    match argument {
-        Variant::NodeId(id) => scene.find(NodeRef::from(id.as_ref())).ok_or(StatusCode::BadNodeIdUnknown),
-        _ => Err(StatusCode::BadTypeMismatch),
-    }
+/// A node that the call is about, of which the user may ask that too.
+fn node(scene: &Scene, user: &User, argument: &Variant, operation: Operation) -> Result<Node, StatusCode> {
+    let Variant::NodeId(id) = argument else { return Err(StatusCode::BadTypeMismatch) };
+    let node = scene.seen(NodeRef::from(id.as_ref()), user).ok_or(StatusCode::BadNodeIdUnknown)?;
+    if scene.space.may(user, operation, node) { Ok(node) } else { Err(StatusCode::BadUserAccessDenied) }
 }
 
-/// Of a J1939 signal the source makes no difference: all sources are meant.
-fn tag(scene: &Scene, argument: &Variant) -> Result<TagIndex, StatusCode> {
-    match node(scene, argument)? {
+/// A signal to be forced or released. Of a J1939 signal the source makes no difference: all sources are meant.
+fn tag(scene: &Scene, user: &User, argument: &Variant) -> Result<TagIndex, StatusCode> {
+    match node(scene, user, argument, Operation::Force)? {
         Node::Signal(tag, _) => Ok(tag),
         _ => Err(StatusCode::BadNodeIdInvalid),
     }

@@ -10,7 +10,8 @@ use crate::plant::opcua::subscription;
 pub fn call(ask: &Ask<'_>, object: u32, method: u32, arguments: &[Variant]) -> Outcome {
     let known = [MethodId::Server_GetMonitoredItems, MethodId::Server_ResendData];
     let Some(known) = known.into_iter().find(|known| *known as u32 == method) else {
-        return StatusCode::BadMethodInvalid.into();
+        // those of the RoleSet and other methods that are there and can't be called (OPC 10000-4, 5.12.2.4)
+        return StatusCode::BadNotExecutable.into();
     };
     if object != ObjectId::Server as u32 {
         return StatusCode::BadMethodInvalid.into();
