@@ -141,10 +141,7 @@ pub fn session_activated(
     let user = token.display();
     let status = result.as_ref().err().copied().unwrap_or(StatusCode::Good);
     match status {
-        StatusCode::Good => {
-            let roles = session.user().map_or_else(String::new, |user| user.roles.to_string());
-            tracing::info!(session = session.id, user, roles, peer = %channel.peer, "OPC UA login");
-        }
+        StatusCode::Good => tracing::info!(session = session.id, user, peer = %channel.peer, "OPC UA login"),
         _ => {
             server.counters.session_not_trusted();
             server.counters.session_rejected();
@@ -247,17 +244,17 @@ pub fn written(
             _ => Variant::Empty,
         };
         let (new, old) = (told(&asked.value.value), told(before));
-        let (shown, roles, who) = (short(&new), user.roles.to_string(), user.told());
-        let (session, user, peer) = (session.id, user.display(), channel.peer);
+        let (shown, user) = (short(&new), user.display());
+        let (session, peer) = (session.id, channel.peer);
         match *status {
             StatusCode::Good => {
-                tracing::info!(session, user, roles, %peer, node, old = short(&old), new = shown, "OPC UA write");
+                tracing::info!(session, user, %peer, node, old = short(&old), new = shown, "OPC UA write");
             }
             // a client that is refused again and again does not fill the log
             _ if refused >= MOST_LINES => refused += 1,
             error => {
                 refused += 1;
-                tracing::warn!(session, user, roles, %peer, node, new = shown, %error, "OPC UA write refused");
+                tracing::warn!(session, user, %peer, node, new = shown, %error, "OPC UA write refused");
             }
         }
         tell(
@@ -266,7 +263,7 @@ pub fn written(
                 kind: ObjectTypeId::AuditWriteUpdateEventType,
                 source: asked.node_id.clone(),
                 source_name: "Attribute/Write",
-                message: format!("{who} wrote {shown} to {node}: {status}"),
+                message: format!("{user} wrote {shown} to {node}: {status}"),
                 status: *status,
                 user,
                 fields: vec![
@@ -351,13 +348,12 @@ pub struct Operated<'a> {
 pub fn operated(ask: &Ask<'_>, done: Operated<'_>) {
     let Operated { name, kind, key, node, method, arguments, status } = done;
     let (user, session, peer) = (ask.user.display(), ask.session.id, ask.channel.peer);
-    let (roles, who) = (ask.user.roles.to_string(), ask.user.told());
     match status {
         StatusCode::Good => {
-            tracing::info!(session, user, roles, %peer, alarm = key, operation = name, "OPC UA alarm operation")
+            tracing::info!(session, user, %peer, alarm = key, operation = name, "OPC UA alarm operation")
         }
         error => {
-            tracing::warn!(session, user, roles, %peer, alarm = key, operation = name, %error, "OPC UA alarm operation refused");
+            tracing::warn!(session, user, %peer, alarm = key, operation = name, %error, "OPC UA alarm operation refused");
         }
     }
     let small = arguments.iter().map(|value| if weight(value) <= MOST_TOLD { value.clone() } else { Variant::Empty });
@@ -380,7 +376,7 @@ pub fn operated(ask: &Ask<'_>, done: Operated<'_>) {
         kind,
         source: node,
         source_name: name,
-        message: format!("{who}: {name} of {key}: {status}"),
+        message: format!("{user}: {name} of {key}: {status}"),
         status,
         user,
         fields,
