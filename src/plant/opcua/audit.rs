@@ -2,11 +2,13 @@
 //! events that whoever is logged in by name may subscribe to.
 
 mod channel;
+mod denied;
 
 pub use channel::channel;
+pub use denied::Denied;
 
 use opcua::types::{
-    Array, AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant,
+    AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant,
     VariantScalarTypeId,
 };
 
@@ -139,9 +141,10 @@ pub fn session_activated(
     result: &Result<Vec<u8>, StatusCode>,
 ) {
     let user = token.display();
+    let roles = session.user().map(|user| user.roles.to_string()).unwrap_or_default();
     let status = result.as_ref().err().copied().unwrap_or(StatusCode::Good);
     match status {
-        StatusCode::Good => tracing::info!(session = session.id, user, peer = %channel.peer, "OPC UA login"),
+        StatusCode::Good => tracing::info!(session = session.id, user, roles, peer = %channel.peer, "OPC UA login"),
         _ => {
             server.counters.session_not_trusted();
             server.counters.session_rejected();
@@ -149,7 +152,7 @@ pub fn session_activated(
         }
     }
     let message = match status {
-        StatusCode::Good => format!("{user} has logged in to session {}", session.id),
+        StatusCode::Good => format!("{user} ({roles}) has logged in to session {}", session.id),
         _ => format!("{user} could not log in to session {}: {status}", session.id),
     };
     let fields = vec![
@@ -229,7 +232,7 @@ pub fn values(server: &Server, user: &User, asked: &[Asked]) -> Vec<Option<Varia
 pub fn written(
     server: &Server,
     session: &Session,
-    user: &User,
+    by: &User,
     channel: &Channel,
     asked: &[Asked],
     before: &[Option<Variant>],
@@ -244,17 +247,17 @@ pub fn written(
             _ => Variant::Empty,
         };
         let (new, old) = (told(&asked.value.value), told(before));
-        let (shown, user) = (short(&new), user.display());
-        let (session, peer) = (session.id, channel.peer);
+        let (shown, user) = (short(&new), by.display());
+        let (session, peer, roles) = (session.id, channel.peer, by.roles);
         match *status {
             StatusCode::Good => {
-                tracing::info!(session, user, %peer, node, old = short(&old), new = shown, "OPC UA write");
+                tracing::info!(session, user, %roles, %peer, node, old = short(&old), new = shown, "OPC UA write");
             }
             // a client that is refused again and again does not fill the log
             _ if refused >= MOST_LINES => refused += 1,
             error => {
                 refused += 1;
-                tracing::warn!(session, user, %peer, node, new = shown, %error, "OPC UA write refused");
+                tracing::warn!(session, user, %roles, %peer, node, new = shown, %error, "OPC UA write refused");
             }
         }
         tell(
@@ -263,7 +266,7 @@ pub fn written(
                 kind: ObjectTypeId::AuditWriteUpdateEventType,
                 source: asked.node_id.clone(),
                 source_name: "Attribute/Write",
-                message: format!("{user} wrote {shown} to {node}: {status}"),
+                message: format!("{} wrote {shown} to {node}: {status}", by.told()),
                 status: *status,
                 user,
                 fields: vec![
@@ -278,46 +281,43 @@ pub fn written(
 }
 
 /// What somebody called of the plant: the object and the method, and what came of it. The controller has its own record.
-pub fn called(
-    server: &Server,
-    session: &Session,
-    user: &User,
-    channel: &Channel,
-    (object, method): (NodeId, NodeId),
-    arguments: &[Variant],
-    status: StatusCode,
-) {
+pub fn called(ask: &Ask<'_>, (object, method): (NodeId, NodeId), arguments: &[Variant], status: StatusCode) {
     let shown: Vec<String> = arguments.iter().take(MOST_ARGUMENTS).map(short).collect();
     let (shown, name) = (shown.join(" "), method.to_string().escape_debug().to_string());
-    let (session, user, peer) = (session.id, user.display(), channel.peer);
+    let (session, user, peer) = (ask.session.id, ask.user.display(), ask.channel.peer);
+    let (roles, who) = (ask.user.roles.to_string(), ask.user.told());
     match status {
-        StatusCode::Good => tracing::info!(session, user, %peer, method = name, arguments = shown, "OPC UA call"),
-        error => tracing::warn!(session, user, %peer, method = name, arguments = shown, %error, "OPC UA call refused"),
+        StatusCode::Good => {
+            tracing::info!(session, user, roles, %peer, method = name, arguments = shown, "OPC UA call")
+        }
+        error => {
+            tracing::warn!(session, user, roles, %peer, method = name, arguments = shown, %error, "OPC UA call refused")
+        }
     }
     let told = if arguments.iter().map(weight).sum::<usize>() <= MOST_TOLD { arguments } else { &[] };
     tell(
-        server,
+        ask.server,
         About {
             kind: ObjectTypeId::AuditUpdateMethodEventType,
             source: object,
             source_name: "Attribute/Call",
-            message: format!("{user} called {name}({shown}): {status}"),
+            message: format!("{who} called {name}({shown}): {status}"),
             status,
-            user,
+            user: &who,
             fields: vec![
                 ("MethodId", Variant::from(method)),
                 ("StatusCodeId", Variant::from(status)),
-                ("InputArguments", variants(told)),
-                ("OutputArguments", variants(&[])),
+                (
+                    "InputArguments",
+                    array(
+                        VariantScalarTypeId::Variant,
+                        told.iter().map(|value| Variant::Variant(Box::new(value.clone()))).collect(),
+                    ),
+                ),
+                ("OutputArguments", array(VariantScalarTypeId::Variant, Vec::new())),
             ],
         },
     );
-}
-
-/// An array of values of any type.
-fn variants(values: &[Variant]) -> Variant {
-    let values: Vec<Variant> = values.iter().map(|value| Variant::Variant(Box::new(value.clone()))).collect();
-    Array::new(VariantScalarTypeId::Variant, values).map_or(Variant::Empty, |array| Variant::Array(Box::new(array)))
 }
 
 /// A value for a line of the log: a client can't make it long, or print what it likes.
@@ -347,13 +347,13 @@ pub struct Operated<'a> {
 /// Tells it (OPC 10000-9, 5.10).
 pub fn operated(ask: &Ask<'_>, done: Operated<'_>) {
     let Operated { name, kind, key, node, method, arguments, status } = done;
-    let (user, session, peer) = (ask.user.display(), ask.session.id, ask.channel.peer);
+    let (user, roles, session, peer) = (ask.user.display(), ask.user.roles, ask.session.id, ask.channel.peer);
     match status {
         StatusCode::Good => {
-            tracing::info!(session, user, %peer, alarm = key, operation = name, "OPC UA alarm operation")
+            tracing::info!(session, user, %roles, %peer, alarm = key, operation = name, "OPC UA alarm operation")
         }
         error => {
-            tracing::warn!(session, user, %peer, alarm = key, operation = name, %error, "OPC UA alarm operation refused");
+            tracing::warn!(session, user, %roles, %peer, alarm = key, operation = name, %error, "OPC UA alarm operation refused");
         }
     }
     let small = arguments.iter().map(|value| if weight(value) <= MOST_TOLD { value.clone() } else { Variant::Empty });
@@ -376,7 +376,7 @@ pub fn operated(ask: &Ask<'_>, done: Operated<'_>) {
         kind,
         source: node,
         source_name: name,
-        message: format!("{user}: {name} of {key}: {status}"),
+        message: format!("{}: {name} of {key}: {status}", ask.user.told()),
         status,
         user,
         fields,

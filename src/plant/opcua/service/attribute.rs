@@ -55,6 +55,7 @@ pub fn read(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode
         }
     }
     writer.i32(-1);
+    reading.denied.tell(ask, Service::Read);
     Ok(writer)
 }
 

@@ -7,6 +7,7 @@ use opcua::types::{AttributeId, DataValue, DateTime, StatusCode, TimestampsToRet
 
 use super::{Ask, Service, attribute, count};
 use crate::plant::access::Operation;
+use crate::plant::opcua::audit::Denied;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::scene::{Encoding, Scene};
 use crate::plant::opcua::session::User;
@@ -139,6 +140,7 @@ pub fn read(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode
     }
     let scene = ask.server.scenes.now();
     let mut writer = ask.response(Service::HistoryRead);
+    let mut denied = Denied::default();
     writer.count(nodes);
     for _ in 0..nodes {
         let id = reader.node_id()?;
@@ -156,9 +158,15 @@ pub fn read(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode
         match found {
             Ok(Some((values, most))) => answer(ask, values, most, timestamps, &mut writer),
             Ok(None) => result(&mut writer, StatusCode::Good, None, &[]),
-            Err(status) => result(&mut writer, status, None, &[]),
+            Err(status) => {
+                if status == StatusCode::BadUserAccessDenied {
+                    denied.add(|| id.to_owned());
+                }
+                result(&mut writer, status, None, &[]);
+            }
         }
     }
+    denied.tell(ask, Service::HistoryRead);
     writer.i32(-1);
     Ok(writer)
 }

@@ -299,8 +299,7 @@ fn attributes_of_each_class() {
         (A::Executable, [No, No, Yes, No, No, No, No]),
         (A::UserExecutable, [No, No, Yes, No, No, No, No]),
         (A::DataTypeDefinition, [No, No, No, No, No, No, Some]),
-        (A::RolePermissions, [No; 7]),
-        (A::UserRolePermissions, [No; 7]),
+        (A::UserRolePermissions, [Yes; 7]),
         (A::AccessRestrictions, [No; 7]),
     ];
     let space = space();

@@ -5,6 +5,7 @@ use opcua::types::{StatusCode, TimestampsToReturn};
 use super::items::{self, Parameters};
 use super::publish::{Parked, Reply};
 use super::{Settings, Subscriptions};
+use crate::plant::opcua::audit::Denied;
 use crate::plant::opcua::channel::Answers;
 use crate::plant::opcua::service::{Ask, Service, attribute, count};
 use crate::plant::opcua::wire::{Reader, Writer};
@@ -191,13 +192,16 @@ fn create_items(ask: &Ask<'_>, reader: &mut Reader<'_>, writer: &mut Writer) -> 
     subscription(ask, id)?;
     let (timestamps, count) = (timestamps?, count?);
     let mut results = None;
+    let mut denied = Denied::default();
     for _ in 0..ATTEMPTS {
-        results = try_create_items(ask, *reader, (id, count), timestamps)?;
+        denied = Denied::default();
+        results = try_create_items(ask, *reader, (id, count), timestamps, &mut denied)?;
         if results.is_some() {
             break;
         }
     }
     let results = results.ok_or(StatusCode::BadResourceUnavailable)?;
+    denied.tell(ask, Service::CreateMonitoredItems);
     writer.count(results.len());
     for result in results {
         let (status, made, checked) = match result {
@@ -222,13 +226,21 @@ fn try_create_items(
     mut reader: Reader<'_>,
     (id, count): (u32, usize),
     timestamps: TimestampsToReturn,
+    denied: &mut Denied,
 ) -> Result<Option<Vec<Created>>, StatusCode> {
     let scene = ask.server.subscriptions().scene();
     let limits = &ask.server.limits;
     // everything that takes time happens before the subscriptions are locked
     let wanted = (0..count)
-        .map(|_| items::wanted(&mut reader, &scene, &ask.user, limits, timestamps))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|_| {
+            let mut ahead = reader;
+            let wanted = items::wanted(&mut reader, &scene, &ask.user, limits, timestamps)?;
+            if let (Err((StatusCode::BadUserAccessDenied, _)), Ok(id)) = (&wanted, ahead.node_id()) {
+                denied.add(|| id.to_owned());
+            }
+            Ok(wanted)
+        })
+        .collect::<Result<Vec<_>, StatusCode>>()?;
     let now = clock::monotonic();
     Ok(with(ask, |all| {
         if all.scene().number != scene.number {
