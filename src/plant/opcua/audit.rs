@@ -303,7 +303,7 @@ pub fn called(ask: &Ask<'_>, (object, method): (NodeId, NodeId), arguments: &[Va
             source_name: "Attribute/Call",
             message: format!("{who} called {name}({shown}): {status}"),
             status,
-            user: &who,
+            user,
             fields: vec![
                 ("MethodId", Variant::from(method)),
                 ("StatusCodeId", Variant::from(status)),
