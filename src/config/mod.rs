@@ -13,6 +13,7 @@ mod disk;
 mod document;
 mod hash;
 mod identifiers;
+mod identity;
 mod include;
 mod instance;
 mod interlock;
@@ -138,6 +139,7 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     retain::connect(&mut plan, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
     let settings = settings(&file, &mut report);
+    identity::check(&settings.opcua, &plan, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);
     if has_errors(&diagnostics) {

@@ -17,8 +17,7 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 5] =
-    [conformance::TESTS, model::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 5] = [conformance::TESTS, model::TESTS, security::TESTS, robustness::TESTS, times::TESTS];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);

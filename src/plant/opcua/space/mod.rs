@@ -23,6 +23,7 @@ use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use model::asset::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
 use names::{Named, Names};
@@ -151,12 +152,13 @@ pub struct Space {
     /// All tags, those of each message in its own place and sorted by name.
     sorted: Vec<u32>,
     devices: Devices,
+    areas: Vec<Area>,
     identity: Arc<Identity>,
 }
 
 impl Space {
     pub fn new(plan: Arc<Plan>, standard: Arc<Standard>, identity: Arc<Identity>) -> Space {
-        let devices = Devices::new(&plan);
+        let (devices, areas) = (Devices::new(&plan), model::asset::areas(&plan));
         let names = Names::new(&plan);
         let mut sorted: Vec<u32> = (0..plan.tags.len() as u32).collect();
         for message in &plan.messages {
@@ -164,7 +166,7 @@ impl Space {
                 tags.sort_by_key(|tag| &plan.signal(*tag as usize).name);
             }
         }
-        Space { plan, standard, names, sorted, devices, identity }
+        Space { plan, standard, names, sorted, devices, areas, identity }
     }
 
     /// That of another plan.
@@ -225,7 +227,7 @@ impl Space {
     }
 
     /// Everything but properties: `bus`, `bus.Message`, `bus.Message.Signal`, with `@address` for J1939.
-    fn named(&self, text: &str, passing: Passing<'_>) -> Option<Node> {
+    pub(super) fn named(&self, text: &str, passing: Passing<'_>) -> Option<Node> {
         let Some((message, rest)) = text.split_once('@') else {
             return match (text, self.names.find(&self.plan, &[text])) {
                 (ROOT, _) => Some(Node::Root),
