@@ -14,7 +14,7 @@ use crate::dbc::{EncodeError, Raw};
 use crate::plan::{Bits, BusIndex, Direction, Immediate, MessageIndex, Plan, RouteIndex, TagIndex};
 
 /// Version of the door; both sides must agree.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Largest datagram either way, in bytes.
 pub const MAX_DATAGRAM: usize = 64 * 1024;
 /// Most signals in one command.
@@ -54,6 +54,8 @@ pub struct Command {
 pub enum Action {
     /// Writes signals of one message together: all or none. Renews the message's lease.
     Set(Vec<Write>),
+    /// The same, and a frame leaves at once, also where the message is only sent by its cycle.
+    Send(Vec<Write>),
     /// Renews the lease of the message of this tag without writing.
     Renew(TagIndex),
     /// Holds a tag at a value for so many seconds, whatever the machine or its owner says.
@@ -64,6 +66,10 @@ pub enum Action {
     Arm,
     /// Takes every output to its fallback value.
     Disarm,
+    /// Takes one output, or all of them, to the fallback values by hand.
+    Fallback(Option<MessageIndex>),
+    /// Ends the fallback of one output, or of all, of a machine that is armed: if no cause of it lasts.
+    ResetFallback(Option<MessageIndex>),
     /// Remote (the plant may write) or Local.
     Remote(bool),
     /// Restarts a bus that is off, and forgets how often it was.
@@ -132,6 +138,8 @@ pub enum Change {
     Release(Option<TagIndex>),
     Arm,
     Disarm,
+    Fallback(Option<MessageIndex>),
+    ResetFallback(Option<MessageIndex>),
     Remote(bool),
     Restart(BusIndex),
     Route {

@@ -28,6 +28,9 @@ pub fn describe(plan: &Plan, text: &mut String) -> std::fmt::Result {
     if !plan.machine.local_when.is_empty() {
         writeln!(text, "Local while {}, or that can't be told", conditions(plan, &plan.machine.local_when))?;
     }
+    if plan.machine.remote_from_plant {
+        writeln!(text, "The plant too may switch from Local to Remote")?;
+    }
     for interlock in &plan.interlocks {
         let held: Vec<String> = interlock.holds.iter().map(|(tag, bits)| value(plan, *tag, bits)).collect();
         let when = conditions(plan, &interlock.when);

@@ -54,6 +54,7 @@ pub fn summary(loaded: &Loaded) -> String {
     }
     text.push_str(&super::passing::summary(plan));
     let _ = arming::describe(plan, &mut text);
+    let _ = super::alarm::describe(plan, &mut text);
     let warnings = loaded.diagnostics.len();
     let _ = writeln!(
         text,

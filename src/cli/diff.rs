@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::check::decimal;
-use super::{EXIT_CONFIG, milliseconds, passing, print, print_diagnostics};
+use super::{EXIT_CONFIG, alarm, milliseconds, passing, print, print_diagnostics};
 use crate::config::{self, LoadOptions};
 use crate::dbc::codec::ByteOrder;
 use crate::plan::{
@@ -143,6 +143,12 @@ fn things(plan: &Plan) -> BTreeMap<(u8, String), Thing> {
             .collect();
         add(6, interlock.name.clone(), "interlock", vec![("when", when), ("set", holds.join(", "))], None);
     }
+    for limit in &plan.limits {
+        add(7, limit.name.clone(), "alarm", vec![("", alarm::of_limit(plan, limit))], None);
+    }
+    for off_normal in &plan.off_normals {
+        add(7, off_normal.name.clone(), "alarm", vec![("", alarm::of_off_normal(plan, off_normal))], None);
+    }
     things
 }
 
@@ -158,6 +164,7 @@ fn machine(plan: &Plan) -> Vec<(&'static str, String)> {
         ("reload_when", conditions(plan, &machine.reload_when)),
         ("reload_trial_s", (machine.reload_trial / 1_000_000_000).to_string()),
         ("fallback_on_overrun", machine.fallback_on_overrun.to_string()),
+        ("remote_from_plant", machine.remote_from_plant.to_string()),
     ]
 }
 
@@ -210,6 +217,7 @@ fn message(plan: &Plan, index: MessageIndex) -> Vec<(&'static str, String)> {
         ),
         ("lease", of(&|t| time(t.lease))),
         ("vital", of(&vital)),
+        ("falls back on", of(&|t| alarm::fallback_on(plan, &t.fallback_on))),
         ("deadline", received.map(deadline).unwrap_or_default()),
         ("expected while", received.map(|r| conditions(plan, &r.expected_when)).unwrap_or_default()),
         ("protection", message.protection.as_ref().map(|p| format!("{:?}", p.scheme)).unwrap_or_default()),

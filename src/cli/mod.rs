@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod acceptance;
+mod alarm;
 pub mod backup;
 pub mod cert;
 pub mod check;
@@ -79,6 +80,8 @@ enum Command {
     Monitor(monitor::Args),
     Arm(operate::ArmArgs),
     Disarm(operate::DisarmArgs),
+    Fallback(operate::FallbackArgs),
+    Reset(operate::ResetArgs),
     Local(operate::LocalArgs),
     Remote(operate::RemoteArgs),
     Force(operate::ForceArgs),
@@ -138,6 +141,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(args),
         Command::Arm(args) => operate::arm(args),
         Command::Disarm(args) => operate::disarm(args),
+        Command::Fallback(args) => operate::fallback(args),
+        Command::Reset(args) => operate::reset(args),
         Command::Local(args) => operate::local(args),
         Command::Remote(args) => operate::remote(args),
         Command::Force(args) => operate::force(args),

@@ -8,7 +8,7 @@ use super::print;
 use crate::command::{Action, MAX_FORCE_SECONDS, Value};
 use crate::dbc::codec::Kind;
 use crate::dbc::{Raw, Signal};
-use crate::plan::{Plan, TagIndex};
+use crate::plan::{Direction, MessageIndex, Plan, TagIndex};
 use crate::service::client::Client;
 use crate::service::exit::{Failure, UNAVAILABLE, USAGE};
 
@@ -39,6 +39,43 @@ pub struct ArmArgs {
 pub struct DisarmArgs {
     #[command(flatten)]
     door: Door,
+}
+
+/// Take one message, or all of them, to the fallback values by hand
+///
+/// The machine stays armed: the others go on. It ends with `canvoy reset`, or with `canvoy arm`. Not an emergency stop: those
+/// are wired.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  canvoy fallback line.DriveCommand\n  canvoy fallback --all")]
+pub struct FallbackArgs {
+    #[command(flatten)]
+    what: Outputs,
+    #[command(flatten)]
+    door: Door,
+}
+
+/// End the fallback of one message, or of all
+///
+/// Only of a machine that is armed, and refused while a cause lasts; the answer names it. What was written before is forgotten.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  canvoy reset line.DriveCommand\n  canvoy reset --all")]
+pub struct ResetArgs {
+    #[command(flatten)]
+    what: Outputs,
+    #[command(flatten)]
+    door: Door,
+}
+
+/// Which outputs are meant.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Outputs {
+    /// BUS.MESSAGE
+    #[arg(value_name = "MESSAGE")]
+    message: Option<String>,
+    /// Every message that is sent
+    #[arg(long)]
+    all: bool,
 }
 
 /// Local: the plant may not write
@@ -139,6 +176,33 @@ pub fn disarm(args: DisarmArgs) -> anyhow::Result<ExitCode> {
     simple(args.door, Action::Disarm, "disarmed: every output has its fallback value\n")
 }
 
+pub fn fallback(args: FallbackArgs) -> anyhow::Result<ExitCode> {
+    outputs(
+        args.door,
+        args.what,
+        Action::Fallback,
+        "taken to its fallback values",
+        "every output has its fallback value",
+    )
+}
+
+pub fn reset(args: ResetArgs) -> anyhow::Result<ExitCode> {
+    outputs(args.door, args.what, Action::ResetFallback, "out of fallback", "every output is out of fallback")
+}
+
+fn outputs(
+    door: Door,
+    what: Outputs,
+    action: fn(Option<MessageIndex>) -> Action,
+    one: &str,
+    all: &str,
+) -> anyhow::Result<ExitCode> {
+    let mut client = Client::open(door.socket)?;
+    ask(&mut client, |plan| Ok(action(what.message.as_deref().map(|name| find_message(plan, name)).transpose()?)))?;
+    print(&what.message.map_or_else(|| format!("{all}\n"), |name| format!("{name} is {one}\n")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 pub fn local(args: LocalArgs) -> anyhow::Result<ExitCode> {
     simple(args.door, Action::Remote(false), "Local: the plant may not write\n")
 }
@@ -219,6 +283,16 @@ fn find_tag(plan: &Plan, name: &str) -> anyhow::Result<TagIndex> {
     let remedy = "`canvoy tags FILE` lists them";
     Ok(found
         .ok_or_else(|| Failure::new(USAGE, format!("no signal \"{name}\"; it is BUS.MESSAGE.SIGNAL, and {remedy}")))?)
+}
+
+/// By `BUS.MESSAGE`, of those that are sent.
+fn find_message(plan: &Plan, name: &str) -> anyhow::Result<MessageIndex> {
+    let sent = |message: &usize| matches!(plan.messages[*message].direction, Direction::Output(_));
+    let outputs: Vec<MessageIndex> = (0..plan.messages.len()).filter(sent).collect();
+    let names: Vec<String> = outputs.iter().map(|message| plan.message_name(*message, None)).collect();
+    let found = names.iter().position(|known| known == name).and_then(|at| outputs.get(at).copied());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    found.ok_or_else(|| unknown("message that is sent", name, &names))
 }
 
 /// A number in the signal's unit, or a word of its value table.

@@ -140,7 +140,8 @@ fn write_people(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
     }
     for alarm in &machine.alarms {
         let since = alarm.since.as_deref().unwrap_or(text::UNKNOWN_TIME);
-        write!(out, "  {since}  {}: {}", alarm.subject, alarm.text)?;
+        let consequence = if alarm.suppressed { "↳ " } else { "" };
+        write!(out, "  {since}  {consequence}{}: {}", alarm.subject, alarm.text)?;
         if !alarm.detail.is_empty() {
             write!(out, " ({})", alarm.detail)?;
         }

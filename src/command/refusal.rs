@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_FORCE_SECONDS, MAX_WRITES};
-use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{AlarmIndex, BusIndex, MessageIndex, Plan, TagIndex};
 use crate::store::layout::Latch;
 
 /// Why a command was refused. Each protocol maps each to its own status.
@@ -65,6 +65,10 @@ pub enum Refusal {
         "bus {bus} is not `managed = true`: Canvoy can't restart its interface; ip link set ... type can restart can"
     )]
     NotManaged { bus: String },
+    #[error("{message} is not sent by this controller")]
+    NotSent { message: String },
+    #[error("from Local to Remote only at the machine: `[machine] remote_from_plant` is not set")]
+    RemoteAtTheMachine,
     #[error("only at the machine: this can't be done from {protocol}")]
     OnlyAtTheMachine { protocol: String },
     #[error("the configuration has just been changed; try again")]
@@ -77,6 +81,48 @@ pub enum Refusal {
     /// No mistake: it takes effect later, by itself.
     #[error("the new configuration waits until {condition}")]
     ReloadWaits { condition: String },
+}
+
+impl Refusal {
+    /// The tags that it is because of, where it is because of single ones.
+    pub fn tags(&self) -> [Option<&str>; 2] {
+        match self {
+            Refusal::NotWritable { tag }
+            | Refusal::NotFinite { tag }
+            | Refusal::Type { tag }
+            | Refusal::Range { tag, .. }
+            | Refusal::Unrepresentable { tag, .. }
+            | Refusal::SeveralMessages { tag }
+            | Refusal::OwnedByLink { tag }
+            | Refusal::Interlocked { tag }
+            | Refusal::NotForcible { tag }
+            | Refusal::NotForced { tag } => [Some(tag), None],
+            Refusal::Conflict { tag, other } => [Some(tag), Some(other)],
+            Refusal::UnknownTag
+            | Refusal::Empty
+            | Refusal::TooMany
+            | Refusal::Malformed
+            | Refusal::Busy
+            | Refusal::BusDown
+            | Refusal::Local
+            | Refusal::NotArmed
+            | Refusal::Fallback { .. }
+            | Refusal::CauseLasts { .. }
+            | Refusal::HeldLocal
+            | Refusal::ForceTime
+            | Refusal::TooManyForces
+            | Refusal::Unknown
+            | Refusal::NotBusOff { .. }
+            | Refusal::NotManaged { .. }
+            | Refusal::NotSent { .. }
+            | Refusal::RemoteAtTheMachine
+            | Refusal::OnlyAtTheMachine { .. }
+            | Refusal::Reloaded
+            | Refusal::Configuration { .. }
+            | Refusal::NotReloaded { .. }
+            | Refusal::ReloadWaits { .. } => [None, None],
+        }
+    }
 }
 
 /// The reasons in a word of [`Latch`] bits, for people.
@@ -116,6 +162,8 @@ pub enum Lasting {
     Listening(BusIndex),
     /// A vital tag is not good.
     Vital(TagIndex),
+    /// An alarm is active on which an output falls back.
+    Alarm(AlarmIndex),
     /// Somebody else sent this message of ours within the listening time.
     Foreign(MessageIndex),
 }
@@ -142,6 +190,10 @@ impl Denied {
                         format!("bus {} is still being listened to for other senders of our messages", bus(at))
                     }
                     Lasting::Vital(tag) => format!("{} is needed and is not good", plan.tag_name(tag, None)),
+                    Lasting::Alarm(alarm) => {
+                        let alarm = plan.alarms[alarm];
+                        format!("alarm {} is active: {}", alarm.subject(plan), alarm.text(plan))
+                    }
                     Lasting::Foreign(message) => {
                         format!("another node sends {}", plan.message_name(message, None))
                     }

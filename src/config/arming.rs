@@ -38,6 +38,7 @@ pub struct Machine {
     pub arm: Option<WrittenArm>,
     pub local_when: OneOrMore,
     pub fallback_on_overrun: bool,
+    pub remote_from_plant: bool,
     pub reload_when: OneOrMore,
     pub reload_trial_s: Option<i64>,
 }
@@ -124,6 +125,7 @@ pub fn connect(plan: &mut Plan, file: &File, sections: &[Section<'_>], report: &
     plan.machine.reload_when = reload_when;
     plan.machine.reload_trial = trial(file, report) * 1000 * NS_PER_MS;
     plan.machine.fallback_on_overrun = file.machine.fallback_on_overrun;
+    plan.machine.remote_from_plant = file.machine.remote_from_plant;
     // who names fallback values or interlocks means that nothing moves by itself
     plan.machine.arm = match file.machine.arm {
         Some(WrittenArm::AtStart) => Arm::AtStart,
@@ -431,7 +433,7 @@ fn bits_of(plan: &Plan, message: MessageIndex, tag: TagIndex) -> [u8; MAX_LEN] {
 }
 
 /// By long name, else by DBC name.
-fn find_message(plan: &Plan, messages: std::ops::Range<MessageIndex>, name: &str) -> Option<MessageIndex> {
+pub(super) fn find_message(plan: &Plan, messages: std::ops::Range<MessageIndex>, name: &str) -> Option<MessageIndex> {
     let long = messages.clone().find(|index| plan.messages[*index].message.name == name);
     long.or_else(|| messages.clone().find(|index| plan.messages[*index].message.dbc_name == name))
 }

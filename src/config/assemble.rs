@@ -14,6 +14,7 @@ use super::sources::{SourceFile, Sources};
 use super::variable::{self, Variable};
 use super::{device, disk, written};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::plant;
 
 /// Includes inside of includes.
 const MAX_DEPTH: usize = 8;
@@ -236,5 +237,9 @@ impl<'a> Parts<'a, '_> {
 
 /// Reads the document into the structs of a configuration.
 pub fn read(assembled: &mut Assembled<'_>) -> (written::File, Vec<super::document::Dropped>) {
-    assembled.document.read(written::TAKES, &mut assembled.found)
+    let limits = plant::opcua::limits::KEYS.iter().map(|key| (format!("opcua.{}", key.name), key.takes()));
+    let limits: Vec<(String, String)> = limits.collect();
+    let mut takes = written::TAKES.to_vec();
+    takes.extend(limits.iter().map(|(name, takes)| (name.as_str(), takes.as_str())));
+    assembled.document.read(&takes, &mut assembled.found)
 }

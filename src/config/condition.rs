@@ -21,9 +21,34 @@ const COMPARISONS: [Comparison; 6] = [
 
 /// The conditions at a path of the configuration; what is wrong with them is reported.
 pub fn conditions(written: &OneOrMore, path: &[&str], tags: &Tags<'_>, report: &mut Report<'_>) -> Vec<Condition> {
+    let sent = |condition: &Condition| {
+        matches!(tags.plan.messages[tags.plan.tags[condition.tag].message].direction, Direction::Output(_))
+    };
+    let received = |condition: Condition| match sent(&condition) {
+        false => Ok(condition),
+        true => Err(format!(
+            "{} is sent by this controller; a condition looks at what is received",
+            tags.plan.tag_name(condition.tag, None)
+        )),
+    };
+    checked(written, path, tags, report, received)
+}
+
+/// The same, where they may look at what is sent too.
+pub fn of_all(written: &OneOrMore, path: &[&str], tags: &Tags<'_>, report: &mut Report<'_>) -> Vec<Condition> {
+    checked(written, path, tags, report, Ok)
+}
+
+fn checked(
+    written: &OneOrMore,
+    path: &[&str],
+    tags: &Tags<'_>,
+    report: &mut Report<'_>,
+    may: impl Fn(Condition) -> Result<Condition, String>,
+) -> Vec<Condition> {
     let mut found = Vec::new();
     for (place, text) in written.0.iter().enumerate() {
-        match parse(text, tags, report) {
+        match parse(text, tags, report).and_then(|condition| may(condition).map_err(Some)) {
             Ok(condition) => found.push(condition),
             Err(Some(mistake)) => report.element(Severity::Error, path, Some(place), mistake),
             Err(None) => {}
@@ -52,9 +77,6 @@ fn parse(text: &str, tags: &Tags<'_>, report: &Report<'_>) -> Result<Condition, 
     }
     let named = tags.find(name, report)?;
     let message = &tags.plan.messages[tags.plan.tags[named.tag].message];
-    if let Direction::Output(_) = message.direction {
-        return Err(Some(format!("{name} is sent by this controller; a condition looks at what is received")));
-    }
     let value = operand(name, tags.plan.signal(named.tag), &message.message, comparison, value).map_err(Some)?;
     Ok(Condition { tag: named.tag, source_address: named.source_address, comparison, value })
 }

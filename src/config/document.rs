@@ -293,9 +293,11 @@ fn explain(message: &str, path: &[String], takes: &[(&str, &str)]) -> (String, O
         };
         return (format!("unknown key \"{key}\"; {remedy}"), meant.map(str::to_owned));
     }
+    let is = |step: Option<&String>, section: &str| step.is_some_and(|step| step == section);
     let in_section = |name: &str| {
-        name.split_once('.')
-            .is_some_and(|(section, of)| path.first().is_some_and(|first| first == section) && of == key)
+        name.split_once('.').is_some_and(|(section, of)| {
+            of == key && (is(path.first(), section) || is(path.iter().nth_back(1), section))
+        })
     };
     let own = takes.iter().find(|(name, _)| in_section(name));
     if let Some((_, takes)) = own.or_else(|| takes.iter().find(|(name, _)| *name == key)) {

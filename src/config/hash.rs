@@ -72,7 +72,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
                     hash.bytes(&transmission.fallback[..transmission.length]);
                     hash.number((transmission.when_disarmed == WhenDisarmed::Silent).into());
                     hash.option(transmission.lease);
-                    hash.bytes(format!("{:?}", transmission.vital).as_bytes());
+                    hash.bytes(format!("{:?}", (&transmission.vital, &transmission.fallback_on)).as_bytes());
                 }
             }
             hash.number(message.protection.is_some().into());
@@ -97,6 +97,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
     hash.bytes(
         format!("{:?}", (&plan.routes, &plan.links, &plan.machine, &plan.interlocks, &plan.instances)).as_bytes(),
     );
+    hash.bytes(format!("{:?}", (&plan.limits, &plan.off_normals)).as_bytes());
     hash.0.finalize().into()
 }
 

@@ -3,6 +3,7 @@
 //! `disk` has the only file access; everything after it is a function of bytes, so the controller and the plant
 //! process build the same plan. All mistakes of all files are reported together, each with its place and a remedy.
 
+mod alarm;
 mod arming;
 mod assemble;
 mod bus;
@@ -25,6 +26,7 @@ mod reception;
 mod report;
 mod retain;
 mod rights;
+mod role;
 mod route;
 mod sources;
 mod suggest;
@@ -46,6 +48,8 @@ use crate::dbc;
 use crate::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::plan::{Bus, Direction, Instance, Message, Plan, Tag};
 use crate::plant;
+use crate::plant::access::Rights;
+use crate::plant::access::role::Configs;
 use crate::protection::Protection;
 use assemble::{Assembled, Missing, assemble};
 use bus::{Content, Parsed, Section};
@@ -76,6 +80,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     pub plan: Plan,
     pub settings: Settings,
+    /// Who may do what on the network side, in this plan.
+    pub rights: Rights,
     /// Sorted by name.
     pub variables: Vec<Variable>,
     /// Warnings.
@@ -87,6 +93,7 @@ pub struct Loaded {
 pub struct Settings {
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
+    pub roles: Configs,
 }
 
 /// The plan that the files describe, or every mistake in them (warnings included).
@@ -138,7 +145,9 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     arming::connect(&mut plan, &file, &sections, &mut report);
     retain::connect(&mut plan, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
-    let settings = settings(&file, &mut report);
+    alarm::connect(&mut plan, &file, &sections, &mut report);
+    let mut settings = settings(&file, &mut report);
+    settings.roles = role::roles(&file, &plan, &sections, &mut report);
     identity::check(&settings.opcua, &plan, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);
@@ -148,7 +157,8 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     let dbc: Vec<Vec<(&str, &[u8])>> = sections.iter().map(|section| dbc_bytes(section, sources, &document)).collect();
     plan.number();
     plan.hash = hash::hash(&plan, &dbc);
-    Ok(Loaded { plan, settings, variables, diagnostics })
+    let rights = Rights::new(&settings.roles, &plan);
+    Ok(Loaded { plan, settings, rights, variables, diagnostics })
 }
 
 /// The DBC files and overlay tables of a bus by their names, those of device types once.
@@ -365,14 +375,31 @@ fn settings(file: &written::File, report: &mut Report<'_>) -> Settings {
         report.warning(&["opcua", "trust_first_client"], message);
     }
     if opcua.security_policy_none && !opcua.listen.ip().is_loopback() {
-        let message = "security policy None: no encryption; anyone on the network reads and can change what passes, passwords included";
+        let message = "security policy None: no encryption; anyone on the network reads and can change what passes; nobody logs in by name over it, and no password is taken";
         report.warning(&["opcua", "security_policy_none"], message);
     }
     if !(1..=1000).contains(&opcua.max_connections) {
         report.error(&["opcua", "max_connections"], "max_connections goes from 1 to 1000");
     }
+    for key in plant::opcua::limits::KEYS {
+        let value = (key.of)(&opcua.limits);
+        if !(key.least..=key.most).contains(&value) {
+            report
+                .error(&["opcua", "limits", key.name], format!("{} goes from {} to {}", key.name, key.least, key.most));
+        }
+    }
+    if opcua.limits.message_before_login_bytes > opcua.limits.message_bytes {
+        let message = "before login a message may not be longer than after it: message_before_login_bytes is at most message_bytes";
+        report.error(&["opcua", "limits", "message_before_login_bytes"], message);
+    }
     if opcua.enabled && http.enabled && opcua.listen.port() != 0 && opcua.listen == http.listen {
         report.error(&["http", "listen"], "opcua and http can't listen on the same port");
     }
-    Settings { opcua, http }
+    for (name, role) in &file.role {
+        if opcua.trust_any_client_certificate && !role.applications.is_empty() {
+            let message = "with trust_any_client_certificate every client can call itself what it likes: an application has no role then; take one of both out";
+            report.error(&["role", name, "applications"], message);
+        }
+    }
+    Settings { opcua, http, roles: Configs::new() }
 }

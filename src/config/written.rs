@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::{arming, interlock, protection};
+use super::{alarm, arming, interlock, protection};
 use crate::dbc::{SendType, Trigger};
 use crate::plant;
 
@@ -19,8 +19,10 @@ pub struct File {
     pub route: BTreeMap<String, Route>,
     pub interlock: BTreeMap<String, interlock::Written>,
     pub link: BTreeMap<String, Link>,
+    pub alarm: BTreeMap<String, alarm::Written>,
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
+    pub role: BTreeMap<String, plant::access::role::Config>,
 }
 
 /// `[bus.NAME]`.
@@ -89,6 +91,7 @@ pub struct Override {
     pub fallback: BTreeMap<String, arming::Scalar>,
     pub when_disarmed: Option<arming::Disarmed>,
     pub vital: OneOrMore,
+    pub fallback_on: OneOrMore,
     pub lease_ms: Option<i64>,
 }
 
@@ -257,18 +260,43 @@ pub const TAKES: &[(&str, &str)] = &[
     ("reload_trial_s", "a whole number of seconds"),
     ("local_when", "a condition in quotes, like \"panel.Keys.Local == 1\", or a list of conditions that must all hold"),
     ("fallback_on_overrun", "true or false"),
+    ("remote_from_plant", "true or false"),
     ("listen_ms", "a whole number of milliseconds"),
     ("forcible", "a list, like [\"DriveStatus.Speed\", \"OvenCommand.*\"], or \"all\""),
     ("retain", "a list, like [\"DriveCommand.SpeedSetpoint\", \"OvenCommand.*\"]"),
     ("fallback", "a section of signals and values, like { Enable = 0, Mode = \"Stop\" }"),
     ("when_disarmed", "\"fallback\" or \"silent\""),
     ("vital", "the name in quotes of what must be good, like \"line.DriveStatus\", or a list of names"),
+    ("fallback_on", "the name in quotes of an alarm, like \"oven_hot\" or \"oven_hot.hihi\", or a list of names"),
     ("lease_ms", "a whole number of milliseconds"),
+    ("alarm", "sections [alarm.NAME], one for each alarm"),
+    ("tag", "the name of a signal in quotes, like \"line.OvenStatus.Temperature\""),
+    ("hihi", "a number in the signal's unit, like 250"),
+    ("hi", "a number in the signal's unit, like 230"),
+    ("lo", "a number in the signal's unit, like 20"),
+    ("lolo", "a number in the signal's unit, like 10"),
+    ("hysteresis", "a number in the signal's unit, like 2"),
+    ("on_delay_ms", "a whole number of milliseconds"),
+    ("off_delay_ms", "a whole number of milliseconds"),
+    ("exclusive", "true or false"),
+    ("severity", "a whole number from 1 to 1000, or one for each level, like { hihi = 900, hi = 600 }"),
+    ("severity.hihi", "a whole number from 1 to 1000"),
+    ("severity.hi", "a whole number from 1 to 1000"),
+    ("severity.lo", "a whole number from 1 to 1000"),
+    ("severity.lolo", "a whole number from 1 to 1000"),
+    ("text", "a sentence in quotes"),
+    ("area", "a name in quotes"),
     ("when", "a condition in quotes, like \"line.Guard.Open == 1\", or a list of conditions that must all hold"),
     ("set", "a section of signals and values, like { \"line.DriveCommand.Enable\" = 0 }"),
     ("link", "sections [link.NAME], one for each link"),
     ("opcua", "a section [opcua]"),
     ("http", "a section [http]"),
+    ("role", "sections [role.NAME], one for each role"),
+    ("role.users", "a list of names, like [\"anna\", \"shift-*\"]"),
+    ("certificates", "a list of thumbprints, of 40 hexadecimal digits each"),
+    ("applications", "a list of ApplicationUris, like [\"urn:plant:scada\"]"),
+    ("write", "a list, like [\"line.DriveCommand.*\", \"area:Infeed\", \"bus:line\", \"machine\"]"),
+    ("see", "a list, like [\"line.DriveCommand.*\", \"area:Infeed\", \"bus:line\"]"),
     ("interface", "the name of a Linux network interface in quotes, like \"can0\""),
     ("virtual", "true or false"),
     ("dbc", "a list of file names, like [\"line.dbc\"]"),
@@ -387,6 +415,7 @@ pub const TAKES: &[(&str, &str)] = &[
     ("trust_first_client", "true or false"),
     ("revocation_lists_required", "true or false"),
     ("max_connections", "a whole number"),
+    ("limits", "a section [opcua.limits]"),
     ("certificate_hosts", "a list of host names or addresses, like [\"plc.example\", \"192.0.2.7\"]"),
 ];
 

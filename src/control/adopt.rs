@@ -1,5 +1,6 @@
 //! The machine's behaviour under another plan: what both plans have goes on as if nothing had happened.
 
+use super::configured::{self, Configured};
 use super::{Control, Now, Transmit};
 use crate::plan::{MessageIndex, Succession};
 use crate::store::Writer;
@@ -68,6 +69,7 @@ impl Control {
         self.outputs.adopt(&mut old.outputs, succession, (made, now), store);
         let inputs = (&mut self.inputs, &mut old.inputs);
         self.authority.adopt(&mut old.authority, succession, now, inputs, store);
+        self.alarms_adopt(&old.configured, succession, now, store);
         self.links.adopt(&old.links, &succession.links, &mut self.authority, store);
         for message in 0..self.own.len() {
             if self.own[message].is_some() && !succession.continues[message] {
@@ -78,5 +80,11 @@ impl Control {
             self.open_or_close(bus, now, store, transmit);
         }
         self.authority_changed(now, store, transmit);
+    }
+
+    /// After authority and inputs, before what they change is told.
+    fn alarms_adopt(&mut self, old: &Configured, succession: &Succession, now: Now, store: &mut Writer) {
+        let Control { inputs, authority, configured, .. } = self;
+        configured.adopt(old, succession, now, &mut configured::Means { inputs, authority, store });
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Alarms {
     messages: Vec<[Option<AlarmIndex>; 4]>,
     storms: Vec<Option<AlarmIndex>>,
     links: Vec<Option<AlarmIndex>>,
+    limits: Vec<Option<AlarmIndex>>,
+    off_normals: Vec<Option<AlarmIndex>>,
 }
 
 impl Alarms {
@@ -31,6 +33,8 @@ impl Alarms {
             messages: vec![[None; 4]; plan.messages.len()],
             storms: vec![None; plan.routes.len()],
             links: vec![None; plan.links.len()],
+            limits: vec![None; plan.limits.len()],
+            off_normals: vec![None; plan.off_normals.len()],
         };
         for (index, alarm) in plan.alarms.iter().enumerate() {
             *alarms.place(*alarm) = Some(index);
@@ -64,6 +68,8 @@ impl Alarms {
             Alarm::Storm(route) => self.storm(route),
             Alarm::Link(link) => self.link(link),
             Alarm::NotRetained => &mut self.not_retained,
+            Alarm::Limit(at) => &mut self.limits[at],
+            Alarm::OffNormal(at) => &mut self.off_normals[at],
         }
     }
 

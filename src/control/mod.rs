@@ -7,6 +7,7 @@ mod adopt;
 mod alarm;
 mod authority;
 mod condition;
+mod configured;
 mod due;
 mod life;
 mod link;
@@ -24,6 +25,7 @@ use crate::store::Writer;
 use crate::store::layout::{BusState, BusWord, RouteWord, Word};
 pub use adopt::State;
 use authority::Authority;
+use configured::Configured;
 use life::Life;
 pub use life::Wish;
 use link::{Links, Means};
@@ -113,6 +115,7 @@ pub struct Control {
     authority: Authority,
     inputs: Inputs,
     outputs: Outputs,
+    configured: Configured,
     life: Life,
     reload_when: Box<[Condition]>,
 }
@@ -140,6 +143,7 @@ impl Control {
             authority: Authority::new(plan),
             inputs: Inputs::new(plan),
             outputs: Outputs::new(plan, start),
+            configured: Configured::new(plan),
             life: Life::new(plan),
             reload_when: plan.machine.reload_when.clone().into(),
         }
@@ -188,6 +192,7 @@ impl Control {
                 self.authority.timer(now, store);
                 self.inputs.timer(now, store);
                 self.settle(now, store, transmit);
+                self.alarms_due(now, store);
                 self.outputs.timer(now, &self.authority, store, transmit);
             }
         }
@@ -203,6 +208,7 @@ impl Control {
             let (links, mut means) = self.links_and_means(store, transmit);
             links.changed(now, message, &mut means);
             self.authority.look(now, message, &self.inputs, store);
+            self.look_for_alarms(now, 0, message, store);
         }
         let (links, mut means) = self.links_and_means(store, transmit);
         links.timer(now, &mut means);
@@ -211,9 +217,32 @@ impl Control {
     /// Shows and sends what the authority has changed by itself.
     fn authority_changed(&mut self, now: Now, store: &mut Writer, transmit: &mut Transmit) {
         self.settle(now, store, transmit);
-        while let Some(message) = self.authority.take_changed() {
-            self.outputs.changed(now, message, &self.authority.compose(message), store, transmit);
+        loop {
+            while let Some(message) = self.authority.take_changed() {
+                self.outputs.changed(now, message, &self.authority.compose(message), store, transmit);
+            }
+            while let Some(message) = self.outputs.take_touched() {
+                self.look_for_alarms(now, 0, message, store);
+            }
+            // an alarm about an output may have latched others; each is latched once until armed, so this ends
+            if !self.authority.has_changed() {
+                return;
+            }
         }
+    }
+
+    /// Alarms of the configuration that look at a message. `source_time`: of the frame that brought it; 0 for none.
+    fn look_for_alarms(&mut self, now: Now, source_time: u64, message: MessageIndex, store: &mut Writer) {
+        if self.configured.looks_at(message) {
+            let Control { inputs, authority, configured, .. } = self;
+            configured.look(now, source_time, message, &mut configured::Means { inputs, authority, store });
+        }
+    }
+
+    /// Alarms of the configuration whose delay has passed.
+    fn alarms_due(&mut self, now: Now, store: &mut Writer) {
+        let Control { inputs, authority, configured, .. } = self;
+        configured.timer(now, &mut configured::Means { inputs, authority, store });
     }
 
     /// One command, already checked for what the plan says; refused for what only the state says.
@@ -259,6 +288,11 @@ impl Control {
                 self.authority.disarm(now, store);
                 Ok(())
             }
+            Change::Fallback(message) => {
+                self.authority.fallback(now, message, store);
+                Ok(())
+            }
+            Change::ResetFallback(message) => self.authority.reset(now, message, store),
             Change::Remote(remote) => self.authority.set_remote(remote, store),
             Change::Restart(bus) => self.life.restart(now, bus),
             Change::Route { route, on } => {
@@ -362,7 +396,8 @@ impl Control {
     /// When [`Event::Timer`] is wanted next, CLOCK_MONOTONIC nanoseconds; `u64::MAX` for never.
     pub fn next_due(&self) -> u64 {
         let outputs = self.outputs.next_due().min(self.authority.next_due());
-        outputs.min(self.inputs.next_due()).min(self.life.next_due()).min(self.links.next_due())
+        let inputs = self.inputs.next_due().min(self.configured.next_due());
+        outputs.min(inputs).min(self.life.next_due()).min(self.links.next_due())
     }
 
     /// The state of a bus.
@@ -411,6 +446,7 @@ impl Control {
             let (links, mut means) = self.links_and_means(store, transmit);
             links.received(now, began, message, &mut means);
             self.authority.look(now, message, &self.inputs, store);
+            self.look_for_alarms(now, source_time, message, store);
         } else if !routed {
             store.add_bus(bus, BusWord::UnknownFrames, 1);
         }

@@ -34,6 +34,9 @@ pub(super) struct Outputs {
     overrun_ends: u64,
     /// Which contract it is about: its detail. `None`: one that the plan does not have any more.
     overran: Option<ContractIndex>,
+    /// Messages that may say something else, and whether each is among them.
+    touched: Vec<MessageIndex>,
+    is_touched: Box<[bool]>,
 }
 
 struct Output {
@@ -95,6 +98,21 @@ impl Outputs {
             overrun: plan.alarm(Alarm::Overrun),
             overrun_ends: u64::MAX,
             overran: None,
+            touched: Vec::with_capacity(plan.messages.len()),
+            is_touched: vec![false; plan.messages.len()].into(),
+        }
+    }
+
+    /// A message that may say something else than when it was last taken from here.
+    pub fn take_touched(&mut self) -> Option<MessageIndex> {
+        let message = self.touched.pop()?;
+        self.is_touched[message] = false;
+        Some(message)
+    }
+
+    fn touch(&mut self, message: MessageIndex) {
+        if !std::mem::replace(&mut self.is_touched[message], true) {
+            self.touched.push(message);
         }
     }
 
@@ -152,13 +170,16 @@ impl Outputs {
     pub fn show(&mut self, now: Now, message: MessageIndex, composed: &Composed, store: &mut Writer) {
         if let Some(index) = self.by_message.get(message).copied().flatten() {
             self.outputs[index].show(now, composed, store);
+            self.touch(message);
         }
     }
 
     /// Shows every output's present payload in the store.
     pub fn show_all(&mut self, now: Now, authority: &Authority, store: &mut Writer) {
-        for output in &self.outputs {
-            output.show(now, &authority.compose(output.index), store);
+        for at in 0..self.outputs.len() {
+            let message = self.outputs[at].index;
+            self.outputs[at].show(now, &authority.compose(message), store);
+            self.touch(message);
         }
     }
 
@@ -196,6 +217,7 @@ impl Outputs {
         transmit: &mut Transmit,
     ) {
         let Some(index) = self.by_message.get(written.message).copied().flatten() else { return };
+        self.touch(written.message);
         let output = &mut self.outputs[index];
         if let (Some((contract, stamp)), true) = (written.link, written.changed) {
             let known = output.links.iter_mut().find(|(known, _)| *known == contract);
@@ -228,6 +250,7 @@ impl Outputs {
         transmit: &mut Transmit,
     ) {
         let Some(index) = self.by_message.get(message).copied().flatten() else { return };
+        self.touch(message);
         let output = &mut self.outputs[index];
         output.show(now, composed, store);
         if !composed.send {

@@ -16,6 +16,8 @@ pub struct Entry {
     origin: Origin,
     peer: Peer,
     lines: Vec<Line>,
+    /// A lease that is renewed changes nothing, and is many a minute: only a refusal is told.
+    silent: bool,
 }
 
 struct Line {
@@ -36,11 +38,17 @@ impl Entry {
         let name = |named: Option<&String>, index: usize| named.map_or(format!("#{index}"), String::clone);
         let bus = |index: usize| name(plan.buses.get(index).map(|bus| &bus.name), index);
         let route = |index: usize| name(plan.routes.get(index).map(|route| &route.name), index);
+        let outputs = |message: Option<usize>| match message {
+            None => "outputs".into(),
+            Some(at) if at < plan.messages.len() => plan.message_name(at, None),
+            Some(at) => format!("#{at}"),
+        };
         let one = |what, tag: String, new: &str| vec![Line { what, tag, old: String::new(), new: new.to_owned() }];
         let lines = match action {
-            Action::Set(writes) => {
+            Action::Set(writes) | Action::Send(writes) => {
                 let now = clock::monotonic();
-                writes.iter().take(MAX_WRITES).map(|write| line(plan, reader, "write", write, now)).collect()
+                let what = if matches!(action, Action::Send(_)) { "send" } else { "write" };
+                writes.iter().take(MAX_WRITES).map(|write| line(plan, reader, what, write, now)).collect()
             }
             Action::Force { tag, value, seconds } => {
                 let write = Write { tag: *tag, value: *value };
@@ -53,17 +61,22 @@ impl Entry {
             Action::Release(None) => one("release", "all forces".into(), ""),
             Action::Arm => one("arm", "outputs".into(), "armed"),
             Action::Disarm => one("disarm", "outputs".into(), "disarmed"),
+            Action::Fallback(at) => one("fallback", outputs(*at), "fallback"),
+            Action::ResetFallback(at) => one("reset fallback", outputs(*at), ""),
             Action::Remote(remote) => one("mode", "machine".into(), if *remote { "Remote" } else { "Local" }),
             Action::Restart(at) => one("restart", bus(*at), ""),
             Action::Reload(_) => one("reload", "configuration".into(), ""),
             Action::CancelReload => one("cancel reload", "configuration".into(), ""),
             Action::Route { route: at, on } => one("route", route(*at), if *on { "on" } else { "off" }),
         };
-        Entry { lines, origin, peer }
+        Entry { lines, origin, peer, silent: matches!(action, Action::Renew(_)) }
     }
 
     /// Writes the record, one line for each signal.
     pub fn close(&self, result: Result<(), &Refusal>) {
+        if self.silent && result.is_ok() {
+            return;
+        }
         let result = result.map_or_else(|refusal| format!("refused: {refusal}"), |()| "done".into());
         let Origin { protocol, user, address } = &self.origin;
         let (protocol, user, address) = (short(protocol), short(user), short(address));

@@ -4,6 +4,7 @@
 //! It never forks, has no TCP, and nothing it waits for can hold up the real-time thread.
 
 mod audit;
+mod check;
 mod door;
 mod limiter;
 mod managed;
@@ -29,14 +30,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Gid;
 use tracing::{error, info, warn};
 
-use crate::command::{self, Action, Change, Command, Generation, Origin, Refusal};
+use crate::command::{self, Action, Command, Generation, Refusal};
 use crate::control::Wish;
 use crate::link;
 use crate::notify::Notifier;
-use crate::plan::{Alarm, Direction, Plan};
+use crate::plan::{Alarm, Plan};
 use crate::rt::{self, Inherited, Notice, Order, grants};
 use crate::sim::Simulator;
-use crate::store::layout::{BusState, MainWord, Word};
+use crate::store::layout::{MainWord, Word};
 use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
 use door::{Door, Handout, Request};
@@ -337,7 +338,7 @@ impl Controller {
             };
         }
         let ticket = self.tickets;
-        let result = self.check(&action, &origin).and_then(|change| {
+        let result = check::check(&self.plan, &self.reader, &action, &origin).and_then(|change| {
             // one answer has room in the notices for each that is pending
             if self.pending.len() >= rt::ORDERS {
                 return Err(Refusal::Busy);
@@ -355,49 +356,6 @@ impl Controller {
                 self.door.answer(client, id, Some(refusal));
             }
         }
-    }
-
-    /// Checks an action against the plan, and writes against the state of their bus.
-    fn check(&self, action: &Action, origin: &Origin) -> Result<Change, Refusal> {
-        let plan = &self.plan;
-        let message = |tag: usize| plan.tags.get(tag).map(|tag| tag.message).ok_or(Refusal::UnknownTag);
-        Ok(match action {
-            Action::Set(writes) => {
-                let patch = command::compile(plan, writes)?;
-                match self.reader.bus_state(plan.messages[patch.message].bus) {
-                    BusState::Active | BusState::Warning | BusState::Passive => Change::Patch(patch),
-                    BusState::Gone | BusState::Down | BusState::BusOff => return Err(Refusal::BusDown),
-                }
-            }
-            Action::Renew(tag) => {
-                let message = message(*tag)?;
-                if let Direction::Input(_) = plan.messages[message].direction {
-                    return Err(Refusal::NotWritable { tag: plan.tag_name(*tag, None) });
-                }
-                Change::Renew(message)
-            }
-            Action::Force { tag, value, seconds } => {
-                command::compile_force(plan, *tag, *value, *seconds, clock::monotonic())?
-            }
-            Action::Release(Some(tag)) if *tag >= plan.tags.len() => return Err(Refusal::UnknownTag),
-            Action::Release(tag) => Change::Release(*tag),
-            Action::Arm => Change::Arm,
-            Action::Disarm => Change::Disarm,
-            // who works at the machine decides whether others may act on it meanwhile
-            Action::Remote(_) if origin.protocol != AT_THE_MACHINE => {
-                return Err(Refusal::OnlyAtTheMachine { protocol: origin.protocol.clone() });
-            }
-            Action::Remote(remote) => Change::Remote(*remote),
-            Action::Restart(bus) if *bus >= plan.buses.len() => return Err(Refusal::Unknown),
-            Action::Restart(bus) if !plan.buses[*bus].managed => {
-                return Err(Refusal::NotManaged { bus: plan.buses[*bus].name.clone() });
-            }
-            Action::Restart(bus) => Change::Restart(*bus),
-            Action::Route { route, .. } if *route >= plan.routes.len() => return Err(Refusal::Unknown),
-            Action::Route { route, on } => Change::Route { route: *route, on: *on },
-            // answered before
-            Action::Reload(_) | Action::CancelReload => return Err(Refusal::Malformed),
-        })
     }
 
     /// Takes what the real-time thread has to say.

@@ -1,5 +1,8 @@
 //! Configuration and DBC resolved to dense indices: the one description of a plant that both processes work from.
 
+mod alarm;
+mod consequence;
+mod limit;
 mod succession;
 mod traffic;
 mod transmission;
@@ -9,10 +12,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use alarm::Alarm;
+pub use limit::{Level, Limit, OffNormal};
 pub use succession::{Succession, same_layout};
 pub use traffic::{Edit, Filter, Format, IdChange, Interlock, Link, Mapping, Otherwise, Route, WhenBad};
-pub use transmission::{Active, Bits, Transmission, Vital, WhenDisarmed};
-pub use watched::{Alarm, Contract, Timed};
+pub use transmission::{Active, Bits, FallbackOn, Transmission, Vital, WhenDisarmed};
+pub use watched::{Contract, Timed};
 
 use crate::dbc;
 use crate::protection::Protection;
@@ -66,8 +71,14 @@ pub struct Plan {
     pub interlocks: Vec<Interlock>,
     /// What has a time to keep: routes, links, cyclic messages.
     pub contracts: Vec<Contract>,
+    /// Sorted by name.
+    pub limits: Vec<Limit>,
+    /// Sorted by name; no name is among both.
+    pub off_normals: Vec<OffNormal>,
     /// Everything that can be wrong, known before it is.
     pub alarms: Vec<Alarm>,
+    /// By alarm, see [`Plan::causes`].
+    pub alarm_causes: Vec<Box<[AlarmIndex]>>,
     /// Number of records in the store.
     pub records: usize,
 }
@@ -80,6 +91,8 @@ pub struct Machine {
     pub local_when: Vec<Condition>,
     /// A cyclic frame that misses its budget takes the outputs of its bus to their fallback values.
     pub fallback_on_overrun: bool,
+    /// The plant too may switch from Local to Remote.
+    pub remote_from_plant: bool,
     /// All must hold for another plan to take the place of this one. Empty: at any time.
     pub reload_when: Vec<Condition>,
     /// Nanoseconds after a reload within which missed budgets bring the plan before it back; 0: never.

@@ -106,7 +106,8 @@ impl Succession {
             old.alarms.iter().enumerate().map(|(index, alarm)| (*alarm, index)).collect();
         succession.contracts =
             new.contracts.iter().map(|contract| contracts.get(&succession.timed(contract.of)?).copied()).collect();
-        succession.alarms = new.alarms.iter().map(|alarm| alarms.get(&succession.alarm(*alarm)?).copied()).collect();
+        succession.alarms =
+            new.alarms.iter().map(|alarm| alarms.get(&succession.alarm(old, new, *alarm)?).copied()).collect();
         succession.message_after = after(&succession.messages, old.messages.len());
         succession.route_after = after(&succession.routes, old.routes.len());
         succession.contract_after = after(&succession.contracts, old.contracts.len());
@@ -136,7 +137,7 @@ impl Succession {
     }
 
     /// The alarm of the old plan.
-    fn alarm(&self, alarm: Alarm) -> Option<Alarm> {
+    fn alarm(&self, old: &Plan, new: &Plan, alarm: Alarm) -> Option<Alarm> {
         let (bus, message) = (|at: BusIndex| self.buses[at], |at: MessageIndex| self.messages[at]);
         Some(match alarm {
             Alarm::NotArmed | Alarm::Forced | Alarm::Overrun | Alarm::TakenBack | Alarm::NotRetained => alarm,
@@ -152,6 +153,8 @@ impl Succession {
             Alarm::Protection(at) => Alarm::Protection(message(at)?),
             Alarm::Storm(at) => Alarm::Storm(self.routes[at]?),
             Alarm::Link(at) => Alarm::Link(self.links[at]?),
+            Alarm::Limit(at) => Alarm::Limit(self.limit(old, &new.limits[at])?),
+            Alarm::OffNormal(at) => Alarm::OffNormal(self.off_normal(old, &new.off_normals[at])?),
         })
     }
 
@@ -167,6 +170,24 @@ impl Succession {
         let at = old.links.iter().position(|known| *known == super::Link { budget: known.budget, ..was.clone() })?;
         let (before, now) = (&old.tags[to], &new.tags[link.to]);
         (before.immediate == now.immediate && before.repeated == now.repeated).then_some(at)
+    }
+
+    /// The same limits of the same value; words, severities and delays may be others.
+    fn limit(&self, old: &Plan, limit: &super::Limit) -> Option<usize> {
+        let tag = self.tags[limit.tag]?;
+        old.limits.iter().position(|known| {
+            (&known.name, known.tag, known.source_address, known.limits, known.exclusive)
+                == (&limit.name, tag, limit.source_address, limit.limits, limit.exclusive)
+        })
+    }
+
+    /// The same conditions under the same name.
+    fn off_normal(&self, old: &Plan, alarm: &super::OffNormal) -> Option<usize> {
+        let was = |condition: &super::Condition| {
+            Some(super::Condition { tag: self.tags[condition.tag]?, ..condition.clone() })
+        };
+        let when = alarm.when.iter().map(was).collect::<Option<Vec<_>>>()?;
+        old.off_normals.iter().position(|known| known.name == alarm.name && known.when == when)
     }
 
     /// Whether a message of ours goes on as it is sent now.
@@ -222,7 +243,7 @@ pub fn same_layout(old: &dbc::Message, new: &dbc::Message) -> bool {
 }
 
 /// Whether a message is sent as it was: when, and with which values where nobody has written. The phase is kept, so that what
-/// the new plan says about it does not count; what it depends on (`vital`) is looked at anew.
+/// the new plan says about it does not count; what it depends on (`vital`, `fallback_on`) is looked at anew.
 fn same_transmission(old: &Transmission, new: &Transmission) -> bool {
     let Transmission {
         period,
@@ -237,6 +258,7 @@ fn same_transmission(old: &Transmission, new: &Transmission) -> bool {
         fallback,
         when_disarmed,
         vital: _,
+        fallback_on: _,
         lease,
         stale: _,
         budget: _,

@@ -1,6 +1,6 @@
 //! How one of our messages is sent.
 
-use super::TagIndex;
+use super::{Alarm, TagIndex};
 use crate::can::MAX_LEN;
 
 /// How one of our messages is sent.
@@ -30,6 +30,8 @@ pub struct Transmission {
     pub when_disarmed: WhenDisarmed,
     /// Tags that must be good for this message to be under way; one that is not latches the fallback.
     pub vital: Vec<Vital>,
+    /// Configured alarms that latch the fallback when they are raised.
+    pub fallback_on: Vec<FallbackOn>,
     /// Nanoseconds within which the plant must write again; `None`: no lease.
     pub lease: Option<u64>,
     /// Nanoseconds after which a frame that still waits in the queue is dropped.
@@ -54,6 +56,7 @@ impl Transmission {
             fallback: start,
             when_disarmed: WhenDisarmed::Fallback,
             vital: Vec::new(),
+            fallback_on: Vec::new(),
             lease: None,
             stale: Transmission::usual_stale(period),
             budget: Transmission::usual_budget(period),
@@ -91,6 +94,15 @@ pub struct Vital {
     pub source_address: Option<u8>,
     /// Only that its message comes and is right counts, not what the tag says.
     pub message: bool,
+}
+
+/// An alarm with which an output is not under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FallbackOn {
+    /// [`Alarm::Limit`] or [`Alarm::OffNormal`].
+    pub alarm: Alarm,
+    /// Bits of its state that count: one level of a limit, or `u8::MAX` for any.
+    pub state: u8,
 }
 
 /// Some bits of a payload.

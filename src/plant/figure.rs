@@ -16,10 +16,12 @@ pub enum Figure {
     RequestsRefused,
     Notifications,
     ValuesLost,
+    /// Seconds since 1970; 0: there is no OPC UA server.
+    CertificateNotAfter,
 }
 
 impl Figure {
-    pub const ALL: [Figure; 11] = [
+    pub const ALL: [Figure; 12] = [
         Figure::Connections,
         Figure::Sessions,
         Figure::Subscriptions,
@@ -31,6 +33,7 @@ impl Figure {
         Figure::RequestsRefused,
         Figure::Notifications,
         Figure::ValuesLost,
+        Figure::CertificateNotAfter,
     ];
 
     /// Name of the metric, and its help.
@@ -50,7 +53,7 @@ impl Figure {
             ),
             Figure::SessionsRefused => (
                 "canvoy_opcua_sessions_refused_total",
-                "OPC UA sessions and logins refused for a wrong name, password, certificate or signature.",
+                "OPC UA sessions that were not created and logins that were refused: too many, a wrong name, password, certificate or signature, a malformed request.",
             ),
             Figure::SessionsTimedOut => {
                 ("canvoy_opcua_sessions_timed_out_total", "OPC UA sessions that no client used for their timeout.")
@@ -65,7 +68,16 @@ impl Figure {
                 "canvoy_opcua_values_lost_total",
                 "Values and events that did not fit into the queues of OPC UA clients.",
             ),
+            Figure::CertificateNotAfter => (
+                "canvoy_opcua_certificate_not_after_seconds",
+                "When the OPC UA server's own certificate ends, in seconds since 1970.",
+            ),
         }
+    }
+
+    /// Whether 0 means that there is nothing to tell.
+    pub fn is_absent_at_zero(self) -> bool {
+        self == Figure::CertificateNotAfter
     }
 
     /// Goes up only.

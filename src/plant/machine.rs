@@ -3,12 +3,12 @@
 
 use serde::Serialize;
 
+use super::active::{self, ActiveAlarm};
 use super::text;
-use crate::command::latch_words;
 use crate::dbc::Raw;
-use crate::plan::{Alarm, Plan, Timed};
+use crate::plan::{Plan, Timed};
 use crate::store::Reader;
-use crate::store::layout::{RouteWord, Trouble, Word};
+use crate::store::layout::{RouteWord, Word};
 
 /// Everything but the buses and the signals.
 #[derive(Debug, Serialize)]
@@ -22,25 +22,12 @@ pub struct Machine {
     pub clock_synchronized: Option<bool>,
     /// Seconds by which the clock may be wrong.
     pub clock_max_error: Option<f64>,
+    /// Behind each what follows from it.
     pub alarms: Vec<ActiveAlarm>,
     pub forces: Vec<Force>,
     pub routes: Vec<Route>,
     /// Of what was used so far.
     pub times: Vec<Times>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct ActiveAlarm {
-    /// [`Alarm::label`].
-    pub kind: &'static str,
-    pub subject: String,
-    pub text: &'static str,
-    /// More, where there is more to say.
-    pub detail: String,
-    /// RFC 3339; `null`: the clock was not set then.
-    pub since: Option<String>,
-    /// How often it was raised since the start of the controller.
-    pub count: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,15 +88,6 @@ pub fn timed(plan: &Plan, of: Timed) -> (&'static str, String) {
 impl Machine {
     /// `now`: CLOCK_MONOTONIC nanoseconds.
     pub fn take(plan: &Plan, reader: &Reader, now: u64) -> Machine {
-        let alarms = plan.alarms.iter().enumerate().map(|(index, alarm)| (alarm, reader.alarm(index)));
-        let alarms = alarms.filter(|(_, state)| state.active).map(|(alarm, state)| ActiveAlarm {
-            kind: alarm.label(),
-            subject: alarm.subject(plan),
-            text: alarm.text(),
-            detail: detail(*alarm, state.detail),
-            since: text::known_time(state.since),
-            count: state.count,
-        });
         let forces = reader.forces().filter(|force| force.tag < plan.tags.len()).map(|force| {
             let codec = &plan.signal(force.tag).codec;
             let value = codec.engineering(Raw::from_bits(codec.kind, force.bits));
@@ -137,20 +115,11 @@ impl Machine {
             remote: reader.get(Word::Remote) == 1,
             clock_synchronized: reader.clock().map(|clock| clock.synchronized),
             clock_max_error: reader.clock().map(|clock| clock.max_error as f64 / 1e9),
-            alarms: alarms.collect(),
+            alarms: active::take(plan, reader),
             forces: forces.collect(),
             routes: routes.collect(),
             times: times(plan, reader),
         }
-    }
-}
-
-/// What an alarm's detail says, where it says something.
-fn detail(alarm: Alarm, detail: u64) -> String {
-    match alarm {
-        Alarm::Fallback(_) | Alarm::NotArmed => latch_words(detail),
-        Alarm::BusOff(_) | Alarm::BusErrors(_) => Trouble::from_word(detail).text().into(),
-        _ => String::new(),
     }
 }
 
@@ -181,6 +150,7 @@ fn times(plan: &Plan, reader: &Reader) -> Vec<Times> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Alarm;
     use crate::plant::http::tests::{Example, NOW};
     use crate::store::layout::Latch;
 

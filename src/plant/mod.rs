@@ -4,6 +4,8 @@
 //! and a server.
 
 pub mod access;
+pub mod active;
+pub mod alarm;
 pub mod figure;
 pub mod http;
 pub mod link;

@@ -14,6 +14,14 @@ pub fn value(signal: &Signal, sample: &Sample) -> String {
     }
 }
 
+/// An engineering value without its unit, with the digits that its signal has.
+pub fn engineering(signal: &Signal, value: f64) -> String {
+    match signal.codec.to_raw(value) {
+        Ok(raw) => number(signal, raw, value),
+        Err(_) => significant(value, 9),
+    }
+}
+
 fn number(signal: &Signal, raw: Raw, value: f64) -> String {
     let codec = &signal.codec;
     match (raw.as_i128(), codec.kind) {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::access::Rights;
+use super::alarm::Alarms;
 use super::figure::Figures;
 use crate::command::{Action, Generation, Origin, Refusal};
 use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
@@ -38,12 +40,15 @@ pub struct Plant {
     current: watch::Sender<Arc<View>>,
     /// Kept by the OPC UA server, for people to see.
     pub figures: Figures,
+    pub alarms: Arc<Alarms>,
 }
 
 /// One generation of a controller: its plan, its store, and the way to write with the plan's indices.
 #[derive(Clone)]
 pub struct View {
     pub plan: Arc<Plan>,
+    /// Who may do what, in this plan.
+    pub rights: Arc<Rights>,
     /// The store. Its last content stays readable when the controller has gone.
     pub reader: Reader,
     /// Number of the generation, which commands name.
@@ -59,7 +64,7 @@ pub struct View {
 
 impl Plant {
     pub fn new(view: View) -> Plant {
-        Plant { current: watch::Sender::new(Arc::new(view)), figures: Figures::default() }
+        Plant { current: watch::Sender::new(Arc::new(view)), figures: Figures::default(), alarms: Arc::default() }
     }
 
     /// What holds now. Nothing is locked while it is used.
@@ -87,7 +92,13 @@ impl View {
     /// Of a controller that is connected.
     pub fn new(plan: Arc<Plan>, reader: Reader, generation: &Generation, requests: mpsc::Sender<Request>) -> View {
         let Generation { number, hash, since, .. } = generation;
-        View { plan, reader, generation: *number, hash: hash.clone(), since: *since, requests, connected: true }
+        let (hash, rights) = (hash.clone(), Arc::default());
+        View { plan, rights, reader, generation: *number, hash, since: *since, requests, connected: true }
+    }
+
+    /// The same, with the rights that the configuration gives.
+    pub fn with_rights(self, rights: Arc<Rights>) -> View {
+        View { rights, ..self }
     }
 
     /// Whether a controller is there and its real-time loop turns. `now`: [`crate::store::clock::monotonic`].

@@ -17,11 +17,12 @@ use crate::command::Generation;
 use crate::config::{self, Settings, Sources};
 use crate::notify::Notifier;
 use crate::plan::Plan;
+use crate::plant::access::Rights;
 use crate::plant::link::{self, End, Handover, Link, LinkError};
 use crate::plant::pulse::Pulses;
 use crate::plant::status::{Counters, Status};
 use crate::plant::view::Request;
-use crate::plant::{Plant, View, access, http, opcua, text};
+use crate::plant::{Plant, View, access, alarm, http, opcua, text};
 use crate::service::exit::{AGAIN, CONFIG, Failure, INTERNAL};
 use crate::service::listeners::{HTTP, Kept, OPCUA};
 use crate::service::log::Who;
@@ -136,7 +137,7 @@ async fn work(options: &Options, kept: Kept, notifier: &Notifier) -> anyhow::Err
 
 async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> anyhow::Result<std::convert::Infallible> {
     let (link, handover) = first_controller(&options.socket, notifier).await;
-    let Loaded { plan, settings: written, reader, generation } = load(handover).await?;
+    let Loaded { plan, settings: written, rights, reader, generation } = load(handover).await?;
     let mut settings = written.clone();
     options.overrides.apply(&mut settings);
     let users = settings.opcua.users.map(|file| credential::resolve(file, |name| std::env::var_os(name)));
@@ -148,7 +149,8 @@ async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> any
     })?;
     let status = Arc::new(status);
     info!(socket = %options.socket.display(), configuration = plan.short_hash(), "connected to the controller");
-    let plant = Arc::new(Plant::new(View::new(Arc::new(plan), reader, &generation, requests)));
+    let view = View::new(Arc::new(plan), reader, &generation, requests);
+    let plant = Arc::new(Plant::new(view.with_rights(Arc::new(rights))));
 
     let mut servers: JoinSet<anyhow::Result<()>> = JoinSet::new();
     // dropped at the end, which the OPC UA server takes as the order to stop
@@ -188,6 +190,10 @@ async fn try_work(options: &Options, mut kept: Kept, notifier: &Notifier) -> any
         kept.close(OPCUA, notifier);
     }
     drop(kept);
+    {
+        let (plant, folder) = (plant.clone(), options.state.join(alarm::FOLDER));
+        servers.spawn(async move { match alarm::run(plant, folder).await? {} });
+    }
     let proof = Proof::new(loops, Instant::now());
     tokio::select! {
         failure = follow(link, incoming, &plant, &options.socket, &written) => Err(failure),
@@ -231,6 +237,7 @@ async fn first_controller(socket: &Path, notifier: &Notifier) -> (Link, Handover
 pub(super) struct Loaded {
     pub plan: Plan,
     pub settings: Settings,
+    pub rights: Rights,
     pub reader: Reader,
     pub generation: Generation,
 }
@@ -240,7 +247,7 @@ pub(super) fn plan_of(handover: Handover) -> anyhow::Result<Loaded> {
     let Handover { generation, bundle, memory } = handover;
     let (sources, options) =
         Sources::from_bundle(&bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;
-    let config::Loaded { plan, settings, .. } = config::load(&sources, options).map_err(|mistakes| {
+    let config::Loaded { plan, settings, rights, .. } = config::load(&sources, options).map_err(|mistakes| {
         // the controller has accepted the same bytes
         let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
         Failure::new(INTERNAL, format!("the controller runs a configuration that this version refuses: {first}"))
@@ -251,7 +258,7 @@ pub(super) fn plan_of(handover: Handover) -> anyhow::Result<Loaded> {
         return Err(Failure::new(INTERNAL, message).into());
     }
     let reader = Reader::open(Arc::new(memory), Layout::of(&plan), plan.hash_word())?;
-    Ok(Loaded { plan, settings, reader, generation })
+    Ok(Loaded { plan, settings, rights, reader, generation })
 }
 
 /// The same, beside the threads that serve.
@@ -324,7 +331,7 @@ pub(super) async fn follow(
             }
             Event::Loaded(Ok(loaded)) => {
                 if loaded.settings != *settings {
-                    let message = "[opcua] or [http] has changed; starting again with that";
+                    let message = "[opcua], [http] or [role] has changed; starting again with that";
                     return Failure::new(AGAIN, message).into();
                 }
                 show(plant, *loaded, &sender, std::mem::take(&mut returned));
@@ -349,13 +356,14 @@ async fn finished(loading: &mut Option<JoinHandle<anyhow::Result<Loaded>>>) -> a
 
 /// Puts a generation in the place of the one before. `returned`: of a controller that was gone.
 fn show(plant: &Plant, loaded: Loaded, requests: &mpsc::Sender<Request>, returned: bool) {
-    let Loaded { plan, reader, generation, .. } = loaded;
+    let Loaded { plan, rights, reader, generation, .. } = loaded;
     let before = plant.view();
     let same = before.plan.hash == plan.hash;
     // what was made for the plan goes on to be used
-    let plan = if same { before.plan.clone() } else { Arc::new(plan) };
+    let (plan, rights) =
+        if same { (before.plan.clone(), before.rights.clone()) } else { (Arc::new(plan), Arc::new(rights)) };
     let (configuration, since) = (plan.short_hash(), text::time(generation.since));
-    plant.connect(View::new(plan, reader, &generation, requests.clone()));
+    plant.connect(View::new(plan, reader, &generation, requests.clone()).with_rights(rights));
     if returned {
         info!("the controller is back");
     }

@@ -152,7 +152,7 @@ async fn the_plant_process_lives_on_unless_its_own_settings_change() {
     let connected = tokio::spawn(async move { link::connect(&path).await.unwrap() });
     let (_, first) = tokio::task::block_in_place(|| fake.hand_over(&toml(&["line"]), 0));
     let (link, handover) = connected.await.unwrap();
-    let Loaded { plan, settings, reader, generation } = plan_of(handover).unwrap();
+    let Loaded { plan, settings, rights: _, reader, generation } = plan_of(handover).unwrap();
     let (sender, requests) = mpsc::channel(4);
     let plant = Arc::new(Plant::new(View::new(Arc::new(plan), reader, &generation, sender)));
     let following = tokio::spawn({

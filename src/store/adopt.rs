@@ -10,8 +10,8 @@ use super::writer::Writer;
 use crate::plan::Succession;
 
 impl Writer {
-    /// Copies from `old` what goes on; before anybody reads this store. Frames of the broadcast ring stay in the old one, their
-    /// numbers go on. Marks and forces are the machine side's to set again.
+    /// Copies from `old` what goes on; before anybody reads this store. Frames of the broadcast ring and
+    /// transitions of alarms stay in the old one, their numbers go on. Marks and forces are the machine side's to set again.
     pub fn adopt(&mut self, old: &Writer, succession: &Succession) {
         let (from, to) = (old.words(), self.words());
         let (before, after) = (old.layout(), self.layout());
@@ -42,10 +42,11 @@ impl Writer {
         let mut active = 0;
         for (index, heir) in heirs(&succession.alarms) {
             copy(from, to, before.alarm(heir), after.alarm(index), ALARM_WORDS);
-            active += to[after.alarm(index)].load(Ordering::Relaxed) & 1;
+            active += u64::from(to[after.alarm(index)].load(Ordering::Relaxed) as u8 != 0);
         }
         self.set(Word::AlarmsActive, active);
         self.set(Word::Forces, 0);
+        self.set(Word::AlarmEventsBegin, old.words()[Word::AlarmEvents as usize].load(Ordering::Relaxed));
     }
 }
 

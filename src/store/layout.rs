@@ -1,12 +1,14 @@
 //! What is where in the store's memory, in 64-bit words.
 
+use super::events;
+pub use super::latch::Latch;
 use super::ring::{SLOT_WORDS, SLOTS};
 pub use super::trouble::Trouble;
 use crate::plan::Plan;
 use crate::quality::{Cause, Causes};
 
 /// "CANVOY" and the version of this layout; a reader of another version refuses.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x03");
+pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x04");
 
 /// Words of the header.
 pub const HEADER_WORDS: usize = 128;
@@ -77,6 +79,10 @@ pub enum Word {
     /// CLOCK_MONOTONIC, nanoseconds: the earliest deadline that was not served yet at [`Word::Heartbeat`]; `u64::MAX`: none,
     /// 0: not known yet.
     NextDue,
+    /// Transitions of alarms that went into their ring, over all reloads: the sequence that comes next.
+    AlarmEvents,
+    /// The sequence with which the ring of this store begins; those before are in the store before it.
+    AlarmEventsBegin,
     /// First of [`LATENESS_BUCKETS`] words: how late the timer was when it served a deadline.
     Lateness,
 }
@@ -221,55 +227,6 @@ pub enum MessageWord {
     Foreign,
 }
 
-/// Why an output is held in fallback: one bit each in [`MessageWord::Latched`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Latch {
-    /// Not armed since the start.
-    Start = 1,
-    /// The bus was off.
-    BusOff = 2,
-    /// A vital input was not good.
-    Vital = 4,
-    /// The plant did not renew its lease.
-    Lease = 8,
-    /// A cycle missed its budget.
-    Overrun = 16,
-    /// Somebody else sends this message.
-    Foreign = 32,
-    /// Disarmed by command.
-    Command = 64,
-    /// It came with a reload, or came back changed.
-    Reload = 128,
-}
-
-impl Latch {
-    pub const ALL: [Latch; 8] = [
-        Latch::Start,
-        Latch::BusOff,
-        Latch::Vital,
-        Latch::Lease,
-        Latch::Overrun,
-        Latch::Foreign,
-        Latch::Command,
-        Latch::Reload,
-    ];
-
-    /// For people.
-    pub fn text(self) -> &'static str {
-        match self {
-            Latch::Start => "not armed since the start",
-            Latch::BusOff => "the bus was off or gone",
-            Latch::Vital => "an input that it needs was not good",
-            Latch::Lease => "the plant stopped renewing its lease",
-            Latch::Overrun => "a cycle was later than its budget",
-            Latch::Foreign => "another node sends this message",
-            Latch::Command => "disarmed by command",
-            Latch::Reload => "new or changed by a reload",
-        }
-    }
-}
-
 /// Words of a contract; buckets from [`CONTRACT_BUCKETS`] on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -400,7 +357,7 @@ impl Layout {
     }
 
     pub fn words(self) -> usize {
-        self.ring() + SLOTS * SLOT_WORDS
+        self.events() + events::SLOTS * events::SLOT_WORDS
     }
 
     pub fn bytes(self) -> usize {
@@ -459,6 +416,11 @@ impl Layout {
     /// First word of the broadcast ring.
     pub fn ring(self) -> usize {
         self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
+    }
+
+    /// First word of the ring of alarm transitions.
+    pub fn events(self) -> usize {
+        self.ring() + SLOTS * SLOT_WORDS
     }
 
     fn records_start(self) -> usize {

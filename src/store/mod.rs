@@ -5,6 +5,8 @@
 
 mod adopt;
 pub mod clock;
+pub mod events;
+mod latch;
 pub mod layout;
 pub mod memory;
 pub mod reader;
@@ -13,6 +15,7 @@ pub mod ring;
 pub mod trouble;
 mod writer;
 
+pub use events::{AlarmEvent, EventLost};
 pub use layout::Layout;
 pub use memory::Memory;
 pub use reader::Reader;

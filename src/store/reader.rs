@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::clock::Synchronisation;
+use super::events::{self, AlarmEvent, EventLost};
 use super::layout::{
     BUCKETS, BusState, BusWord, CONTRACT_BUCKETS, ContractWord, FORCES, LATENESS_BUCKETS, Layout, LinkWord, MAGIC,
     MainWord, Marks, MessageWord, RouteWord, Word, bucket_end,
@@ -59,14 +60,18 @@ impl Times {
 }
 
 /// One alarm at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlarmState {
     pub active: bool,
+    /// 0: not active; of a limit its levels, as in [`AlarmEvent`].
+    pub state: u8,
     /// How often it was raised.
     pub count: u64,
     /// CLOCK_REALTIME nanoseconds of the last change; 0: it never was.
     pub since: u64,
     pub detail: u64,
+    /// The value that decided at the last change; NaN where there is none.
+    pub value: f64,
 }
 
 /// One force.
@@ -189,13 +194,31 @@ impl Reader {
 
     pub fn alarm(&self, alarm: usize) -> AlarmState {
         let words = &self.memory.words()[self.layout.alarm(alarm)..];
-        let state = words[0].load(Ordering::Acquire);
+        let word = words[0].load(Ordering::Acquire);
         AlarmState {
-            active: state & 1 == 1,
-            count: state >> 1,
+            active: word as u8 != 0,
+            state: word as u8,
+            count: word >> 8,
             since: words[1].load(Ordering::Relaxed),
             detail: words[2].load(Ordering::Relaxed),
+            value: f64::from_bits(words[3].load(Ordering::Relaxed)),
         }
+    }
+
+    /// The sequence of the transition that comes next.
+    pub fn alarm_events_next(&self) -> u64 {
+        self.memory.words()[Word::AlarmEvents as usize].load(Ordering::Acquire)
+    }
+
+    /// The first transition that is in this store: after a reload those before it are in the store before it.
+    pub fn alarm_events_begin(&self) -> u64 {
+        self.get(Word::AlarmEventsBegin)
+    }
+
+    /// A transition of an alarm by its sequence; `None` where it comes only later. Tells from where it goes on where it is lost.
+    pub fn alarm_event(&self, sequence: u64) -> Result<Option<AlarmEvent>, EventLost> {
+        let (begin, next) = (self.alarm_events_begin(), self.alarm_events_next());
+        events::read(&self.memory.words()[self.layout.events()..], sequence, begin, next)
     }
 
     /// The forces in force.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::events::{self, AlarmEvent};
 use super::layout::{
     BusState, BusWord, CONTRACT_BUCKETS, ContractWord, LATENESS_BUCKETS, Layout, LinkWord, MAGIC, MainWord, Marks,
     MessageWord, RouteWord, Word, bucket,
@@ -188,21 +189,42 @@ impl Writer {
     }
 
     /// Raises or ends an alarm; `detail` says more where the alarm has more to say. Nothing happens where it is so already.
-    pub fn alarm(&mut self, alarm: usize, active: bool, detail: u64, realtime: u64) {
-        let first = self.layout.alarm(alarm);
-        let words = &self.memory.words()[first..];
-        let state = words[0].load(Ordering::Relaxed);
-        if active {
+    /// `time`: CLOCK_REALTIME nanoseconds.
+    pub fn alarm(&mut self, alarm: usize, active: bool, detail: u64, time: u64) {
+        self.alarm_state(alarm, active.into(), detail, f64::NAN, time);
+    }
+
+    /// The same with a state that has more to say than active or not, and the value that decided (NaN: none).
+    pub fn alarm_state(&mut self, alarm: usize, state: u8, detail: u64, value: f64, time: u64) {
+        let words = &self.memory.words()[self.layout.alarm(alarm)..];
+        let word = words[0].load(Ordering::Relaxed);
+        if state != 0 {
             words[2].store(detail, Ordering::Relaxed);
         }
-        if (state & 1 == 1) == active {
+        let before = word as u8;
+        if before == state {
             return;
         }
-        words[1].store(realtime, Ordering::Relaxed);
-        // bit 0: active; the rest counts how often it was raised
-        words[0].store(if active { state + 3 } else { state - 1 }, Ordering::Release);
-        let active_word = self.word(Word::AlarmsActive as usize);
-        add(active_word, if active { 1 } else { u64::MAX });
+        let detail = words[2].load(Ordering::Relaxed);
+        words[1].store(time, Ordering::Relaxed);
+        words[3].store(value.to_bits(), Ordering::Relaxed);
+        // the lowest byte is the state; the rest counts how often it was raised
+        let count = (word >> 8) + u64::from(before == 0);
+        words[0].store(count << 8 | u64::from(state), Ordering::Release);
+        match (before, state) {
+            (0, _) => self.add(Word::AlarmsActive, 1),
+            (_, 0) => self.add(Word::AlarmsActive, u64::MAX),
+            _ => {}
+        }
+        let sequence = self.word(Word::AlarmEvents as usize).load(Ordering::Relaxed);
+        let event = AlarmEvent { sequence, alarm, state, before, detail, value, time };
+        events::write(&self.memory.words()[self.layout.events()..], &event);
+        self.word(Word::AlarmEvents as usize).store(sequence + 1, Ordering::Release);
+    }
+
+    /// The state of an alarm.
+    pub fn alarm_now(&self, alarm: usize) -> u8 {
+        self.word(self.layout.alarm(alarm)).load(Ordering::Relaxed) as u8
     }
 
     /// Fills a slot of the table of forces. `until`: CLOCK_MONOTONIC nanoseconds; `bits`: the raw value.

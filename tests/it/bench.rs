@@ -10,7 +10,7 @@ use canvoy::control::{Control, Event, Now, Sent, State, Transmit};
 use canvoy::plan::{Alarm, Bits, BusIndex, MessageIndex, Plan, Succession, TagIndex};
 use canvoy::sample;
 use canvoy::store::layout::{BusState, BusWord, MessageWord, Word};
-use canvoy::store::{Layout, Memory, Reader, Writer};
+use canvoy::store::{AlarmEvent, EventLost, Layout, Memory, Reader, Writer};
 
 use crate::allocations::Watch;
 
@@ -34,6 +34,8 @@ pub struct Bench {
     pub call: u64,
     /// What was sent and not yet looked at by a script: milliseconds since the start, and the frame.
     log: Vec<(u64, String)>,
+    /// Transitions of alarms under this plan and those before it, by key, so far as [`Bench::alarm_events`] was asked.
+    events: Vec<(String, AlarmEvent)>,
     /// Before events and commands the plan is put in force anew: so many there were so far.
     reloading: Option<u32>,
 }
@@ -68,7 +70,19 @@ impl Bench {
         let transmit = Transmit::new(&plan);
         let room = vec![None; plan.buses.len()];
         let reloading = std::env::var_os(RELOADING).map(|_| 0);
-        Bench { plan, control, store, reader, transmit, now: START, room, call: 0, log: Vec::new(), reloading }
+        Bench {
+            plan,
+            control,
+            store,
+            reader,
+            transmit,
+            now: START,
+            room,
+            call: 0,
+            log: Vec::new(),
+            events: Vec::new(),
+            reloading,
+        }
     }
 
     /// The same with every bus active.
@@ -96,6 +110,7 @@ impl Bench {
 
     fn succeed(&mut self, plan: Plan, succession: &Succession) -> Vec<String> {
         let now = self.at();
+        self.alarm_events();
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut store = Writer::new(memory.clone(), layout, 1);
@@ -110,6 +125,13 @@ impl Bench {
         control.adopt(now, now, (&mut transmit, &mut store), old, succession);
         assert_eq!((before, watch.count()), (0, between), "a change of plans allocates nothing and frees nothing");
         drop(watch);
+        // what the farewell has changed is in the old store only, whose end is where the new one begins
+        self.alarm_events();
+        let begin = reader.alarm_events_begin();
+        assert_eq!(begin, self.reader.alarm_events_next());
+        if begin > 0 {
+            assert_eq!(reader.alarm_event(begin - 1), Err(EventLost { next: begin }));
+        }
         let room = |bus: &Option<BusIndex>| bus.and_then(|at| self.room[at]);
         self.room = succession.buses.iter().map(room).collect();
         (self.plan, self.control, self.transmit, self.store, self.reader) = (plan, control, transmit, store, reader);
@@ -271,6 +293,24 @@ impl Bench {
         self.reader.alarm(index).active
     }
 
+    /// Every transition of an alarm so far, with its key.
+    pub fn alarm_events(&mut self) -> &[(String, AlarmEvent)] {
+        while let Some(event) = self.reader.alarm_event(self.events.len() as u64).unwrap() {
+            self.events.push((self.plan.alarms[event.alarm].key(&self.plan), event));
+        }
+        &self.events
+    }
+
+    /// The same of the alarms that the configuration names, as `MS NAME BEFORE>STATE VALUE`.
+    pub fn configured_events(&mut self) -> Vec<String> {
+        let line = |(key, event): &(String, AlarmEvent)| {
+            let ms = (event.time - START - AHEAD) as f64 / MS as f64;
+            let AlarmEvent { before, state, value, .. } = event;
+            key.strip_prefix("alarm:").map(|name| format!("{ms} {name} {before}>{state} {value}"))
+        };
+        self.alarm_events().iter().filter_map(line).collect()
+    }
+
     pub fn bus_word(&self, bus: &str, word: BusWord) -> u64 {
         self.reader.bus(self.bus(bus), word)
     }
@@ -292,6 +332,7 @@ impl Bench {
     /// - `lost BUS N`: frames were lost
     /// - `force TAG VALUE SECONDS`, `release TAG`, `release`: forces of received tags
     /// - `write TAG VALUE`: the plant writes an engineering value
+    /// - `arm`, `disarm`; `refused WORDS`: arming is refused with these words in the reason
     /// - `on ALARM`, `off ALARM`: the alarm is active or not: `late b.Status`, see [`Bench::alarm_named`]
     /// - `count MESSAGE WORD N`: a word of a message, `count b.Status TooSoon 2`
     pub fn play(&mut self, script: &str) {
@@ -343,6 +384,12 @@ impl Bench {
                     let value = Value::Engineering(value.parse().unwrap_or_else(|e| panic!("{place}: {e}")));
                     self.write(&[(tag, value)]).unwrap_or_else(|refusal| panic!("{place}: {refusal}"));
                 }
+                ("arm", []) => drop(self.command(Change::Arm).unwrap_or_else(|refusal| panic!("{place}: {refusal}"))),
+                ("disarm", []) => drop(self.command(Change::Disarm).unwrap()),
+                ("refused", _) => {
+                    let refusal = self.command(Change::Arm).err().unwrap_or_default();
+                    assert!(refusal.contains(rest), "{place}: {refusal}");
+                }
                 ("on" | "off", _) => assert_eq!(self.alarm(self.alarm_named(rest)), verb == "on", "{place}"),
                 ("count", [message, word, n]) => {
                     let found = self.message_word(message, message_word(word));
@@ -370,6 +417,8 @@ impl Bench {
             "fallback" => Alarm::Fallback(self.message(about)),
             "late" => Alarm::Late(self.message(about)),
             "protection" => Alarm::Protection(self.message(about)),
+            "limit" => Alarm::Limit(self.plan.limits.iter().position(|l| l.name == about).unwrap()),
+            "off-normal" => Alarm::OffNormal(self.plan.off_normals.iter().position(|o| o.name == about).unwrap()),
             "storm" => Alarm::Storm(self.plan.routes.iter().position(|r| r.name == about).unwrap()),
             "link" => Alarm::Link(self.plan.links.iter().position(|l| l.name == about).unwrap()),
             _ => panic!("no alarm {words}"),

@@ -78,7 +78,7 @@ fn answer(result: Result<Vec<String>, String>) -> String {
 }
 
 /// Plays lines of a [`Bench::play`] script and these, each with the answer that is wanted behind `=>` (`ok` where there is
-/// none): `arm`, `disarm`, `remote`, `local`, `put TAG VALUE`, `hold TAG VALUE SECONDS`, `let TAG`, `let`, `renew MESSAGE`;
+/// none): `arm`, `disarm`, `fallback`, `fallback MESSAGE`, `reset`, `reset MESSAGE`, `remote`, `local`, `put TAG VALUE`, `hold TAG VALUE SECONDS`, `let TAG`, `let`, `renew MESSAGE`;
 /// `says MESSAGE HEX CAUSE`: the payload in the store, and the cause (`good`); `armed N`, `is-remote N`, `forces N`;
 /// `latched MESSAGE Start Lease`: exactly these. The time `.` is now.
 fn play(b: &mut Bench, script: &str) {
@@ -90,6 +90,10 @@ fn play(b: &mut Bench, script: &str) {
         let found = match (*verb, arguments) {
             ("arm", []) => Some(Change::Arm),
             ("disarm", []) => Some(Change::Disarm),
+            ("fallback", []) => Some(Change::Fallback(None)),
+            ("fallback", [message]) => Some(Change::Fallback(Some(b.message(message)))),
+            ("reset", []) => Some(Change::ResetFallback(None)),
+            ("reset", [message]) => Some(Change::ResetFallback(Some(b.message(message)))),
             ("remote", []) => Some(Change::Remote(true)),
             ("local", []) => Some(Change::Remote(false)),
             ("renew", [message]) => Some(Change::Renew(b.message(message))),
@@ -429,6 +433,61 @@ fn disarming_adds_to_every_latch_and_arming_ends_all_at_once() {
         );
         play(&mut b, &format!("{now} on fallback a.Command\n{now} on not-armed"));
     }
+}
+
+#[test]
+fn one_output_is_taken_to_fallback_by_hand_and_let_go_again() {
+    let by_hand = "a.Command is in fallback (taken to fallback by hand); arm again once that is over";
+    let script = format!(
+        "
+        0 put a.Command.Enable 1
+        0 put c.Command.Enable 1
+        10 fallback a.Command
+        10 latched a.Command Hand
+        10 says a.Command F6FF0000 fallback
+        10 on fallback a.Command
+        10 latched c.Command
+        10 armed 1
+        20 put a.Command.Enable 1 => {by_hand}
+        30 reset c.Command
+        30 latched a.Command Hand
+        40 reset a.Command
+        40 latched a.Command
+        40 says a.Command F6FF0002 good
+        40 off fallback a.Command
+        50 fallback
+        50 latched a.Command Hand
+        50 latched c.Command Hand
+        60 reset
+        60 latched a.Command
+        60 latched c.Command
+        70 fallback a.Command
+        70 arm
+        70 latched a.Command
+        80 fallback a.Command
+        90 disarm
+        90 latched a.Command Command Hand
+        90 reset a.Command => the outputs are not armed; arm first
+        90 reset => the outputs are not armed; arm first
+        90 latched a.Command Command Hand
+        "
+    );
+    run(FALLBACK, AT_START, &script);
+}
+
+#[test]
+fn one_output_is_not_let_go_while_its_own_cause_lasts() {
+    let mut b = bench(FALLBACK, AT_START);
+    play(&mut b, "10 rx a 12C#00\n10 latched a.Command Foreign");
+    play(&mut b, "20 fallback c.Command\n20 reset c.Command\n20 latched c.Command");
+    play(&mut b, "30 reset a.Command => can't be armed yet: another node sends a.Command");
+    play(&mut b, "30 reset => can't be armed yet: another node sends a.Command");
+    play(
+        &mut b,
+        "30 latched a.Command Foreign\n1000 reset a.Command\n1000 latched a.Command\n1000 off foreign-sender a.Command",
+    );
+    let sent = b.pass(40);
+    assert!(sent.iter().any(|(_, frame)| frame.starts_with("a 12C#")), "{sent:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod config_files;
 mod config_fleet;
 mod config_reception;
 mod control;
+mod control_alarms;
 mod control_authority;
 mod control_life;
 mod control_links;

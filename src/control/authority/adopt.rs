@@ -62,6 +62,7 @@ impl Authority {
             }
             self.recompose_and_tell(index, store);
         }
+        self.adopt_alarmed(now, store);
         self.look_at_all(now, inputs, store);
         self.show_remote(store);
         self.show_forces(now, store);
@@ -119,7 +120,8 @@ impl Authority {
             self.due.set(self.entry_item(index), end);
             return self.recompose_and_tell(index, store);
         }
-        let by_itself = self.armed && self.at_start && self.watches.vital_good(index);
+        let nothing_lasts = self.watches.vital_good(index) && self.alarmed.none_lasts(index);
+        let by_itself = self.armed && self.at_start && nothing_lasts;
         let output = &mut self.outputs[index];
         if by_itself && output.latches == Latch::Reload as u64 && output.foreign_end() <= now.monotonic {
             output.latches = 0;

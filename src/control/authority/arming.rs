@@ -1,6 +1,8 @@
 //! What latches an output in its fallback values, and what arms it again.
 
-use super::{Authority, NOT_ARMED};
+use std::ops::Range;
+
+use super::{Authority, BusWatch, NOT_ARMED};
 use crate::command::{Denied, Lasting};
 use crate::control::Now;
 use crate::control::receive::Inputs;
@@ -46,6 +48,39 @@ impl Authority {
         if !self.outputs.is_empty() && self.armed {
             self.armed = false;
             self.show_armed(now, store);
+        }
+    }
+
+    /// Takes one output, or all of them, to the fallback values. The machine stays armed.
+    pub fn fallback(&mut self, now: Now, message: Option<MessageIndex>, store: &mut Writer) {
+        for index in self.meant(message) {
+            self.latch(now, index, Latch::Hand, store);
+        }
+    }
+
+    /// Ends the latches of one output, or of all, if no cause of them lasts. What is not armed is not armed by this.
+    pub fn reset(&mut self, now: Now, message: Option<MessageIndex>, store: &mut Writer) -> Result<(), Denied> {
+        if !self.armed {
+            return Err(Denied::NotArmed);
+        }
+        let meant = self.meant(message);
+        if let Some(lasting) = self.lasting_for(now, meant.clone()) {
+            return Err(Denied::Lasts(lasting));
+        }
+        for index in meant {
+            if self.outputs[index].latches != 0 {
+                self.outputs[index].forget_writes();
+                self.unlatch_one(now, index, u64::MAX, store);
+            }
+        }
+        Ok(())
+    }
+
+    /// The output of a message, or all of them.
+    fn meant(&self, message: Option<MessageIndex>) -> Range<usize> {
+        match message {
+            Some(message) => self.output(message).map_or(0..0, |index| index..index + 1),
+            None => 0..self.outputs.len(),
         }
     }
 
@@ -119,10 +154,10 @@ impl Authority {
     }
 
     /// Holds an output in fallback until armed. Before the first arming there is nothing to fall back from: what lasts is
-    /// asked for then; only a foreign sender and the command count.
+    /// asked for then; only a foreign sender, the command and the hand count.
     pub(super) fn latch(&mut self, now: Now, index: usize, latch: Latch, store: &mut Writer) {
         let output = &mut self.outputs[index];
-        let counts = matches!(latch, Latch::Start | Latch::Foreign | Latch::Command | Latch::Reload);
+        let counts = matches!(latch, Latch::Start | Latch::Foreign | Latch::Command | Latch::Reload | Latch::Hand);
         if output.latches & latch as u64 != 0 || (!counts && output.latches & Latch::Start as u64 != 0) {
             return;
         }
@@ -159,35 +194,48 @@ impl Authority {
 
     /// What keeps the machine from being armed.
     fn lasting(&self, now: Now) -> Option<Lasting> {
-        for (bus, watch) in self.buses.iter().enumerate().filter(|(_, watch)| watch.sends) {
+        self.lasting_for(now, 0..self.outputs.len())
+    }
+
+    /// What keeps these outputs, one or all, from being armed.
+    fn lasting_for(&self, now: Now, meant: Range<usize>) -> Option<Lasting> {
+        let only = (meant.len() == 1).then(|| self.outputs[meant.start].bus);
+        let concerned = |bus: BusIndex, watch: &BusWatch| watch.sends && only.is_none_or(|only| bus == only);
+        for (bus, watch) in self.buses.iter().enumerate().filter(|(bus, watch)| concerned(*bus, watch)) {
             match (on_bus(watch.state), watch.silent_until, watch.was_off) {
                 (true, 0, _) => {}
                 (true, _, false) => return Some(Lasting::Listening(bus)),
                 _ => return Some(Lasting::Bus(bus)),
             }
         }
-        let foreign = self.outputs.iter().find(|output| output.foreign_end() > now.monotonic);
+        let foreign = self.outputs[meant.clone()].iter().find(|output| output.foreign_end() > now.monotonic);
         let foreign = foreign.map(|output| Lasting::Foreign(output.message));
-        foreign.or_else(|| self.watches.vital_lasting().map(Lasting::Vital))
+        foreign
+            .or_else(|| self.watches.vital_lasting(meant.clone()).map(Lasting::Vital))
+            .or_else(|| self.alarmed.lasting(meant).map(Lasting::Alarm))
     }
 
     fn unlatch(&mut self, now: Now, latches: u64, store: &mut Writer) {
         self.by_itself = false;
         for index in 0..self.outputs.len() {
-            let output = &mut self.outputs[index];
-            let before = output.latches;
-            output.latches &= !latches;
-            if output.latches == before {
-                continue;
-            }
-            self.buses[output.bus].foreign -= usize::from((before & latches) & Latch::Foreign as u64 != 0);
-            self.show_latches(now, index, store);
-            self.recompose_and_tell(index, store);
+            self.unlatch_one(now, index, latches, store);
         }
         if !self.armed {
             self.armed = true;
             self.show_armed(now, store);
         }
+    }
+
+    fn unlatch_one(&mut self, now: Now, index: usize, latches: u64, store: &mut Writer) {
+        let output = &mut self.outputs[index];
+        let before = output.latches;
+        output.latches &= !latches;
+        if output.latches == before {
+            return;
+        }
+        self.buses[output.bus].foreign -= usize::from((before & latches) & Latch::Foreign as u64 != 0);
+        self.show_latches(now, index, store);
+        self.recompose_and_tell(index, store);
     }
 
     pub(super) fn show_latches(&mut self, now: Now, index: usize, store: &mut Writer) {

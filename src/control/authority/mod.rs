@@ -4,6 +4,7 @@
 //! what the plant wrote before is forgotten by then.
 
 mod adopt;
+mod alarmed;
 mod arming;
 mod force;
 mod watch;
@@ -20,6 +21,7 @@ use crate::plan::{Arm, Bits, BusIndex, Direction, MessageIndex, Plan, TagIndex, 
 use crate::quality::{Cause, Causes};
 use crate::store::Writer;
 use crate::store::layout::{BusState, FORCES, Latch, Marks};
+use alarmed::Alarmed;
 use force::Forces;
 use watch::Watches;
 
@@ -47,6 +49,7 @@ pub struct Authority {
     buses: Box<[BusWatch]>,
     forces: Forces,
     watches: Watches,
+    alarmed: Alarmed,
     armed: bool,
     /// Arms by itself as soon as nothing stands against it.
     by_itself: bool,
@@ -187,6 +190,7 @@ impl Authority {
             buses,
             forces: Forces::default(),
             watches: Watches::new(plan),
+            alarmed: Alarmed::new(plan),
             armed: false,
             by_itself: plan.machine.arm == Arm::AtStart,
             at_start: plan.machine.arm == Arm::AtStart,

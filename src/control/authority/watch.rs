@@ -1,5 +1,7 @@
 //! Tags that outputs depend on: vital inputs, interlocks, the switch between Local and Remote.
 
+use std::ops::Range;
+
 use super::Authority;
 use crate::command::Denied;
 use crate::control::receive::Inputs;
@@ -110,9 +112,9 @@ impl Watches {
         self.vital.iter().all(|vital| vital.output != output || vital.good)
     }
 
-    /// A vital tag that is not good.
-    pub fn vital_lasting(&self) -> Option<TagIndex> {
-        self.vital.iter().find(|vital| !vital.good).map(|vital| vital.needed.tag)
+    /// A vital tag of these outputs that is not good.
+    pub fn vital_lasting(&self, outputs: Range<usize>) -> Option<TagIndex> {
+        self.vital.iter().find(|vital| !vital.good && outputs.contains(&vital.output)).map(|vital| vital.needed.tag)
     }
 }
 

@@ -128,7 +128,7 @@ impl Retained {
 
     /// What of a command is to be retained once it is carried out.
     pub fn of(&self, plan: &Plan, action: &Action) -> Vec<Write> {
-        let Action::Set(writes) = action else { return Vec::new() };
+        let (Action::Set(writes) | Action::Send(writes)) = action else { return Vec::new() };
         if self.keeper.is_none() {
             return Vec::new();
         }

@@ -1,6 +1,8 @@
 //! Users of the network side: a file of names with Argon2 hashes, and the one place where a password is checked.
 
 mod attempts;
+pub mod rights;
+pub mod role;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,6 +16,9 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+
+pub use self::rights::{Rights, Subject};
+pub use self::role::{Identity, Operation, Role, Roles};
 
 use self::attempts::{Attempts, Who};
 use super::private;

@@ -1,9 +1,10 @@
 //! The machine side in Prometheus text: alarms, arming, forces, routes, times against their budgets.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::metrics::{Escaped, Number, header, single};
-use crate::plan::Plan;
+use crate::plan::{AlarmIndex, Plan};
 use crate::plant::machine::timed;
 use crate::store::Reader;
 use crate::store::layout::{BUCKETS, LinkWord, MessageWord, RouteWord, Word, bucket_end};
@@ -41,15 +42,22 @@ pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     times(out, plan, reader);
 }
 
-/// Only what is active has a series: an alarm rule is `canvoy_alarm == 1`.
+/// Only what is active has a series: an alarm rule is `canvoy_alarm == 1`, and one without consequences
+/// `canvoy_alarm unless canvoy_alarm_suppressed`.
 fn alarms(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     header(out, "canvoy_alarm", "gauge", "1 for each active alarm, with its kind and what it is about.");
     let active = plan.alarms.iter().enumerate().filter(|(index, _)| alive && reader.alarm(*index).active);
-    for (_, alarm) in active {
-        let subject = alarm.subject(plan);
+    let active: BTreeMap<AlarmIndex, u64> = active.map(|(index, _)| (index, reader.alarm(index).since)).collect();
+    let suppressed = |index: AlarmIndex| plan.cause(index, |at| active.get(&at).copied()).is_some();
+    let series = |out: &mut String, name: &str, index: AlarmIndex| {
+        let (kind, subject) = (plan.alarms[index].label(), plan.alarms[index].subject(plan));
         // writing into a String can't fail
-        let _ = writeln!(out, "canvoy_alarm{{kind=\"{}\",subject=\"{}\"}} 1", alarm.label(), Escaped(&subject));
-    }
+        let _ = writeln!(out, "{name}{{kind=\"{kind}\",subject=\"{}\"}} 1", Escaped(&subject));
+    };
+    active.keys().for_each(|index| series(out, "canvoy_alarm", *index));
+    let help = "1 for each active alarm that is only a consequence of another active one.";
+    header(out, "canvoy_alarm_suppressed", "gauge", help);
+    active.keys().filter(|index| suppressed(**index)).for_each(|index| series(out, "canvoy_alarm_suppressed", *index));
 }
 
 /// Only messages with something to count have a series.
@@ -176,13 +184,16 @@ mod tests {
         let message = plan.messages.iter().position(|m| m.message.name == "DriveCommand").unwrap();
         example.writer.alarm(plan.alarm(Alarm::ForeignSender(message)).unwrap(), true, 0, 1);
         example.writer.add_message(message, MessageWord::Foreign, 7);
+        example.writer.alarm(plan.alarm(Alarm::Fallback(message)).unwrap(), true, 0, 2);
         let contract = plan.contract(Timed::Cycle(message)).unwrap();
         example.writer.contract(contract, 3_000_000, 1_000_000, 1);
         let mut text = String::new();
         write(&mut text, &plan, &example.plant.view().reader, true);
         for line in [
-            "canvoy_alarms_active 1",
+            "canvoy_alarms_active 2",
             "canvoy_alarm{kind=\"foreign_sender\",subject=\"line.DriveCommand\"} 1",
+            "canvoy_alarm{kind=\"fallback\",subject=\"line.DriveCommand\"} 1",
+            "canvoy_alarm_suppressed{kind=\"fallback\",subject=\"line.DriveCommand\"} 1",
             "can_message_foreign_total{bus=\"line\",message=\"DriveCommand\"} 7",
             "canvoy_time_seconds_bucket{kind=\"cycle\",name=\"line.DriveCommand\",le=\"0.002097152\"} 0",
             "canvoy_time_seconds_bucket{kind=\"cycle\",name=\"line.DriveCommand\",le=\"0.004194304\"} 1",
@@ -190,6 +201,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }
+        assert!(!text.contains("canvoy_alarm_suppressed{kind=\"foreign"), "{text}");
         assert!(!text.contains("canvoy_clock"), "nobody has asked the kernel");
         example.main.set(MainWord::ClockMaxError, 250_000_000);
         for (word, line) in [(1, "canvoy_clock_synchronized 0"), (2, "canvoy_clock_synchronized 1")] {

@@ -95,7 +95,7 @@ impl Own {
         }
         own.registry.register(Box::new(own.requests.clone()))?;
         own.registry.register(Box::new(own.refused.clone()))?;
-        for shown in &own.figures {
+        for shown in own.figures.iter().filter(|shown| !shown.figure.is_absent_at_zero()) {
             own.registry.register(shown.collector())?;
         }
         own.registry.register(Box::new(own.cpu.clone()))?;
@@ -116,7 +116,13 @@ impl Own {
 
     /// Adds everything to a page.
     pub fn render(&self, figures: &Figures, page: &mut String) {
-        self.figures.iter().for_each(|shown| shown.update(figures));
+        for shown in &self.figures {
+            shown.update(figures);
+            if shown.figure.is_absent_at_zero() && figures.get(shown.figure) > 0 {
+                // an error says that it is there already
+                let _ = self.registry.register(shown.collector());
+            }
+        }
         if let Some(usage) = Usage::read() {
             // a counter goes up only
             self.cpu.inc_by((usage.cpu_seconds - self.cpu.get()).max(0.0));

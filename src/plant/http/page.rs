@@ -145,10 +145,12 @@ fn write_alarms(page: &mut String, machine: &Machine) -> fmt::Result {
     for alarm in &machine.alarms {
         writeln!(
             page,
-            r#"<tr class="alarm"><td>{}</td><td><b>{}</b></td><td>{}{}</td><td class="number">{}</td></tr>"#,
+            r#"<tr class="{}"><td>{}</td><td><b>{}{}</b></td><td>{}{}</td><td class="number">{}</td></tr>"#,
+            if alarm.suppressed { "consequence" } else { "alarm" },
             alarm.since.as_deref().unwrap_or(text::UNKNOWN_TIME),
+            if alarm.suppressed { "↳ " } else { "" },
             Escaped(&alarm.subject),
-            alarm.text,
+            Escaped(&alarm.text),
             more(&alarm.detail),
             alarm.count,
         )?;

@@ -37,6 +37,10 @@ pub struct Application {
     pub hosts: Vec<String>,
     pub offers_none: bool,
     pub anonymous_read: bool,
+    /// Applications may have roles of their own: they are let in without a name.
+    pub roles_of_applications: bool,
+    /// Any client certificate will do: what it says of its owner proves nothing.
+    pub trusts_any: bool,
 }
 
 impl Application {
@@ -111,7 +115,11 @@ impl Application {
     /// Whether readers without a name are let in on a channel of this policy: where the configuration offers no security
     /// there is nobody else.
     pub fn lets_anonymous_in(&self, policy: SecurityPolicy) -> bool {
-        if policy == SecurityPolicy::None { self.offers_none } else { self.anonymous_read }
+        if policy == SecurityPolicy::None {
+            self.offers_none
+        } else {
+            self.anonymous_read || self.roles_of_applications
+        }
     }
 
     /// No password and no certificate of a user crosses a channel without security.
@@ -176,6 +184,8 @@ pub mod tests {
             hosts: vec!["press.example".into()],
             offers_none,
             anonymous_read,
+            roles_of_applications: false,
+            trusts_any: false,
         }
     }
 

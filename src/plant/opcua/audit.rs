@@ -1,14 +1,21 @@
 //! The audit trail (OPC 10000-4, 6.5; OPC 10000-5, 6.4): who opened what, logged in, wrote what; as lines of the log and as
 //! events that whoever is logged in by name may subscribe to.
 
-use std::net::SocketAddr;
+mod channel;
 
-use opcua::types::{AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant};
+pub use channel::channel;
+
+use opcua::types::{
+    Array, AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant,
+    VariantScalarTypeId,
+};
 
 use super::channel::Channel;
 use super::login::Token;
 use super::server::Server;
+use super::service::Ask;
 use super::session::{Session, User};
+use super::space::array;
 use super::subscription::Event;
 use super::subscription::item::weight;
 use super::wire::NodeRef;
@@ -23,6 +30,8 @@ const REFUSED: u16 = 500;
 const MOST_TOLD: usize = 1024;
 /// Refused writes of one request that have lines of their own.
 const MOST_LINES: usize = 10;
+/// Arguments of a call that a line has.
+const MOST_ARGUMENTS: usize = 20;
 
 /// What every audit event says.
 struct About<'a> {
@@ -53,6 +62,9 @@ fn tell(server: &Server, about: About<'_>) {
         message,
         time: now,
         fields,
+        confidential: true,
+        notifiers: Vec::new(),
+        condition: None,
     });
 }
 
@@ -88,37 +100,9 @@ pub fn session_created(server: &Server, channel: &Channel, session: &Session) {
             source_name: "Session/CreateSession",
             message: format!("Session {} created by {application}", session.id),
             status: StatusCode::Good,
-            user: "",
+            // nobody is known yet (OPC 10000-4, 6.5.3)
+            user: "System/CreateSession",
             fields,
-        },
-    );
-}
-
-/// No channel was opened for a client's certificate. The log has told about it already.
-pub fn certificate_refused(server: &Server, peer: SocketAddr, status: StatusCode, certificate: &[u8]) {
-    let kind = match status {
-        StatusCode::BadCertificateTimeInvalid | StatusCode::BadCertificateIssuerTimeInvalid => {
-            ObjectTypeId::AuditCertificateExpiredEventType
-        }
-        StatusCode::BadCertificateUntrusted => ObjectTypeId::AuditCertificateUntrustedEventType,
-        StatusCode::BadCertificateRevoked | StatusCode::BadCertificateIssuerRevoked => {
-            ObjectTypeId::AuditCertificateRevokedEventType
-        }
-        _ => ObjectTypeId::AuditCertificateInvalidEventType,
-    };
-    tell(
-        server,
-        About {
-            kind,
-            source: server_node(),
-            source_name: "Security/Certificate",
-            message: format!("The certificate of a client at {peer} was refused: {status}"),
-            status,
-            user: "",
-            fields: vec![
-                ("Certificate", Variant::from(ByteString::from(certificate))),
-                ("StatusCodeId", Variant::from(status)),
-            ],
         },
     );
 }
@@ -231,12 +215,12 @@ pub fn cancelled(server: &Server, session: &Session, handle: u32) {
 }
 
 /// The values before a write, as far as there are any.
-pub fn values(server: &Server, asked: &[Asked]) -> Vec<Option<Variant>> {
+pub fn values(server: &Server, user: &User, asked: &[Asked]) -> Vec<Option<Variant>> {
     let scene = server.scenes.now();
     let now = clock::monotonic();
     let value = |asked: &Asked| {
-        let node = scene.find(NodeRef::from(&asked.node_id))?;
-        scene.value(node, now).ok()?.0
+        let node = scene.seen(NodeRef::from(&asked.node_id), user)?;
+        scene.value_for(node, user, now).ok()?.0
     };
     asked.iter().map(|asked| if asked.attribute == Some(AttributeId::Value) { value(asked) } else { None }).collect()
 }
@@ -293,6 +277,49 @@ pub fn written(
     }
 }
 
+/// What somebody called of the plant: the object and the method, and what came of it. The controller has its own record.
+pub fn called(
+    server: &Server,
+    session: &Session,
+    user: &User,
+    channel: &Channel,
+    (object, method): (NodeId, NodeId),
+    arguments: &[Variant],
+    status: StatusCode,
+) {
+    let shown: Vec<String> = arguments.iter().take(MOST_ARGUMENTS).map(short).collect();
+    let (shown, name) = (shown.join(" "), method.to_string().escape_debug().to_string());
+    let (session, user, peer) = (session.id, user.display(), channel.peer);
+    match status {
+        StatusCode::Good => tracing::info!(session, user, %peer, method = name, arguments = shown, "OPC UA call"),
+        error => tracing::warn!(session, user, %peer, method = name, arguments = shown, %error, "OPC UA call refused"),
+    }
+    let told = if arguments.iter().map(weight).sum::<usize>() <= MOST_TOLD { arguments } else { &[] };
+    tell(
+        server,
+        About {
+            kind: ObjectTypeId::AuditUpdateMethodEventType,
+            source: object,
+            source_name: "Attribute/Call",
+            message: format!("{user} called {name}({shown}): {status}"),
+            status,
+            user,
+            fields: vec![
+                ("MethodId", Variant::from(method)),
+                ("StatusCodeId", Variant::from(status)),
+                ("InputArguments", variants(told)),
+                ("OutputArguments", variants(&[])),
+            ],
+        },
+    );
+}
+
+/// An array of values of any type.
+fn variants(values: &[Variant]) -> Variant {
+    let values: Vec<Variant> = values.iter().map(|value| Variant::Variant(Box::new(value.clone()))).collect();
+    Array::new(VariantScalarTypeId::Variant, values).map_or(Variant::Empty, |array| Variant::Array(Box::new(array)))
+}
+
 /// A value for a line of the log: a client can't make it long, or print what it likes.
 fn short(value: &Variant) -> String {
     const MOST: usize = 80;
@@ -303,4 +330,56 @@ fn short(value: &Variant) -> String {
     };
     let printable: String = text.chars().take(MOST).collect();
     printable.escape_debug().to_string()
+}
+
+/// What somebody did about an alarm, or tried to.
+pub struct Operated<'a> {
+    pub name: &'static str,
+    pub kind: ObjectTypeId,
+    pub key: &'a str,
+    /// The condition, and the method that was called.
+    pub node: NodeId,
+    pub method: NodeId,
+    pub arguments: &'a [Variant],
+    pub status: StatusCode,
+}
+
+/// Tells it (OPC 10000-9, 5.10).
+pub fn operated(ask: &Ask<'_>, done: Operated<'_>) {
+    let Operated { name, kind, key, node, method, arguments, status } = done;
+    let (user, session, peer) = (ask.user.display(), ask.session.id, ask.channel.peer);
+    match status {
+        StatusCode::Good => {
+            tracing::info!(session, user, %peer, alarm = key, operation = name, "OPC UA alarm operation")
+        }
+        error => {
+            tracing::warn!(session, user, %peer, alarm = key, operation = name, %error, "OPC UA alarm operation refused");
+        }
+    }
+    let small = arguments.iter().map(|value| if weight(value) <= MOST_TOLD { value.clone() } else { Variant::Empty });
+    let mut fields = vec![
+        ("MethodId", Variant::from(method)),
+        (
+            "InputArguments",
+            array(VariantScalarTypeId::Variant, small.map(|value| Variant::Variant(Box::new(value))).collect()),
+        ),
+        ("StatusCodeId", Variant::from(status)),
+    ];
+    if let [Variant::ByteString(id), rest @ ..] = arguments {
+        fields.push(("ConditionEventId", Variant::ByteString(id.clone())));
+        fields.extend(rest.first().map(|comment| ("Comment", comment.clone())));
+    }
+    if let [Variant::Double(time)] = arguments {
+        fields.push(("ShelvingTime", Variant::Double(*time)));
+    }
+    let about = About {
+        kind,
+        source: node,
+        source_name: name,
+        message: format!("{user}: {name} of {key}: {status}"),
+        status,
+        user,
+        fields,
+    };
+    tell(ask.server, about);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use opcua::types::ServerDiagnosticsSummaryDataType;
+use opcua::types::{ServerDiagnosticsSummaryDataType, StatusCode};
 
 use super::session::Sessions;
 use super::subscription::Subscriptions;
@@ -19,6 +19,7 @@ pub struct Counters {
     sessions_aborted: AtomicU32,
     security_rejected_sessions: AtomicU32,
     rejected_sessions: AtomicU32,
+    security_rejected_requests: AtomicU32,
     rejected_requests: AtomicU32,
 }
 
@@ -30,10 +31,40 @@ fn read(counter: &AtomicU32) -> u32 {
     counter.load(Ordering::Relaxed)
 }
 
+/// Whether a request was refused for who asked and how it was secured, not for what it asked (OPC 10000-4, 7.38.2).
+fn is_security(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BadSecurityChecksFailed
+            | StatusCode::BadSecurityPolicyRejected
+            | StatusCode::BadSecurityModeRejected
+            | StatusCode::BadSecurityModeInsufficient
+            | StatusCode::BadSecureChannelIdInvalid
+            | StatusCode::BadSecureChannelTokenUnknown
+            | StatusCode::BadSessionNotActivated
+            | StatusCode::BadNonceInvalid
+            | StatusCode::BadApplicationSignatureInvalid
+            | StatusCode::BadUserSignatureInvalid
+            | StatusCode::BadUserAccessDenied
+            | StatusCode::BadIdentityTokenInvalid
+            | StatusCode::BadIdentityTokenRejected
+            | StatusCode::BadIdentityChangeNotSupported
+            | StatusCode::BadCertificateInvalid
+            | StatusCode::BadCertificateUriInvalid
+            | StatusCode::BadCertificateUntrusted
+            | StatusCode::BadCertificateRevoked
+    )
+}
+
 impl Counters {
     /// So many are open now.
     pub fn connections(&self, count: usize) {
         self.connections.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub fn open(&self) -> u32 {
+        read(&self.connections)
     }
 
     /// A connection was ended for what its client did, or because there were too many.
@@ -69,8 +100,12 @@ impl Counters {
         up(&self.sessions_aborted);
     }
 
-    pub fn request_rejected(&self) {
+    /// A request of any service was refused as a whole, those that open channels and sessions too.
+    pub fn request_rejected(&self, status: StatusCode) {
         up(&self.rejected_requests);
+        if is_security(status) {
+            up(&self.security_rejected_requests);
+        }
     }
 
     /// As the standard has it.
@@ -87,7 +122,7 @@ impl Counters {
             current_subscription_count: u32::try_from(totals.subscriptions).unwrap_or(u32::MAX),
             cumulated_subscription_count: u32::try_from(totals.created).unwrap_or(u32::MAX),
             publishing_interval_count: u32::try_from(totals.intervals).unwrap_or(u32::MAX),
-            security_rejected_requests_count: 0,
+            security_rejected_requests_count: read(&self.security_rejected_requests),
             rejected_requests_count: read(&self.rejected_requests),
         }
     }
@@ -109,6 +144,26 @@ impl Counters {
             (Figure::ValuesLost, totals.lost),
         ] {
             figures.set(figure, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_refused_for_security_are_counted_apart() {
+        let counters = Counters::default();
+        for (status, want) in [
+            (StatusCode::BadNothingToDo, (1, 0)),
+            (StatusCode::BadIdentityTokenRejected, (2, 1)),
+            (StatusCode::BadSessionIdInvalid, (3, 1)),
+            (StatusCode::BadSecureChannelIdInvalid, (4, 2)),
+        ] {
+            counters.request_rejected(status);
+            let got = (read(&counters.rejected_requests), read(&counters.security_rejected_requests));
+            assert_eq!(got, want, "{status}");
         }
     }
 }

@@ -86,3 +86,72 @@ impl Default for Limits {
         }
     }
 }
+
+/// One key of `[opcua.limits]`, and what it may be.
+pub struct Key {
+    pub name: &'static str,
+    pub least: u64,
+    pub most: u64,
+    pub of: fn(&Limits) -> u64,
+}
+
+macro_rules! key {
+    ($name:ident, $least:literal, $most:literal) => {
+        Key { name: stringify!($name), least: $least, most: $most, of: |limits| limits.$name as u64 }
+    };
+}
+
+/// All keys. The least lets one client work; the most is what a small computer may be asked for.
+pub const KEYS: &[Key] = &[
+    key!(connections_per_address, 0, 1_000),
+    key!(half_open_s, 1, 600),
+    key!(sessions, 1, 10_000),
+    key!(session_timeout_ms, 5_000, 86_400_000),
+    key!(token_lifetime_ms, 10_000, 86_400_000),
+    key!(message_before_login_bytes, 8_192, 16_777_216),
+    key!(message_bytes, 65_536, 268_435_456),
+    key!(backlog_bytes, 65_536, 1_073_741_824),
+    key!(subscriptions, 1, 100_000),
+    key!(subscriptions_per_session, 1, 10_000),
+    key!(publish_requests_per_session, 1, 200),
+    key!(monitored_items, 1, 1_000_000),
+    key!(monitored_items_per_subscription, 1, 1_000_000),
+    key!(queue_size, 1, 100_000),
+    key!(queue_bytes, 1_048_576, 4_294_967_295),
+    key!(nodes_per_read, 1, 100_000),
+    key!(nodes_per_write, 1, 100_000),
+    key!(nodes_per_browse, 1, 100_000),
+    key!(nodes_per_translate, 1, 100_000),
+    key!(nodes_per_register, 1, 100_000),
+    key!(nodes_per_method_call, 1, 100_000),
+    key!(nodes_per_history_read, 1, 100_000),
+    key!(monitored_items_per_call, 1, 100_000),
+    key!(references_per_node, 1, 100_000),
+    key!(browse_continuation_points, 1, 10_000),
+    key!(history_continuation_points, 1, 1_000),
+    key!(rejected_certificates, 0, 10_000),
+];
+
+impl Key {
+    /// What it takes, in words.
+    pub fn takes(&self) -> String {
+        format!("a whole number from {} to {}", self.least, self.most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_range_that_its_default_is_in() {
+        let limits = Limits::default();
+        let debug = format!("{limits:?}");
+        assert_eq!(debug.matches(": ").count(), KEYS.len(), "{debug}");
+        for key in KEYS {
+            let value = (key.of)(&limits);
+            assert!((key.least..=key.most).contains(&value), "{}: {value}", key.name);
+            assert!(debug.contains(&format!("{}: {value}", key.name)), "{}", key.name);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use super::server::Server;
 use super::service::session::verify;
 use super::session::{Proof, User};
 use super::wire::{Reader, Structure};
-use crate::plant::access::MAX_PASSWORD;
+use crate::plant::access::{Identity, MAX_PASSWORD, Role, Roles};
 
 /// Longest text in a token; passwords are measured by [`MAX_PASSWORD`].
 const MOST_TEXT: usize = 512;
@@ -79,14 +79,44 @@ impl Token {
     }
 }
 
-/// The user behind a token. `nonce`: what the client had to sign or encrypt along. Wrong passwords are answered late.
-pub async fn login(
+/// What a token has shown so far.
+pub enum Shown {
+    User(User),
+    /// A name, with a password that is still to be checked.
+    Password(String, String),
+}
+
+/// The roles of somebody who has come by this channel.
+fn roles(server: &Server, channel: &Channel, shown: Identity<'_>) -> Roles {
+    // a channel without security shows no application, and where any certificate will do a name in it proves nothing
+    let certificate = channel.certificate.as_ref().filter(|_| !server.application.trusts_any);
+    let application = certificate.and_then(|certificate| certificate.uris.first()).map(String::as_str);
+    server.plant.view().rights.roles_of(Identity { application, ..shown })
+}
+
+/// The user behind what was shown. Wrong passwords are answered late.
+pub async fn login(server: &Server, channel: &Channel, shown: Shown) -> Result<User, StatusCode> {
+    match shown {
+        Shown::User(user) => Ok(user),
+        Shown::Password(name, password) => {
+            if name.is_empty() || !server.users.verify(&name, &password, channel.peer.ip()).await {
+                return Err(StatusCode::BadIdentityTokenRejected);
+            }
+            let roles = roles(server, channel, Identity { name: Some(&name), ..Identity::default() });
+            Ok(User::named(&name, Proof::Password, roles))
+        }
+    }
+}
+
+/// Looks at a token: decrypts its password, checks its certificate and signature. Blocks. `nonce`: what the client had to sign
+/// or encrypt along.
+pub fn look(
     server: &Server,
     channel: &Channel,
     token: &Token,
     signature: &SignatureData,
     nonce: &[u8],
-) -> Result<User, StatusCode> {
+) -> Result<Shown, StatusCode> {
     let open = channel.certificate.is_none();
     match token {
         Token::Anonymous { policy } => {
@@ -97,7 +127,12 @@ pub async fn login(
             if !policy.is_empty() && policy != application::ANONYMOUS {
                 return Err(StatusCode::BadIdentityTokenInvalid);
             }
-            Ok(User::anonymous())
+            let roles = roles(server, channel, Identity::default());
+            // let in to be looked at: an application may have a role where nobody else reads without a name
+            if !open && !server.application.anonymous_read && roles.has(Role::Anonymous) {
+                return Err(StatusCode::BadIdentityTokenRejected);
+            }
+            Ok(Shown::User(User { roles, ..User::anonymous() }))
         }
         Token::UserName { policy, name, password, algorithm } => {
             if open {
@@ -107,10 +142,7 @@ pub async fn login(
                 return Err(StatusCode::BadIdentityTokenInvalid);
             }
             let password = decrypt(server, channel, password, algorithm, nonce)?;
-            if name.is_empty() || !server.users.verify(name, &password, channel.peer.ip()).await {
-                return Err(StatusCode::BadIdentityTokenRejected);
-            }
-            Ok(User::named(name, Proof::Password))
+            Ok(Shown::Password(name.clone(), password))
         }
         Token::Certificate { policy, der } => {
             if open {
@@ -123,7 +155,8 @@ pub async fn login(
             verify(signature, channel.policy, &certificate.x509, server, nonce)
                 .map_err(|_| StatusCode::BadUserSignatureInvalid)?;
             let name = certificate.user_name().ok_or(StatusCode::BadIdentityTokenRejected)?;
-            Ok(User::named(&name, Proof::Certificate))
+            let shown = Identity { name: Some(&name), certificate: Some(certificate.thumbprint), application: None };
+            Ok(Shown::User(User::named(&name, Proof::Certificate, roles(server, channel, shown))))
         }
     }
 }
@@ -157,5 +190,33 @@ fn decrypt(
     match std::str::from_utf8(password) {
         Ok(password) if password.len() <= MAX_PASSWORD => Ok(password.to_owned()),
         _ => Err(invalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_logs_in_is_named_in_audit_records() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pki/user.der");
+        let user = std::fs::read(file).unwrap();
+        let name = read_chain(&user).unwrap()[0].user_name().unwrap();
+        let certificate = |der: Vec<u8>| Token::Certificate { policy: String::new(), der };
+        let named = |name: &str| Token::UserName {
+            policy: String::new(),
+            name: name.into(),
+            password: Vec::new(),
+            algorithm: String::new(),
+        };
+        for (token, want) in [
+            (Token::Anonymous { policy: String::new() }, "anonymous"),
+            (named("anna"), "anna"),
+            (named("anna\n2026 WARN"), "anna\\n2026 WARN"),
+            (certificate(user), name.as_str()),
+            (certificate(b"nonsense".to_vec()), "certificate"),
+        ] {
+            assert_eq!(token.display(), want);
+        }
     }
 }

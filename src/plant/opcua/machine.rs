@@ -3,13 +3,13 @@
 use opcua::types::{DataTypeId, StatusCode, Variant};
 
 use super::mapping;
-use crate::command::Action;
+use crate::command::{Action, latch_words};
 use crate::plant::View;
 use crate::plant::machine::Machine;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
 use crate::store::clock;
-use crate::store::layout::Word;
+use crate::store::layout::{MessageWord, Word};
 
 /// One variable, in the order of the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +26,8 @@ pub enum State {
     ConfigurationHash,
     /// [`View::since`]: DateTime.
     ConfigurationTime,
+    /// Messages that have their fallback values and why, `bus.Message: reasons`: String array.
+    FallbackReasons,
     /// How many signals are forced: UInt32.
     Forces,
     /// Boolean: the plant may write. Switched at the machine.
@@ -33,13 +35,14 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 8] = [
+    pub const ALL: [State; 9] = [
         State::ActiveAlarms,
         State::Alarms,
         State::Armed,
         State::ClockSynchronized,
         State::ConfigurationHash,
         State::ConfigurationTime,
+        State::FallbackReasons,
         State::Forces,
         State::Remote,
     ];
@@ -52,6 +55,7 @@ impl State {
             State::ClockSynchronized => "ClockSynchronized",
             State::ConfigurationHash => "ConfigurationHash",
             State::ConfigurationTime => "ConfigurationTime",
+            State::FallbackReasons => "FallbackReasons",
             State::Forces => "Forces",
             State::Remote => "Remote",
         }
@@ -69,6 +73,7 @@ impl State {
             }
             State::ConfigurationHash => "SHA-256 of the configuration and DBC files in force, hexadecimal.",
             State::ConfigurationTime => "When that configuration was put in force.",
+            State::FallbackReasons => "Messages that have their fallback values, and why.",
             State::Forces => "Number of signals that are forced by an operator.",
             State::Remote => "Whether the plant may write. Switched at the machine.",
         }
@@ -77,14 +82,14 @@ impl State {
     pub fn data_type(self) -> DataTypeId {
         match self {
             State::ActiveAlarms | State::Forces => DataTypeId::UInt32,
-            State::Alarms | State::ConfigurationHash => DataTypeId::String,
+            State::Alarms | State::ConfigurationHash | State::FallbackReasons => DataTypeId::String,
             State::ConfigurationTime => DataTypeId::DateTime,
             State::Armed | State::ClockSynchronized | State::Remote => DataTypeId::Boolean,
         }
     }
 
     pub fn is_array(self) -> bool {
-        self == State::Alarms
+        matches!(self, State::Alarms | State::FallbackReasons)
     }
 
     pub fn is_writable(self) -> bool {
@@ -104,6 +109,13 @@ impl State {
             State::Remote => Variant::Boolean(reader.get(Word::Remote) == 1),
             State::ConfigurationHash => Variant::from(view.hash.clone()),
             State::ConfigurationTime => mapping::source_time(view.since).map_or(Variant::Empty, Variant::from),
+            State::FallbackReasons => {
+                let latched = (0..plan.messages.len()).filter_map(|message| {
+                    let latches = reader.message(message, MessageWord::Latched);
+                    (latches != 0).then(|| format!("{}: {}", plan.message_name(message, None), latch_words(latches)))
+                });
+                Variant::from(latched.collect::<Vec<String>>())
+            }
             State::Alarms => {
                 let alarms = Machine::take(plan, reader, now).alarms;
                 let words = alarms.into_iter().map(|alarm| format!("{}: {}", alarm.subject, alarm.text));
@@ -118,7 +130,12 @@ impl State {
         let source_time = match self {
             State::Armed => clock::known(reader.get(Word::ArmedSince)).unwrap_or(0),
             State::ConfigurationHash | State::ConfigurationTime => clock::known(view.since).unwrap_or(0),
-            State::ActiveAlarms | State::Alarms | State::ClockSynchronized | State::Forces | State::Remote => 0,
+            State::ActiveAlarms
+            | State::Alarms
+            | State::ClockSynchronized
+            | State::FallbackReasons
+            | State::Forces
+            | State::Remote => 0,
         };
         (value, Sample { raw: None, value: None, causes, source_time, received: now, count: 1 })
     }

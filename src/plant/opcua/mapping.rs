@@ -7,9 +7,10 @@ use opcua::types::{
 
 use super::space::NAMESPACE;
 use super::units;
-use crate::command::{Refusal, Value};
+use crate::command::{self, Refusal, Value, Write};
 use crate::dbc::codec::Kind;
 use crate::dbc::{Raw, Signal};
+use crate::plan::{Plan, TagIndex};
 use crate::plant::view::WriteError;
 use crate::quality::Causes;
 use crate::sample::Sample;
@@ -370,6 +371,17 @@ pub fn to_command(signal: &Signal, value: &Variant) -> Result<Value, StatusCode>
     }
 }
 
+/// A written value, checked as far as the plan tells what it must be; the controller checks it again.
+pub fn write(plan: &Plan, tag: TagIndex, value: &Variant) -> Result<Write, StatusCode> {
+    let value = to_command(plan.signal(tag), value)?;
+    command::raw_of(plan, tag, value).map_err(|error| refusal(&WriteError::Refused(error)))?;
+    Ok(Write { tag, value })
+}
+
+/// What is right by itself and not written, because something that was to go out with it is not: "rejected by the Server because it
+/// did not meet the criteria set by the Server" (OPC 10000-4, 7.38.2).
+pub const NOT_ALONE: StatusCode = StatusCode::BadRequestNotAllowed;
+
 /// Why the controller refused, as the Write service says it (OPC 10000-4, 5.11.4.4).
 pub fn refusal(error: &WriteError) -> StatusCode {
     match error {
@@ -402,7 +414,10 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             | Refusal::Configuration { .. }
             | Refusal::NotReloaded { .. }
             | Refusal::ReloadWaits { .. } => StatusCode::BadInvalidState,
-            Refusal::NotForcible { .. } | Refusal::NotManaged { .. } => StatusCode::BadNotSupported,
+            Refusal::RemoteAtTheMachine => StatusCode::BadNotExecutable,
+            Refusal::NotForcible { .. } | Refusal::NotManaged { .. } | Refusal::NotSent { .. } => {
+                StatusCode::BadNotSupported
+            }
             Refusal::ForceTime => StatusCode::BadOutOfRange,
             Refusal::TooManyForces => StatusCode::BadResourceUnavailable,
             Refusal::Unknown => StatusCode::BadNodeIdUnknown,

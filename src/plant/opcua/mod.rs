@@ -13,8 +13,10 @@
 pub mod application;
 pub mod audit;
 pub mod channel;
+pub mod condition;
 pub mod config;
 pub mod counters;
+pub mod crypto;
 pub mod diagnostics;
 pub mod identity;
 pub mod limits;

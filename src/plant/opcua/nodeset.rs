@@ -43,7 +43,7 @@ pub fn scene(plan: Arc<Plan>, identity: Identity) -> anyhow::Result<Scene> {
     let standard = Arc::new(Standard::load(uri, NAMESPACE_URI));
     let space = Arc::new(Space::new(plan, standard, Arc::new(identity)));
     let server = Arc::new(ServerObject::new(uri, Limits::default(), Diagnostics::none()));
-    Ok(Scene { number: 0, view, space, server })
+    Ok(Scene { number: 0, view, space, server, alarms: Arc::default() })
 }
 
 /// The file.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use opcua::types::{AttributeId, DataValue, DateTime, StatusCode, Variant};
+use opcua::types::{AttributeId, DataValue, DateTime, NodeClass, StatusCode, Variant};
 use tokio::sync::watch;
 
 use super::identity::Identity;
@@ -11,9 +11,12 @@ use super::mapping::{self, Property};
 use super::session::User;
 use super::space::server::{Health, ServerObject};
 use super::space::standard::Standard;
-use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model};
+use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model, permission, role};
+use super::subscription::Event;
 use super::wire::{Name, NodeRef};
 use crate::plan::TagIndex;
+use crate::plant::access::{Operation, Subject};
+use crate::plant::alarm::Alarms;
 use crate::plant::{Plant, View};
 use crate::sample::Sample;
 
@@ -24,6 +27,7 @@ pub struct Scene {
     pub view: Arc<View>,
     pub space: Arc<Space>,
     pub server: Arc<ServerObject>,
+    pub alarms: Arc<Alarms>,
 }
 
 /// DataEncoding of a value (OPC 10000-4, 5.11.2): what a client asks for.
@@ -67,6 +71,20 @@ impl Scene {
         self.space.find(id, Passing { address: &address, sessions: &sessions })
     }
 
+    /// The same, where this user may see it: what is hidden is not there.
+    pub fn seen(&self, id: NodeRef<'_>, user: &User) -> Option<Node> {
+        self.find(id).filter(|node| self.space.sees(user, *node))
+    }
+
+    /// The references of a node that this user may see.
+    pub fn references_seen(&self, node: Node, user: &User) -> Vec<Reference> {
+        let mut all = self.references(node);
+        if !self.space.rights.sees_all(user.roles) {
+            all.retain(|reference| self.space.sees(user, reference.target));
+        }
+        all
+    }
+
     pub fn references(&self, node: Node) -> Vec<Reference> {
         let address = |message, slot| self.view.source(message, slot);
         let sessions = || (self.server.diagnostics.ids)();
@@ -79,17 +97,15 @@ impl Scene {
     }
 
     /// The value of a variable, with its sample where it comes from the store. `now`: CLOCK_MONOTONIC nanoseconds.
-    pub fn value(&self, node: Node, now: u64) -> Result<(Option<Variant>, Option<Sample>), StatusCode> {
-        self.value_for(node, &User::anonymous(), now)
-    }
-
-    /// The same, for somebody who may see more.
     pub fn value_for(
         &self,
         node: Node,
         user: &User,
         now: u64,
     ) -> Result<(Option<Variant>, Option<Sample>), StatusCode> {
+        if self.space.class(node) == NodeClass::Variable && !self.space.may_read(user, node) {
+            return Err(StatusCode::BadUserAccessDenied);
+        }
         match node {
             Node::Signal(tag, source) | Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.view.sample(tag, source.map_or(0, |source| source.slot), now);
@@ -122,14 +138,19 @@ impl Scene {
             Node::Property(tag, _, property) => Ok(mapping::property_value(self.view.plan.signal(tag), property)),
             Node::Fact(message, source, fact) => Ok(self.space.fact_value(message, source, fact)),
             Node::Standard(row) => {
-                let number = self.space.standard.entry(row).and_then(|entry| entry.id().standard()).unwrap_or(0);
+                let id = self.space.standard.entry(row).map(|entry| entry.id());
+                let number = id.and_then(|id| id.standard()).unwrap_or(0);
+                if let Some(own) = id.and_then(permission::default_of) {
+                    return permission::default_permissions(&self.space.rights, user, own);
+                }
                 let health = if self.view.alive(now) { Health::Good } else { Health::ControllerGone };
-                match self.server.value(number, user, health) {
-                    Some(value) => value,
+                let known = self.server.value(number, health);
+                match known.or_else(|| role::value(number, self.space.rights.configs())) {
+                    Some(value) => Ok(value),
                     None => self.space.standard_value(row),
                 }
             }
-            Node::Diagnostic(session, diagnostic) => self.server.session(session, diagnostic, user),
+            Node::Diagnostic(session, diagnostic) => self.server.session(session, diagnostic),
             Node::Root
             | Node::Machine
             | Node::Bus(_)
@@ -141,6 +162,15 @@ impl Scene {
             | Node::Condition(_)
             | Node::Method(_) => Err(StatusCode::BadAttributeIdInvalid),
         }
+    }
+
+    /// Whether this user is told of an event. `source`: the node of its SourceNode, where that is here.
+    pub fn may_be_told(&self, user: &User, event: &Event, source: Option<Node>) -> bool {
+        let operation = if event.confidential { Operation::Audit } else { Operation::Events };
+        let subject = source.map_or(Subject::Machine, |node| self.space.subject(node));
+        // who reads the audit trail reads all of it, or what is hidden from it could be done unseen
+        let subject = if event.confidential { Subject::Machine } else { subject };
+        self.space.rights.may(user.roles, operation, subject)
     }
 
     /// Whether it is worth looking at without a change of the plan.
@@ -189,8 +219,9 @@ impl Scenes {
     pub fn new(plant: &Plant, server: ServerObject, identity: Identity) -> Scenes {
         let view = plant.view();
         let standard = Arc::new(Standard::load(&server.application_uri, NAMESPACE_URI));
-        let space = Arc::new(Space::new(view.plan.clone(), standard, Arc::new(identity)));
-        let scene = Scene { number: 1, view, space, server: Arc::new(server) };
+        let space = Space::new(view.plan.clone(), standard, Arc::new(identity)).with_rights(view.rights.clone());
+        let space = Arc::new(space);
+        let scene = Scene { number: 1, view, space, server: Arc::new(server), alarms: plant.alarms.clone() };
         Scenes { current: watch::Sender::new(Arc::new(scene)) }
     }
 
@@ -215,10 +246,12 @@ impl Scenes {
                     before.space.clone()
                 } else {
                     let (plan, space) = (view.plan.clone(), before.space.clone());
-                    Arc::new(tokio::task::spawn_blocking(move || space.of(plan)).await.context("the nodes")?)
+                    let space = tokio::task::spawn_blocking(move || space.of(plan)).await;
+                    Arc::new(space.context("the nodes")?.with_rights(view.rights.clone()))
                 };
                 let server = before.server.clone();
-                self.current.send_replace(Arc::new(Scene { number: before.number + 1, view, space, server }));
+                let (number, alarms) = (before.number + 1, before.alarms.clone());
+                self.current.send_replace(Arc::new(Scene { number, view, space, server, alarms }));
             }
             // the old store is not kept while nothing happens
             drop(before);

@@ -14,24 +14,30 @@ use tokio::sync::Notify;
 use super::application::Application;
 use super::audit;
 use super::channel::{self, Answers, Channel, Door, Request};
+use super::condition;
 use super::config::Config;
 use super::counters::Counters;
+use super::crypto::Work;
 use super::diagnostics;
 use super::limits::Limits;
 use super::pki::{self, Rules, Trust};
 use super::sampler;
 use super::scene::Scenes;
 use super::service;
-use super::session::{Session, Sessions};
+use super::session::{Leases, Session, Sessions};
 use super::space::server::ServerObject;
 use super::subscription::{Event, Reply, Subscriptions};
 use crate::plant::Plant;
 use crate::plant::access::Users;
+use crate::plant::figure::Figure;
 use crate::plant::pulse::Pulses;
 use crate::store::{clock, memory};
 
 /// Between two looks for sessions that nobody uses any more.
 const SWEEP: Duration = Duration::from_millis(500);
+
+/// Between two warnings that the own certificate ends soon.
+const DAILY: Duration = Duration::from_secs(86_400);
 
 /// When so many monitored items less are there than were, their memory is given back.
 const MANY: u64 = 5_000;
@@ -45,7 +51,11 @@ pub struct Server {
     pub trust: Arc<Trust>,
     pub users: Users,
     pub sessions: Arc<Sessions>,
+    pub leases: Leases,
     pub counters: Arc<Counters>,
+    pub work: Work,
+    /// Until when its own certificate is good, since 1970.
+    pub not_after: Duration,
     /// Wakes the sampler: there is something new to look at.
     pub wake: Notify,
     subscriptions: Arc<Mutex<Subscriptions>>,
@@ -62,6 +72,7 @@ impl Server {
 
     /// What has to happen once a session is out of the table.
     pub fn end_session(&self, session: &Session, with_subscriptions: bool, why: &str) {
+        self.leases.ended(session.id);
         let replies = {
             let mut subscriptions = self.subscriptions();
             subscriptions.session_closed(session.id, with_subscriptions);
@@ -69,6 +80,16 @@ impl Server {
         };
         replies.into_iter().for_each(Reply::send);
         audit::session_closed(self, session, why);
+    }
+
+    /// A session has been activated on a channel: what waits on another one is answered.
+    pub fn channel_left(&self, session: &Session, channel: &Channel) {
+        let replies = {
+            let mut subscriptions = self.subscriptions();
+            subscriptions.channel_left(session.id, channel.id);
+            subscriptions.replies()
+        };
+        replies.into_iter().for_each(Reply::send);
     }
 
     /// Gives up Publish requests with this handle; how many there were.
@@ -86,10 +107,25 @@ impl Server {
         self.subscriptions().event(event);
     }
 
+    /// Says when our own certificate ends, if that is soon.
+    fn warn_of_end(&self) {
+        if pki::ends_soon(self.not_after, Duration::from_nanos(clock::realtime())) {
+            let until = x509_cert::der::DateTime::from_unix_duration(self.not_after).map(|until| until.to_string());
+            let until = until.unwrap_or_default();
+            tracing::warn!(until, "own certificate ends soon, or has ended; `canvoy cert renew` makes a new one");
+        }
+    }
+
     /// Ends sessions whose clients have gone, and shows what was counted.
     async fn sweep(&self) {
         let mut most = 0;
+        self.plant.figures.set(Figure::CertificateNotAfter, self.not_after.as_secs());
+        let mut warned: Option<Instant> = None;
         loop {
+            if warned.is_none_or(|warned| warned.elapsed() >= DAILY) {
+                warned = Some(Instant::now());
+                self.warn_of_end();
+            }
             for session in self.sessions.expire(Instant::now()) {
                 self.counters.session_timed_out();
                 // subscriptions have a lifetime of their own (OPC 10000-4, 5.14.1.2)
@@ -136,11 +172,11 @@ pub async fn run(
         max_connections,
         limits: server.limits.clone(),
         counters: server.counters.clone(),
-        refused: {
+        tell: {
             let server = Arc::downgrade(&server);
-            Arc::new(move |peer, status, certificate| {
+            Arc::new(move |peer, notice| {
                 if let Some(server) = server.upgrade() {
-                    audit::certificate_refused(&server, peer, status, certificate);
+                    audit::channel(&server, peer, &notice);
                 }
             })
         },
@@ -157,6 +193,7 @@ pub async fn run(
         () = channel::serve(listener, door, answer, &pulses.opcua) => Ok(()),
         () = sampler::run(&server, &pulses.sampling) => Ok(()),
         () = server.sweep() => Ok(()),
+        never = condition::tell::run(&server) => match never {},
         () = shutdown => Ok(()),
     }
 }
@@ -176,6 +213,7 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
     let read = |file: &Path| std::fs::read(file).with_context(|| format!("read {}", file.display()));
     let certificate_der = read(&own.certificate)?;
     let certificate = X509::from_der(&certificate_der).map_err(|_| anyhow!("the server's own certificate"))?;
+    let not_after = pki::Certificate::from_der(&certificate_der).map_or(Duration::ZERO, |own| own.not_after());
     let key = PrivateKey::from_pem(&read(&own.key)?).map_err(|_| anyhow!("the server's own private key"))?;
     let identity = config.identity();
     let application = Application {
@@ -188,6 +226,8 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
         hosts: config.certificate_hosts,
         offers_none: config.security_policy_none,
         anonymous_read: config.anonymous_read,
+        roles_of_applications: plant.view().rights.name_applications() && !config.trust_any_client_certificate,
+        trusts_any: config.trust_any_client_certificate,
     };
     let (sessions, counters) = (Arc::new(Sessions::default()), Arc::new(Counters::default()));
     // the nodes tell about the sessions, and the sessions about the nodes: the way back is found when both are there
@@ -211,7 +251,10 @@ pub(super) fn build(plant: Arc<Plant>, config: Config, address: SocketAddr, fold
         trust: Arc::new(trust),
         users: Users::new(config.users),
         sessions,
+        leases: Leases::default(),
         counters,
+        work: Work::default(),
+        not_after,
         wake: Notify::new(),
         subscriptions: all,
     })

@@ -1,6 +1,8 @@
 //! A small plant, and the server run for real over it: what a client sees from its first byte to a written frame.
 
 mod client;
+pub mod link;
+mod methods;
 mod reload;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -19,7 +21,7 @@ use opcua::types::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Config, run};
+use super::{Config, mapping, run};
 use crate::command::{self, Action, Generation, Origin, VERSION, Write};
 use crate::config::{self, LoadOptions, Sources};
 use crate::plan::{Plan, TagIndex};
@@ -82,7 +84,10 @@ pub fn plan() -> Plan {
 
 fn plan_of(dbc: &str) -> Plan {
     // only what writes has what can be written
-    let writes = if dbc.contains("DriveCommand") { CONFIGURATION } else { READ_ONLY };
+    configured(if dbc.contains("DriveCommand") { CONFIGURATION } else { READ_ONLY }, dbc)
+}
+
+fn configured(writes: &str, dbc: &str) -> Plan {
     let sources = Sources::embedded("plant.toml", writes, &[("plant.dbc", dbc.as_bytes())]);
     match config::load(&sources, LoadOptions::default()) {
         Ok(loaded) => loaded.plan,
@@ -112,7 +117,11 @@ impl Example {
     }
 
     pub fn of(dbc: &str) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
-        let plan = Arc::new(plan_of(dbc));
+        Example::with(plan_of(dbc))
+    }
+
+    fn with(plan: Plan) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
+        let plan = Arc::new(plan);
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
         let mut writer = Writer::new(memory.clone(), layout, 7);
@@ -320,7 +329,7 @@ async fn an_operator_reads_and_writes() {
         (
             id("line"),
             BrowseDirection::Forward,
-            ReferenceTypeId::HierarchicalReferences,
+            ReferenceTypeId::Organizes,
             "2:DriveCommand 2:EEC1 2:Oven 2:Precise 2:Wide 2:line.@33",
         ),
         (
@@ -390,9 +399,9 @@ async fn an_operator_reads_and_writes() {
             vec![good, good, good],
             1,
         ),
-        // the later value of one signal follows in a command of its own
-        (vec![(&enable[..], Variant::Boolean(true)), (&enable[..], Variant::Boolean(false))], vec![good, good], 2),
-        (vec![(&setpoint[..], Variant::Double(3000.5))], vec![StatusCode::BadOutOfRange], 1),
+        // of one signal the last value counts: one frame
+        (vec![(&enable[..], Variant::Boolean(true)), (&enable[..], Variant::Boolean(false))], vec![good, good], 1),
+        (vec![(&setpoint[..], Variant::Double(3000.5))], vec![StatusCode::BadOutOfRange], 0),
         (vec![(&setpoint[..], Variant::Double(f64::NAN))], vec![StatusCode::BadOutOfRange], 0),
         (vec![(&setpoint[..], Variant::Float(1.0))], vec![StatusCode::BadTypeMismatch], 0),
         (vec![(&setpoint[..], Variant::Int32(1))], vec![StatusCode::BadTypeMismatch], 0),
@@ -402,10 +411,26 @@ async fn an_operator_reads_and_writes() {
         (vec![("line.Oven.Temp", Variant::Double(1.0))], vec![StatusCode::BadNotWritable], 0),
         (vec![("line.Oven", Variant::Double(1.0))], vec![StatusCode::BadNotWritable], 0),
         (vec![("line.Nothing", Variant::Double(1.0))], vec![StatusCode::BadNodeIdUnknown], 0),
-        // what is wrong in itself does not hold up the rest
+        // all of one message or nothing: who is right by himself is told so
         (
-            vec![(&enable[..], Variant::Byte(1)), (&steps[..], Variant::Int16(7))],
-            vec![StatusCode::BadTypeMismatch, good],
+            vec![
+                (&enable[..], Variant::Byte(1)),
+                (&steps[..], Variant::Int16(7)),
+                (&setpoint[..], Variant::Double(3000.5)),
+                ("line.DriveCommand.Locked", Variant::Byte(1)),
+            ],
+            vec![
+                StatusCode::BadTypeMismatch,
+                mapping::NOT_ALONE,
+                StatusCode::BadOutOfRange,
+                StatusCode::BadNotWritable,
+            ],
+            0,
+        ),
+        // what is wrong elsewhere does not hold it up
+        (
+            vec![("line.Oven.Temp", Variant::Double(1.0)), (&steps[..], Variant::Int16(7))],
+            vec![StatusCode::BadNotWritable, good],
             1,
         ),
     ] {

@@ -1,5 +1,6 @@
 //! Writes: each checked for what it is, those of one message sent to the controller as one command.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use opcua::types::{AttributeId, DataValue, NodeId, NumericRange, StatusCode, Variant};
@@ -7,10 +8,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::mapping;
 use super::scene::{Scene, Scenes};
-use super::space::Node;
+use super::session::User;
+use super::space::{Node, Space};
 use super::wire::NodeRef;
 use crate::command::{Action, MAX_WRITES, Origin, Refusal, Write};
-use crate::plan::Plan;
+use crate::plan::{MessageIndex, Plan, TagIndex};
 use crate::plant::view::WriteError;
 
 /// How often a write is tried while one configuration follows another.
@@ -29,18 +31,19 @@ pub struct Asked {
     pub value: DataValue,
 }
 
-/// Answers all writes of one request. Writes of one message go together: the frame carries all or none of them.
+/// Answers all writes of one request. Those of one message go together, in one frame or not at all: where one of them is
+/// wrong, or the controller refuses, none is carried out, and the others are told [`mapping::NOT_ALONE`].
 ///
 /// What is written is found and sent with one scene, so that it can't land on another signal. Should the configuration
 /// change in between, the controller refuses, and it is found again in the next scene.
-pub async fn write(scenes: &Scenes, origin: Origin, may_write: bool, asked: &[Asked]) -> Vec<StatusCode> {
+pub async fn write(scenes: &Scenes, origin: Origin, user: &User, asked: &[Asked]) -> Vec<StatusCode> {
     let mut changes = scenes.changes();
     let deadline = Instant::now() + PATIENCE;
     let mut results = vec![mapping::refusal(&WriteError::Refused(Refusal::Reloaded)); asked.len()];
     let mut open: Vec<usize> = (0..asked.len()).collect();
     for _ in 0..ATTEMPTS {
         let scene = changes.borrow_and_update().clone();
-        open = attempt(&scene, &origin, may_write, asked, &open, &mut results).await;
+        open = attempt(&scene, &origin, user, asked, &open, &mut results).await;
         if open.is_empty() || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
             break;
         }
@@ -52,53 +55,104 @@ pub async fn write(scenes: &Scenes, origin: Origin, may_write: bool, asked: &[As
 async fn attempt(
     scene: &Scene,
     origin: &Origin,
-    may_write: bool,
+    user: &User,
     asked: &[Asked],
     open: &[usize],
     results: &mut [StatusCode],
 ) -> Vec<usize> {
     let Scene { view, .. } = scene;
-    let mut commands: Vec<(Vec<usize>, Vec<Write>)> = Vec::new();
-    let mut actions = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_message: HashMap<MessageIndex, usize> = HashMap::new();
+    let mut commands = Vec::new();
     for &index in open {
-        let found = scene.find(NodeRef::from(&asked[index].node_id)).ok_or(StatusCode::BadNodeIdUnknown);
-        match found.and_then(|found| check(&view.plan, found, &asked[index], may_write)) {
-            Ok(Wanted::Write(write)) => group(&view.plan, &mut commands, index, write),
-            Ok(Wanted::Action(action)) => actions.push((vec![index], action)),
-            Err(status) => results[index] = status,
+        let found = scene.seen(NodeRef::from(&asked[index].node_id), user);
+        let checked = found.ok_or(StatusCode::BadNodeIdUnknown);
+        let checked = checked.and_then(|found| check(scene, found, &asked[index], user));
+        match (found, checked) {
+            (Some(Node::Signal(tag, _)), checked) => {
+                let at = *by_message.entry(view.plan.tags[tag].message).or_insert(groups.len());
+                if at == groups.len() {
+                    groups.push(Group::default());
+                }
+                match (checked, groups.get_mut(at)) {
+                    (Ok(Wanted::Write(write)), Some(group)) => group.writes.push((index, write)),
+                    (Err(status), Some(group)) => group.wrong.push((index, status)),
+                    _ => results[index] = StatusCode::BadInternalError,
+                }
+            }
+            (_, Ok(Wanted::Action(action))) => commands.push((Group::default(), index, action)),
+            (_, Ok(Wanted::Write(_))) => results[index] = StatusCode::BadInternalError,
+            (_, Err(status)) => results[index] = status,
         }
     }
     // arming comes before what is written along with it
-    let writes = commands.into_iter().map(|(indices, writes)| (indices, Action::Set(writes)));
-    let mut again = Vec::new();
-    for (indices, action) in actions.into_iter().chain(writes) {
-        let status = match view.command(origin.clone(), action).await {
-            Ok(()) => StatusCode::Good,
-            Err(WriteError::Refused(Refusal::Reloaded)) => {
-                again.extend(indices);
-                continue;
+    for group in groups {
+        match group.together() {
+            Ok(writes) => {
+                let first = group.writes.first().map_or(0, |(index, _)| *index);
+                commands.push((group, first, Action::Set(writes)));
             }
-            Err(error) => mapping::refusal(&error),
-        };
-        for index in indices {
-            results[index] = status;
+            Err(others) => {
+                group.wrong.iter().for_each(|(index, status)| results[*index] = *status);
+                group.writes.iter().for_each(|(index, _)| results[*index] = others);
+            }
+        }
+    }
+    let mut again = Vec::new();
+    for (group, first, action) in commands {
+        let answer = view.command(origin.clone(), action).await;
+        if answer == Err(WriteError::Refused(Refusal::Reloaded)) {
+            again.extend(group.writes.iter().map(|(index, _)| *index).chain([first]));
+            continue;
+        }
+        results[first] = answer.as_ref().map_or_else(mapping::refusal, |()| StatusCode::Good);
+        for (index, write) in &group.writes {
+            results[*index] = match &answer {
+                Ok(()) => StatusCode::Good,
+                Err(error) if group.is_innocent(&view.plan, write.tag, error) => mapping::NOT_ALONE,
+                Err(error) => mapping::refusal(error),
+            };
         }
     }
     again.sort_unstable();
+    again.dedup();
     again
 }
 
-/// Adds a write to the last command for its message, unless that has this signal already: then the later value follows
-/// in a command of its own.
-fn group(plan: &Plan, commands: &mut Vec<(Vec<usize>, Vec<Write>)>, index: usize, write: Write) {
-    let message = plan.tags[write.tag].message;
-    let last = commands.iter_mut().rev().find(|(_, writes)| plan.tags[writes[0].tag].message == message);
-    match last {
-        Some((indices, writes)) if writes.len() < MAX_WRITES && writes.iter().all(|other| other.tag != write.tag) => {
-            indices.push(index);
-            writes.push(write);
+/// What one Write has of one message, each with its place in the request.
+#[derive(Default)]
+struct Group {
+    writes: Vec<(usize, Write)>,
+    wrong: Vec<(usize, StatusCode)>,
+}
+
+impl Group {
+    /// What goes out in one frame: of a signal that is there twice its last value, as items are processed in their order. Or
+    /// why nothing does: what those are told that are right by themselves.
+    fn together(&self) -> Result<Vec<Write>, StatusCode> {
+        if !self.wrong.is_empty() {
+            return Err(mapping::NOT_ALONE);
         }
-        _ => commands.push((vec![index], vec![write])),
+        let mut places: HashMap<TagIndex, usize> = HashMap::with_capacity(self.writes.len());
+        let mut together: Vec<Write> = Vec::with_capacity(self.writes.len());
+        for (_, write) in &self.writes {
+            let at = *places.entry(write.tag).or_insert(together.len());
+            match together.get_mut(at) {
+                Some(before) => *before = *write,
+                None => together.push(*write),
+            }
+        }
+        if together.len() > MAX_WRITES {
+            return Err(mapping::refusal(&WriteError::Refused(Refusal::TooMany)));
+        }
+        Ok(together)
+    }
+
+    /// Whether the controller has refused because of another signal that was written along with this one.
+    fn is_innocent(&self, plan: &Plan, tag: TagIndex, error: &WriteError) -> bool {
+        let WriteError::Refused(refusal) = error else { return false };
+        let blamed = |tag: TagIndex| refusal.tags().contains(&Some(plan.tag_name(tag, None).as_str()));
+        !blamed(tag) && self.writes.iter().any(|(_, other)| blamed(other.tag))
     }
 }
 
@@ -109,7 +163,8 @@ enum Wanted {
 }
 
 /// What can be said without the controller (OPC 10000-4, 5.11.4).
-fn check(plan: &Plan, node: Node, asked: &Asked, may_write: bool) -> Result<Wanted, StatusCode> {
+fn check(scene: &Scene, node: Node, asked: &Asked, user: &User) -> Result<Wanted, StatusCode> {
+    let plan = &scene.view.plan;
     let attribute = asked.attribute.ok_or(StatusCode::BadAttributeIdInvalid)?;
     let writable = match node {
         Node::Signal(tag, _) => plan.tags[tag].writable,
@@ -119,7 +174,7 @@ fn check(plan: &Plan, node: Node, asked: &Asked, may_write: bool) -> Result<Want
     if !writable || attribute != AttributeId::Value {
         return Err(StatusCode::BadNotWritable);
     }
-    if !may_write {
+    if !scene.space.may(user, Space::writing(node), node) {
         return Err(StatusCode::BadUserAccessDenied);
     }
     if asked.range.clone()?.has_range() {
@@ -137,7 +192,7 @@ fn check(plan: &Plan, node: Node, asked: &Asked, may_write: bool) -> Result<Want
     }
     let value = value.value.as_ref().unwrap_or(&Variant::Empty);
     match node {
-        Node::Signal(tag, _) => Ok(Wanted::Write(Write { tag, value: mapping::to_command(plan.signal(tag), value)? })),
+        Node::Signal(tag, _) => Ok(Wanted::Write(mapping::write(plan, tag, value)?)),
         Node::State(state) => state.write(value).map(Wanted::Action),
         _ => Err(StatusCode::BadNotWritable),
     }

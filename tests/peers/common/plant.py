@@ -57,6 +57,27 @@ LEVEL = "m.Cycle.Level"  # writable UInt16 of a message that is sent every 10 ms
 SILENT = "m.Silent.Unused"  # never received, never sent
 ARMED = "Canvoy.Machine.Armed"
 ALARMS = "Canvoy.Machine.Alarms"  # array of String
+# Alarms for the checks of alarms: on what a check can write.
+ALARM_LINES = """
+[alarm.setpoint]
+tag = "m.Command.Setpoint"
+hi = 1000
+hihi = 2000
+severity = { hi = 600, hihi = 900 }
+text = "the setpoint is high"
+
+[alarm.level]
+tag = "m.Cycle.Level"
+hi = 1000
+hihi = 2000
+lo = 10
+exclusive = false
+
+[alarm.enabled]
+when = "m.Command.Enable == 1"
+severity = 300
+text = "the device is enabled"
+"""
 READ_ONLY = [ANALOG, TEMPERATURE, STATE, READY, BIT, FAST, BEAT, LATE, SINGLE, DOUBLE, ENGINE]
 WRITABLE = [SETPOINT, ENABLE, MODE, RAMP, LEVEL]
 
@@ -72,9 +93,13 @@ def toml(value):
 
 
 class Plant:
-    """A running Canvoy; `options` are further keys of [opcua]."""
+    """A running Canvoy; `more` is further text of its configuration, `options` are further keys of [opcua]."""
 
-    def __init__(self, canvoy, **options):
+    buses = BUSES
+    simulated = True
+
+    def __init__(self, canvoy, more="", **options):
+        self.more = more
         self.canvoy = str(canvoy)
         self.folder = Path(tempfile.mkdtemp(prefix="canvoy-checks-"))
         self.opcua, self.port = free_port(), free_port()
@@ -96,7 +121,7 @@ class Plant:
     def configure(self):
         lines = {"listen": f"127.0.0.1:{self.opcua}", "users": "users", **self.options}
         opcua = "".join(f"{key} = {toml(value)}\n" for key, value in lines.items())
-        text = f'{BUSES}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
+        text = f'{self.buses}{self.more}\n[opcua]\n{opcua}\n[http]\nlisten = "127.0.0.1:{self.port}"\n'
         (self.folder / "plant.toml").write_text(text)
 
     def environment(self):
@@ -112,7 +137,7 @@ class Plant:
     def start(self):
         # whoever ends the checks ends the plant with them
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        command = [self.canvoy, "run", "--simulate", "--state", str(self.state), "plant.toml"]
+        command = [self.canvoy, "run", *(["--simulate"] if self.simulated else []), "--state", str(self.state), "plant.toml"]
         with open(self.folder / "log", "wb") as log, open(self.folder / "said", "wb") as said:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL, stdout=said, stderr=log
@@ -226,11 +251,13 @@ class Plant:
 
 if __name__ == "__main__":
     before, command = sys.argv[2:], None
+    more = ALARM_LINES if "--alarms" in before else ""
+    before = [word for word in before if word != "--alarms"]
     if "--" in before:
         at = before.index("--")
         before, command = before[:at], before[at + 1 :]
     given = dict(word.partition("=")[::2] for word in before)
-    with Plant(sys.argv[1], **{key: json.loads(value) for key, value in given.items()}) as started:
+    with Plant(sys.argv[1], more, **{key: json.loads(value) for key, value in given.items()}) as started:
         if command:
             where = ["--url", started.url, "--user", started.user, "--password", started.password]
             sys.exit(subprocess.run([*command, *where]).returncode)

@@ -21,6 +21,10 @@ def zero(number):
 
 
 class Scene:
+    kind = plants.Plant
+    # Further text of the plant's configuration.
+    more = ""
+
     def __init__(self, arguments):
         self.arguments = arguments
         self.plant = None
@@ -34,7 +38,7 @@ class Scene:
                 raise SystemExit("--canvoy or --url")
             # any client is let in: who is, is what security.py checks
             options = {"trust_any_client_certificate": True, **self.arguments.option}
-            self.plant = plants.Plant(self.arguments.canvoy, **options).start()
+            self.plant = self.kind(self.arguments.canvoy, self.more, **options).start()
             self.url = self.plant.url
         try:
             await self.login()

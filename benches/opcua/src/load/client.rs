@@ -299,8 +299,13 @@ impl Client {
             other => {
                 let status = other.response_header().service_result;
                 // a Publish that waited for nothing
-                let ended =
-                    [StatusCode::BadNoSubscription, StatusCode::BadTimeout, StatusCode::BadTooManyPublishRequests];
+                let ended = [
+                    StatusCode::BadNoSubscription,
+                    StatusCode::BadTimeout,
+                    StatusCode::BadTooManyPublishRequests,
+                    // of the client that closes it
+                    StatusCode::BadSessionClosed,
+                ];
                 ensure!(ended.contains(&status), "an answer nobody waits for: {status}");
             }
         }

@@ -87,7 +87,8 @@
     if (machine.clock_synchronized === false) words.push("clock not synchronised");
     put(document.getElementById("outputs"), words.join(" · "));
     const alarms = machine.alarms.map((alarm) =>
-      ["alarm", alarm.since === null ? "time unknown" : moment(alarm.since), alarm.subject, alarm.text + (alarm.detail ? ` (${alarm.detail})` : ""), alarm.count]);
+      [alarm.suppressed ? "consequence" : "alarm", alarm.since === null ? "time unknown" : moment(alarm.since),
+        (alarm.suppressed ? "↳ " : "") + alarm.subject, alarm.text + (alarm.detail ? ` (${alarm.detail})` : ""), alarm.count]);
     const forces = machine.forces.map((force) =>
       ["forced", "", force.tag, `forced to ${force.value ?? "–"} for another ${force.seconds_left.toFixed(0)} s`, ""]);
     const wrong = [...alarms, ...forces];

@@ -7,19 +7,18 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use opcua::crypto::SecurityPolicy;
-use opcua::types::StatusCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use opcua::types::{MessageSecurityMode, StatusCode};
+use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{timeout, timeout_at};
 
-use super::framing::{self, Assembly, HEADER, Header, Hello, Kind, Phase, Refusal, refuse};
+use super::framing::{self, Assembly, HEADER, Header, Kind, Phase, Refusal, refuse};
 use super::listener::Shared;
 use super::open::{self, Clear};
-use super::security::{Incoming, Outgoing, Sequence};
-use super::{Answers, Channel, Item, Request};
-use crate::plant::opcua::wire::{Reader, service_fault};
+use super::security::{Incoming, Sequence};
+use super::trusted::Opened;
+use super::{Answers, Channel, Item, Notice, Opening, Request, writing};
 
 /// From the connection to a whole Hello.
 const HELLO: Duration = Duration::from_secs(5);
@@ -28,20 +27,18 @@ const DISCOVERY: Duration = Duration::from_secs(30);
 /// Between two messages of a client that has not logged in.
 const IDLE: Duration = Duration::from_secs(60);
 /// From the first byte of a message to its last, and for a client to take any of what is sent to it.
-const STALL: Duration = Duration::from_secs(20);
+pub(super) const STALL: Duration = Duration::from_secs(20);
 /// Requests without an answer. Publish requests wait for their answer: some tens are normal.
 const UNANSWERED: usize = 256;
 /// The same of a client that is not logged in.
 const UNANSWERED_STRANGER: usize = 4;
-/// Bytes that are gathered before they are written.
-const GATHER: usize = 128 * 1024;
 /// Bytes that a client whose connection was ended may still send.
 const MOST_DRAINED: usize = 1024 * 1024;
 /// Bytes that are read at one time.
 const READ: usize = 16 * 1024;
 
 /// Why a connection ended before its time.
-enum End {
+pub(super) enum End {
     Refused(Refusal),
     /// The connection failed; there is nobody to tell.
     Io,
@@ -61,7 +58,7 @@ impl From<io::Error> for End {
     }
 }
 
-fn late(reason: &'static str) -> End {
+pub(super) fn late(reason: &'static str) -> End {
     End::Refused(Refusal { status: StatusCode::BadTimeout, reason })
 }
 
@@ -119,7 +116,7 @@ where
     let own = &shared.door;
     let refused = tokio::select! {
         () = reading => false,
-        refusal = write(own, items, &mut writer, &answers) => {
+        refusal = writing::write(own, items, &mut writer, &answers) => {
             if let Some(refusal) = &refusal {
                 own.counters.connection_refused();
                 tracing::debug!(%peer, status = %refusal.status, reason = refusal.reason, "OPC UA client refused");
@@ -251,6 +248,37 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
 
     async fn open(&mut self, message: Vec<u8>) -> Result<(), End> {
         let clear = Clear::read(&message)?;
+        let (policy, chain) = (clear.policy, Arc::<[u8]>::from(clear.certificate.as_slice()));
+        let mut said = None;
+        let result = self.try_open(clear, message, &chain, &mut said).await;
+        let status = match &result {
+            Ok(()) => StatusCode::Good,
+            Err(End::Refused(refusal)) => refusal.status,
+            Err(End::Io | End::Closed) => return result,
+        };
+        let door = &self.shared.door;
+        if status.is_bad() {
+            door.counters.request_rejected(status);
+        }
+        // anybody may ask for endpoints, and as often as it likes: that is no matter of security
+        if policy != SecurityPolicy::None || door.application.offers_none {
+            let channel = self.secure.as_ref().map_or(0, |secure| secure.channel.id);
+            let (renew, mode, lifetime) = said.unwrap_or((channel != 0, MessageSecurityMode::Invalid, 0));
+            let certificate = &*chain;
+            let opening = Opening { channel, policy, mode, renew, lifetime, certificate, status };
+            (door.tell)(self.peer, Notice::Open(opening));
+        }
+        result
+    }
+
+    /// `said`: whether a token is to be renewed, the mode and the lifetime, once they were understood.
+    async fn try_open(
+        &mut self,
+        clear: Clear,
+        message: Vec<u8>,
+        chain: &Arc<[u8]>,
+        said: &mut Option<(bool, MessageSecurityMode, u32)>,
+    ) -> Result<(), End> {
         if let Some(secure) = &self.secure {
             if clear.channel != secure.channel.id {
                 return refuse(StatusCode::BadTcpSecureChannelUnknown, "no such channel").map_err(End::from);
@@ -276,6 +304,7 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
         let mut begun = Sequence::default();
         let sequence = self.secure.as_mut().map_or(&mut begun, |secure| &mut secure.incoming.sequence);
         let asked = clear.asked(&plain, certificate, sequence)?;
+        *said = Some((asked.renew, asked.mode, asked.lifetime));
         if asked.renew != self.secure.is_some() {
             return refuse(StatusCode::BadRequestTypeInvalid, "a new token for no channel, or a second channel")
                 .map_err(End::from);
@@ -293,6 +322,7 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
             }
             let mut incoming = Incoming::new(channel.id, channel.policy, channel.mode, begun);
             incoming.renew(answer.token.clone());
+            self.watch(&channel, chain);
             self.secure = Some(Secure { channel, incoming });
             self.phase = Phase::Channel;
             self.answers.item(Item::Open(Box::new(answer)));
@@ -307,8 +337,19 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
         }
         let answer = open::answer(door, clear.policy, &asked, secure.channel.id, open::number()?)?;
         secure.incoming.renew(answer.token.clone());
+        let channel = secure.channel.clone();
+        self.watch(&channel, chain);
         self.answers.item(Item::Open(Box::new(answer)));
         Ok(())
+    }
+
+    /// Has the channel ended once its certificate is no longer good.
+    fn watch(&self, channel: &Channel, chain: &Arc<[u8]>) {
+        if channel.certificate.is_some() {
+            let (chain, answers) = (chain.clone(), self.answers.clone());
+            let opened = Opened { policy: channel.policy, chain, peer: self.peer, answers };
+            self.shared.connections().open(self.id, opened);
+        }
     }
 
     /// Takes the security off a message.
@@ -336,84 +377,6 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
     }
 }
 
-/// The server's side of a connection, as the client asked for it.
-struct Writing {
-    hello: Hello,
-    secure: Option<Outgoing>,
-    /// Sealed, not sent yet.
-    buffer: Vec<u8>,
-}
-
-/// Writes what it is told to until it is told to end; gives what the client was told.
-async fn write(
-    door: &super::Door,
-    mut items: UnboundedReceiver<Item>,
-    writer: &mut OwnedWriteHalf,
-    answers: &Answers,
-) -> Option<Refusal> {
-    let hello = Hello { chunk: framing::CHUNK, most_bytes: 0, most_chunks: 0 };
-    let mut writing = Writing { hello, secure: None, buffer: Vec::new() };
-    loop {
-        let mut next = items.recv().await;
-        let mut bytes = 0;
-        let mut end = None;
-        while let Some(item) = next {
-            match item {
-                Item::Hello(hello) => writing.hello = hello,
-                Item::Raw(raw) => writing.buffer.extend_from_slice(&raw),
-                Item::Open(answer) => {
-                    if let Err(status) = writing.open(door, *answer) {
-                        end = Some(Some(Refusal { status, reason: "the channel could not be opened" }));
-                    }
-                }
-                Item::Use(token) => {
-                    if let Some(secure) = &mut writing.secure {
-                        secure.renew(token);
-                    }
-                }
-                Item::Answer { request, body } => {
-                    bytes += body.len();
-                    if let Err(status) = writing.answer(request, &body) {
-                        end = Some(Some(Refusal { status, reason: "the answer could not be sent" }));
-                    }
-                }
-                Item::End(refusal) => end = Some(refusal),
-            }
-            if end.is_some() || writing.buffer.len() >= GATHER {
-                break;
-            }
-            next = items.try_recv().ok();
-        }
-        if let Some(Some(refusal)) = end {
-            writing.buffer.extend(framing::error(refusal));
-        }
-        let sent = send(writer, &writing.buffer).await;
-        writing.buffer.clear();
-        if writing.buffer.capacity() > 4 * GATHER {
-            writing.buffer = Vec::new();
-        }
-        answers.written(bytes);
-        match (end, sent) {
-            (Some(refusal), _) => {
-                let _ = timeout(Duration::from_secs(1), writer.shutdown()).await;
-                return refusal;
-            }
-            (None, Ok(())) => {}
-            (None, Err(End::Refused(refusal))) => return Some(refusal),
-            (None, Err(End::Io | End::Closed)) => return None,
-        }
-    }
-}
-
-/// Sends everything, as long as the client takes it piece by piece in time.
-async fn send(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> Result<(), End> {
-    for piece in bytes.chunks(framing::CHUNK) {
-        let taken = timeout(STALL, writer.write_all(piece)).await;
-        taken.map_err(|_| late("the client does not take its answers"))??;
-    }
-    Ok(())
-}
-
 /// Takes what a client still sends and drops it: unread, it would make the kernel reset the connection, and the client would
 /// not see why it ended.
 async fn drain(client: &mut BufReader<OwnedReadHalf>) {
@@ -423,48 +386,4 @@ async fn drain(client: &mut BufReader<OwnedReadHalf>) {
             return;
         }
     }
-}
-
-impl Writing {
-    fn open(&mut self, door: &super::Door, answer: open::Answer) -> Result<(), StatusCode> {
-        let secure = self.secure.get_or_insert_with(|| Outgoing::new(answer.channel, answer.policy, answer.mode));
-        let application = &door.application;
-        let own = (&application.key, application.certificate_der.as_slice());
-        let key = answer.certificate.as_ref().map(|certificate| certificate.x509.public_key());
-        let key = key.transpose().map_err(|error| error.status())?;
-        let thumbprint = answer.certificate.as_ref().map(|certificate| certificate.thumbprint);
-        let theirs = key.as_ref().zip(thumbprint.as_ref().map(|thumbprint| thumbprint.as_slice()));
-        let sealed = secure.seal_open(answer.request, &answer.body, own, theirs)?;
-        self.buffer.extend_from_slice(&sealed);
-        if !secure.has_token() {
-            secure.renew(answer.token);
-        }
-        Ok(())
-    }
-
-    /// Seals an answer in as many chunks as it takes. What is more than the client wants is replaced by a fault.
-    fn answer(&mut self, request: u32, body: &[u8]) -> Result<(), StatusCode> {
-        let secure = self.secure.as_mut().ok_or(StatusCode::BadSecureChannelClosed)?;
-        let room = secure.room(self.hello.chunk).max(1);
-        let chunks = body.len().div_ceil(room).max(1);
-        let Hello { most_bytes, most_chunks, .. } = self.hello;
-        if most_bytes > 0 && body.len() > most_bytes || most_chunks > 0 && chunks > most_chunks {
-            let fault = service_fault(handle(body), StatusCode::BadResponseTooLarge);
-            return secure.seal(b'F', request, &fault, &mut self.buffer);
-        }
-        self.buffer.reserve(body.len() + chunks * 128);
-        let mut pieces = body.chunks(room).peekable();
-        while let Some(piece) = pieces.next() {
-            let letter = if pieces.peek().is_some() { b'C' } else { b'F' };
-            secure.seal(letter, request, piece, &mut self.buffer)?;
-        }
-        Ok(())
-    }
-}
-
-/// The request's handle, out of the header of a response.
-fn handle(body: &[u8]) -> u32 {
-    let mut reader = Reader::new(body);
-    let read = reader.node_id().and_then(|_| reader.i64()).and_then(|_| reader.u32());
-    read.unwrap_or(0)
 }

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
+use super::trusted::{self, Opened};
 use super::{Answers, Channel, Door, Request, connection};
 use crate::plant::pulse::{BEAT, Pulse};
 
@@ -26,7 +27,14 @@ pub struct Connections {
     /// Oldest first, each with the call to end it.
     strangers: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
     /// Who has shown a trusted certificate, or is let in without one.
-    known: HashMap<u64, IpAddr>,
+    known: HashMap<u64, Known>,
+}
+
+/// A connection whose client is known.
+struct Known {
+    address: IpAddr,
+    end: Arc<Notify>,
+    opened: Option<Opened>,
 }
 
 impl Connections {
@@ -54,19 +62,32 @@ impl Connections {
         if self.known.contains_key(&id) {
             return true;
         }
-        let Some((address, _)) = self.strangers.get(&id) else { return false };
-        let address = *address;
+        let Some((address, end)) = self.strangers.get(&id) else { return false };
+        let (address, end) = (*address, end.clone());
         let share = match share {
             0 if address.is_loopback() => most,
             0 => most.div_ceil(2),
             share => share,
         };
-        if self.known.len() >= most || self.known.values().filter(|other| **other == address).count() >= share {
+        if self.known.len() >= most || self.known.values().filter(|other| other.address == address).count() >= share {
             return false;
         }
         self.strangers.remove(&id);
-        self.known.insert(id, address);
+        self.known.insert(id, Known { address, end, opened: None });
         true
+    }
+
+    /// A known one has opened a channel with a certificate.
+    pub fn open(&mut self, id: u64, opened: Opened) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.opened = Some(opened);
+        }
+    }
+
+    /// All channels that were opened with a certificate, each with the call to end its connection.
+    pub fn opened(&self) -> Vec<(u64, Opened, Arc<Notify>)> {
+        let opened = |(id, known): (&u64, &Known)| Some((*id, known.opened.clone()?, known.end.clone()));
+        self.known.iter().filter_map(opened).collect()
     }
 
     pub fn leave(&mut self, id: u64) {
@@ -101,6 +122,10 @@ where
     let shared = Arc::new(Shared { door, answer, checks: Semaphore::new(CHECKS), connections: Mutex::default() });
     // dropped with this future, and then all connections end
     let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn({
+        let shared = shared.clone();
+        async move { trusted::watch(&shared).await }
+    });
     pulse.beat();
     loop {
         let accepted = tokio::select! {

@@ -1,14 +1,18 @@
 //! Secure channels over TCP (OPC 10000-6, 6.7 and 7.1; OPC 10000-4, 5.6): from accepted connections to whole, decrypted
 //! requests, and back.
 //!
-//! `listener` counts, `connection` moves bytes and keeps time, `open` answers OpenSecureChannel; `framing` and `security` are
+//! `listener` counts, `connection` and `writing` move bytes and keep time, `open` answers OpenSecureChannel; `framing` and `security` are
 //! pure. Whoever answers requests sees none of it: a [`Channel`], [`Answers`], and the bytes of a body.
 
 mod connection;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod listener;
 mod open;
 mod security;
+mod trusted;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -38,12 +42,33 @@ pub struct Door {
     pub max_connections: usize,
     pub limits: Limits,
     pub counters: Arc<Counters>,
-    /// Told of each certificate that no channel was opened for: from where, why, and its bytes. It must not block.
-    pub refused: Refused,
+    /// Told of what is to be audited. It must not block.
+    pub tell: Tell,
 }
 
-/// Who is told of refused certificates.
-pub type Refused = Arc<dyn Fn(SocketAddr, StatusCode, &[u8]) + Send + Sync>;
+/// Who is told what happens to channels.
+pub type Tell = Arc<dyn Fn(SocketAddr, Notice<'_>) + Send + Sync>;
+
+/// What happens to channels.
+pub enum Notice<'a> {
+    /// No channel was opened for a certificate, or one ends because of it.
+    Certificate { status: StatusCode, der: &'a [u8] },
+    /// OpenSecureChannel was carried out, or refused.
+    Open(Opening<'a>),
+}
+
+/// What an OpenSecureChannel asked for, as far as it was understood, and what came of it.
+pub struct Opening<'a> {
+    pub channel: u32,
+    pub policy: SecurityPolicy,
+    pub mode: MessageSecurityMode,
+    pub renew: bool,
+    /// Milliseconds, as asked for.
+    pub lifetime: u32,
+    /// As it came.
+    pub certificate: &'a [u8],
+    pub status: StatusCode,
+}
 
 /// An open channel, as those who answer requests see it.
 pub struct Channel {
@@ -230,11 +255,22 @@ impl Answers {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Answers {
     /// Of no connection; open as long as the second is kept.
     pub fn alone() -> (Answers, Box<dyn std::any::Any>) {
         let (answers, receiver) = Answers::new();
         (answers, Box::new(receiver))
+    }
+
+    /// The same, with what gives the answers one by one.
+    #[cfg(test)]
+    pub fn kept() -> (Answers, impl FnMut() -> Option<Vec<u8>>) {
+        let (answers, mut receiver) = Answers::new();
+        let next = move || match receiver.try_recv() {
+            Ok(Item::Answer { body, .. }) => Some(body),
+            _ => None,
+        };
+        (answers, next)
     }
 }

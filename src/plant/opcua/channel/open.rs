@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use opcua::crypto::SecurityPolicy;
 use opcua::types::{DateTime, MessageSecurityMode, StatusCode};
 
-use super::Door;
 use super::framing::{HEADER, Refusal, refuse};
 use super::security::{self, Sequence, Token};
+use super::{Door, Notice};
 use crate::plant::opcua::application::POLICIES;
 use crate::plant::opcua::pki::Certificate;
 use crate::plant::opcua::wire::{Reader, RequestHeader, response};
@@ -24,7 +24,8 @@ const LEAST_LIFETIME: u32 = 10_000;
 pub struct Clear {
     pub channel: u32,
     pub policy: SecurityPolicy,
-    certificate: Vec<u8>,
+    /// The client's, perhaps with those of its issuers.
+    pub certificate: Vec<u8>,
     thumbprint: Vec<u8>,
     /// Where the rest begins.
     start: usize,
@@ -79,6 +80,12 @@ impl Clear {
         Ok(Clear { channel, policy, certificate, thumbprint, start })
     }
 
+    /// What comes after the part in clear.
+    #[cfg(fuzzing)]
+    pub fn rest<'a>(&self, message: &'a [u8]) -> &'a [u8] {
+        message.get(self.start..).unwrap_or_default()
+    }
+
     /// Checks the certificate and opens the rest: the expensive part, on a thread that may block. What exactly is wrong with
     /// a certificate the log says, not the answer (OPC 10000-4, 6.1.3).
     pub fn open(
@@ -97,7 +104,7 @@ impl Clear {
         let certificate = door.trust.admit(self.policy, &self.certificate).map_err(|status| {
             tracing::debug!(%status, "client certificate refused");
             door.counters.certificate_refused();
-            (door.refused)(peer, status, &self.certificate);
+            (door.tell)(peer, Notice::Certificate { status, der: &self.certificate });
             Refusal { status: StatusCode::BadSecurityChecksFailed, reason: "certificate not accepted" }
         })?;
         let key = certificate.x509.public_key();

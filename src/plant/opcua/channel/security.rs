@@ -347,3 +347,12 @@ impl Sequence {
         Ok((four(plain, 4), SEQUENCE))
     }
 }
+
+#[cfg(test)]
+impl Outgoing {
+    /// The sequence numbers of the next chunks after one with the number `last`.
+    pub fn numbers_from(&mut self, last: u32, count: usize) -> Vec<u32> {
+        self.sequence = last;
+        (0..count).map(|_| self.next()).collect()
+    }
+}

@@ -1,16 +1,13 @@
 //! Channels over real sockets, against async-opcua's own client side: every policy and mode, renewals, refusals, broken bytes.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use opcua::core::comms::chunker::Chunker;
-use opcua::core::comms::secure_channel::{Role, SecureChannel};
-use opcua::core::comms::sequence_number::SequenceNumberHandle;
-use opcua::core::{RequestMessage, ResponseMessage};
-use opcua::crypto::{CertificateStore, PrivateKey, X509, X509Data};
-use opcua::sync::RwLock;
+use opcua::core::ResponseMessage;
+use opcua::crypto::{PrivateKey, X509, X509Data};
 use opcua::types::{
-    ByteString, DateTime, NodeId, OpenSecureChannelRequest, ReadRequest, RequestHeader, SecurityTokenRequestType,
+    ByteString, CloseSecureChannelRequest, OpenSecureChannelRequest, ReadRequest, SecurityTokenRequestType,
     TimestampsToReturn,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,12 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::plant::opcua::application::POLICIES;
 use crate::plant::opcua::pki::Rules;
-use crate::plant::opcua::wire::{Reader, RequestHeader as Head, response};
+use crate::plant::opcua::tests::link::{self, Link};
+use crate::plant::opcua::wire::{NodeRef, Reader, RequestHeader as Head, Writer, response};
 use crate::plant::pulse::Pulse;
 
 fn pair(name: &str) -> (X509, PrivateKey) {
+    pair_of(name, 2048)
+}
+
+fn pair_of(name: &str, key_size: u32) -> (X509, PrivateKey) {
     X509::cert_and_pkey(&X509Data {
-        key_size: 2048,
+        key_size,
         common_name: name.into(),
         organization: String::new(),
         organizational_unit: String::new(),
@@ -61,7 +63,8 @@ fn echo(channel: &Arc<Channel>, answers: &Answers, request: Request) {
     answers.send(request.id, writer.finish());
 }
 
-fn door(own: &(X509, PrivateKey), client: &X509) -> Door {
+/// With the folder of its certificates.
+fn door(own: &(X509, PrivateKey), client: &X509) -> (Door, PathBuf) {
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("canvoy-channel-{}-{number}", std::process::id()));
@@ -77,139 +80,88 @@ fn door(own: &(X509, PrivateKey), client: &X509) -> Door {
         hosts: Vec::new(),
         offers_none: true,
         anonymous_read: true,
+        roles_of_applications: false,
+        trusts_any: false,
     };
-    Door {
+    let door = Door {
         application: Arc::new(application),
         trust: Arc::new(trust),
         max_connections: 20,
         limits: Limits::default(),
         counters: Arc::default(),
-        refused: Arc::new(|_, _, _| {}),
-    }
+        tell: Arc::new(|_, _| {}),
+    };
+    (door, folder)
 }
 
 async fn server() -> SocketAddr {
+    let (door, _) = door(&pairs()[0], &pairs()[1].0);
+    serve_at(door).await
+}
+
+async fn serve_at(door: Door) -> SocketAddr {
+    serve_with(door, echo).await
+}
+
+async fn serve_with<S>(door: Door, answer: S) -> SocketAddr
+where
+    S: Fn(&Arc<Channel>, &Answers, Request) + Send + Sync + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let door = door(&pairs()[0], &pairs()[1].0);
-    tokio::spawn(async move { serve(listener, door, echo, &Pulse::default()).await });
+    tokio::spawn(async move { serve(listener, door, answer, &Pulse::default()).await });
     address
 }
 
-struct Client {
-    stream: TcpStream,
-    channel: SecureChannel,
-    next: u32,
+type Client = Link;
+
+fn hello(numbers: [u32; 4]) -> Vec<u8> {
+    link::hello("opc.tcp://127.0.0.1/", numbers)
 }
 
-fn hello(receive: u32, send: u32, bytes: u32, chunks: u32) -> Vec<u8> {
-    let mut hello = b"HELF\x20\0\0\0".to_vec();
-    hello.extend([0, receive, send, bytes, chunks, 0].map(u32::to_le_bytes).concat());
-    hello
+async fn connect(address: SocketAddr, policy: SecurityPolicy, mode: MessageSecurityMode) -> Client {
+    connect_with(address, (policy, mode), [65_535, 65_535, 0, 0]).await
 }
 
-impl Client {
-    async fn connect(address: SocketAddr, policy: SecurityPolicy, mode: MessageSecurityMode) -> Client {
-        let store = Arc::new(RwLock::new(CertificateStore::new(std::path::Path::new("/nonexistent"))));
-        let mut channel = SecureChannel::new(store, Role::Client, Arc::default());
-        channel.set_security_policy(policy);
-        channel.set_security_mode(mode);
-        if policy != SecurityPolicy::None {
-            channel.set_cert(Some(pairs()[1].0.clone()));
-            channel.set_private_key(Some(pairs()[1].1.clone()));
-            channel.set_remote_cert(Some(pairs()[0].0.clone()));
-        }
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(&hello(65_535, 65_535, 0, 0)).await.unwrap();
-        let mut client = Client { stream, channel, next: 0 };
-        assert_eq!(&client.frame().await.unwrap()[..4], b"ACKF");
-        client
+async fn connect_with(
+    address: SocketAddr,
+    (policy, mode): (SecurityPolicy, MessageSecurityMode),
+    numbers: [u32; 4],
+) -> Client {
+    let mut client = Client::connect(address, &hello(numbers)).await;
+    let secured = policy != SecurityPolicy::None;
+    client.secure((policy, mode), secured.then(|| pairs()[0].0.clone()));
+    if secured {
+        client.own(Some(pairs()[1].0.clone()), Some(pairs()[1].1.clone()));
     }
+    client
+}
 
-    async fn frame(&mut self) -> Option<Vec<u8>> {
-        let mut frame = vec![0; 8];
-        self.stream.read_exact(&mut frame).await.ok()?;
-        frame.resize(u32::from_le_bytes(*frame.last_chunk().unwrap()) as usize, 0);
-        self.stream.read_exact(&mut frame[8..]).await.ok()?;
-        Some(frame)
-    }
+/// Opens a channel, or renews its token, with the shortest life.
+async fn open(client: &mut Client, request_type: SecurityTokenRequestType) -> Result<(), StatusCode> {
+    let request = client.asks(request_type, 1);
+    let answer = client.open(request).await?;
+    assert_eq!(answer.security_token.revised_lifetime, 10_000);
+    Ok(())
+}
 
-    fn sealed(&mut self, request: RequestMessage) -> Vec<u8> {
-        let mut sequence = SequenceNumberHandle::new(true);
-        sequence.set(self.next + 1);
-        let chunks = Chunker::encode(sequence, self.next + 1, 0, 65_535, &self.channel, &request).unwrap();
-        self.next += chunks.len() as u32;
-        let mut bytes = Vec::new();
-        for chunk in chunks {
-            let mut secured = vec![0; 2 * chunk.data.len() + 4096];
-            let size = self.channel.apply_security(&chunk, &mut secured).unwrap();
-            bytes.extend_from_slice(&secured[..size]);
-        }
-        bytes
+fn reading(client: &Client, nodes: usize) -> ReadRequest {
+    ReadRequest {
+        request_header: client.header(),
+        max_age: 0.0,
+        timestamps_to_return: TimestampsToReturn::Both,
+        nodes_to_read: Some(vec![Default::default(); nodes]),
     }
+}
 
-    async fn answer(&mut self) -> Result<ResponseMessage, StatusCode> {
-        let mut chunks = Vec::new();
-        loop {
-            let frame = self.frame().await.ok_or(StatusCode::BadConnectionClosed)?;
-            if &frame[..3] == b"ERR" {
-                return Err(StatusCode::from(u32::from_le_bytes(*frame[8..].first_chunk().unwrap())));
-            }
-            let last = frame[3] == b'F';
-            chunks.push(self.channel.verify_and_remove_security(frame.into()).unwrap());
-            if last {
-                return Ok(Chunker::decode(&chunks, &self.channel, None).unwrap());
-            }
-        }
+async fn read(client: &mut Client, nodes: usize) -> Result<(), StatusCode> {
+    let request = reading(client, nodes);
+    let handle = request.request_header.request_handle;
+    match client.call(request).await? {
+        ResponseMessage::Read(answer) => assert_eq!(answer.response_header.request_handle, handle),
+        other => panic!("{other:?}"),
     }
-
-    async fn call(&mut self, request: impl Into<RequestMessage>) -> Result<ResponseMessage, StatusCode> {
-        let bytes = self.sealed(request.into());
-        self.stream.write_all(&bytes).await.map_err(|_| StatusCode::BadConnectionClosed)?;
-        self.answer().await
-    }
-
-    fn header(&self) -> RequestHeader {
-        RequestHeader::new(&NodeId::null(), &DateTime::now(), self.next + 1)
-    }
-
-    fn asks(&mut self, request_type: SecurityTokenRequestType) -> OpenSecureChannelRequest {
-        self.channel.create_random_nonce();
-        OpenSecureChannelRequest {
-            request_header: self.header(),
-            client_protocol_version: 0,
-            request_type,
-            security_mode: self.channel.security_mode(),
-            client_nonce: self.channel.local_nonce_as_byte_string(),
-            requested_lifetime: 1,
-        }
-    }
-
-    async fn open(&mut self, request: OpenSecureChannelRequest) -> Result<(), StatusCode> {
-        let ResponseMessage::OpenSecureChannel(answer) = self.call(request).await? else { panic!("another answer") };
-        assert_eq!(answer.security_token.revised_lifetime, 10_000);
-        self.channel.set_security_token(answer.security_token);
-        if self.channel.security_policy() != SecurityPolicy::None {
-            self.channel.set_remote_nonce_from_byte_string(&answer.server_nonce).unwrap();
-            self.channel.derive_keys();
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self, nodes: usize) -> Result<(), StatusCode> {
-        let request = ReadRequest {
-            request_header: self.header(),
-            max_age: 0.0,
-            timestamps_to_return: TimestampsToReturn::Both,
-            nodes_to_read: Some(vec![Default::default(); nodes]),
-        };
-        let handle = request.request_header.request_handle;
-        match self.call(request).await? {
-            ResponseMessage::Read(answer) => assert_eq!(answer.response_header.request_handle, handle),
-            other => panic!("{other:?}"),
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn all() -> Vec<(SecurityPolicy, MessageSecurityMode)> {
@@ -223,17 +175,17 @@ fn all() -> Vec<(SecurityPolicy, MessageSecurityMode)> {
 async fn every_policy_and_mode_carries_requests_and_renewals() {
     let address = server().await;
     for (policy, mode) in all() {
-        let mut client = Client::connect(address, policy, mode).await;
-        let request = client.asks(SecurityTokenRequestType::Issue);
-        client.open(request).await.unwrap();
+        let mut client = connect(address, policy, mode).await;
+        open(&mut client, SecurityTokenRequestType::Issue).await.unwrap();
         // one chunk, all lengths of padding, several chunks
         for nodes in (0..20).chain([2_000, 20_000]) {
-            client.read(nodes).await.unwrap_or_else(|status| panic!("{policy} {mode:?} {nodes}: {status}"));
+            read(&mut client, nodes).await.unwrap_or_else(|status| panic!("{policy} {mode:?} {nodes}: {status}"));
         }
         for _ in 0..3 {
-            let request = client.asks(SecurityTokenRequestType::Renew);
-            client.open(request).await.unwrap_or_else(|status| panic!("{policy} {mode:?}: {status}"));
-            client.read(3).await.unwrap();
+            open(&mut client, SecurityTokenRequestType::Renew)
+                .await
+                .unwrap_or_else(|status| panic!("{policy} {mode:?}: {status}"));
+            read(&mut client, 3).await.unwrap();
         }
     }
 }
@@ -249,22 +201,20 @@ async fn an_opening_that_is_not_right_is_refused() {
         (|request| request.client_nonce = ByteString::null(), StatusCode::BadNonceInvalid),
         (|request| request.request_type = SecurityTokenRequestType::Renew, StatusCode::BadRequestTypeInvalid),
     ] {
-        let mut client = Client::connect(address, policy, mode).await;
-        let mut request = client.asks(SecurityTokenRequestType::Issue);
+        let mut client = connect(address, policy, mode).await;
+        let mut request = client.asks(SecurityTokenRequestType::Issue, 1);
         change(&mut request);
-        assert_eq!(client.open(request).await, Err(want));
+        assert_eq!(client.open(request).await.err(), Some(want));
         assert_eq!(client.frame().await, None);
     }
     // not trusted; for another server
-    let mut client = Client::connect(address, policy, mode).await;
+    let mut client = connect(address, policy, mode).await;
     client.channel.set_cert(Some(pairs()[0].0.clone()));
     client.channel.set_private_key(Some(pairs()[0].1.clone()));
-    let request = client.asks(SecurityTokenRequestType::Issue);
-    assert_eq!(client.open(request).await, Err(StatusCode::BadSecurityChecksFailed));
-    let mut client = Client::connect(address, policy, mode).await;
+    assert_eq!(open(&mut client, SecurityTokenRequestType::Issue).await, Err(StatusCode::BadSecurityChecksFailed));
+    let mut client = connect(address, policy, mode).await;
     client.channel.set_remote_cert(Some(pairs()[1].0.clone()));
-    let request = client.asks(SecurityTokenRequestType::Issue);
-    assert_eq!(client.open(request).await, Err(StatusCode::BadCertificateInvalid));
+    assert_eq!(open(&mut client, SecurityTokenRequestType::Issue).await, Err(StatusCode::BadCertificateInvalid));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,9 +227,8 @@ async fn a_chunk_that_was_changed_ends_the_channel() {
             (12, StatusCode::BadSecureChannelTokenUnknown),
             (16, StatusCode::BadSecurityChecksFailed),
         ] {
-            let mut client = Client::connect(address, policy, mode).await;
-            let request = client.asks(SecurityTokenRequestType::Issue);
-            client.open(request).await.unwrap();
+            let mut client = connect(address, policy, mode).await;
+            open(&mut client, SecurityTokenRequestType::Issue).await.unwrap();
             let request = ReadRequest { request_header: client.header(), ..Default::default() };
             let mut bytes = client.sealed(request.into());
             bytes[at] ^= 0x55;
@@ -296,8 +245,8 @@ async fn strangers_bytes_are_refused_with_a_reason() {
         (b"HELF\xFF\xFF\xFF\xFF".to_vec(), StatusCode::BadTcpMessageTooLarge),
         (b"OPNF\xF0\xFF\xFF\xFF".to_vec(), StatusCode::BadTcpMessageTypeInvalid),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), StatusCode::BadTcpMessageTypeInvalid),
-        (hello(8191, 65_535, 0, 0), StatusCode::BadConnectionRejected),
-        (hello(65_535, 100, 0, 0), StatusCode::BadConnectionRejected),
+        (hello([8191, 65_535, 0, 0]), StatusCode::BadConnectionRejected),
+        (hello([65_535, 100, 0, 0]), StatusCode::BadConnectionRejected),
         ([b"HELF\x09\0\0\0".to_vec(), vec![0]].concat(), StatusCode::BadDecodingError),
     ] {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -308,6 +257,286 @@ async fn strangers_bytes_are_refused_with_a_reason() {
         assert_eq!(&answer[..4], b"ERRF");
         assert_eq!(answer[8..12], want.bits().to_le_bytes(), "{bytes:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trust_that_is_taken_back_ends_open_channels() {
+    let (mut door, folder) = door(&pairs()[0], &pairs()[1].0);
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    door.tell = {
+        let told = told.clone();
+        Arc::new(move |_, notice| {
+            let line = match notice {
+                Notice::Certificate { status, .. } => format!("certificate {status}"),
+                Notice::Open(Opening { channel, renew, mode, status, .. }) => {
+                    format!("open {} {renew} {mode:?} {status}", channel != 0)
+                }
+            };
+            told.lock().unwrap().push(line);
+        })
+    };
+    let address = serve_at(door).await;
+    let (policy, mode) = (POLICIES[0], MessageSecurityMode::Sign);
+    let mut client = connect(address, policy, mode).await;
+    for kind in [SecurityTokenRequestType::Issue, SecurityTokenRequestType::Renew] {
+        open(&mut client, kind).await.unwrap();
+    }
+    // another file in the folder changes nothing
+    std::fs::write(folder.join("trusted/certs/other.der"), pairs()[0].0.to_der().unwrap()).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    read(&mut client, 1).await.unwrap();
+    std::fs::rename(folder.join("trusted/certs/client.der"), folder.join("rejected/client.der")).unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(8), client.answer()).await.unwrap();
+    assert_eq!(end.err(), Some(StatusCode::BadSecurityChecksFailed));
+    let mut client = connect(address, policy, mode).await;
+    assert_eq!(open(&mut client, SecurityTokenRequestType::Issue).await, Err(StatusCode::BadSecurityChecksFailed));
+    let want = [
+        "open true false Sign Good",
+        "open true true Sign Good",
+        "certificate BadCertificateUntrusted",
+        "certificate BadCertificateUntrusted",
+        "open false false Invalid BadSecurityChecksFailed",
+    ];
+    assert_eq!(*told.lock().unwrap(), want);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+const CLEAR: (SecurityPolicy, MessageSecurityMode) = (SecurityPolicy::None, MessageSecurityMode::None);
+
+/// A channel without security over a connection with these buffers and limits.
+async fn clear(address: SocketAddr, numbers: [u32; 4]) -> Client {
+    let mut client = connect_with(address, CLEAR, numbers).await;
+    open(&mut client, SecurityTokenRequestType::Issue).await.unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_keep_to_what_the_client_can_take() {
+    let address = server().await;
+    // nodes to read, bytes and chunks that the client takes, what it gets
+    let large = Err(StatusCode::BadResponseTooLarge);
+    for (nodes, [bytes, chunks], want) in
+        [(2_000, [0, 0], Ok(())), (2_000, [20_000, 0], large), (2_000, [0, 2], large), (100, [20_000, 2], Ok(()))]
+    {
+        let mut client = clear(address, [8_192, 8_192, bytes, chunks]).await;
+        let request = reading(&client, nodes);
+        // a client sends no larger chunks than it was told either
+        client.send(request).await.unwrap();
+        let (mut got, mut longest) = (Vec::new(), 0);
+        loop {
+            let frame = client.frame().await.unwrap();
+            longest = longest.max(frame.len());
+            got.push(frame[3]);
+            if frame[3] == b'F' {
+                let encoding = u16::from_le_bytes(*frame[26..].first_chunk().unwrap());
+                let fault = got.len() == 1 && encoding == 397;
+                assert_eq!(if fault { large } else { Ok(()) }, want, "{nodes} {bytes} {chunks}");
+                break;
+            }
+        }
+        assert!(longest <= 8_192, "{longest}");
+        read(&mut client, 10).await.expect("the channel goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_closed_by_its_client_ends_without_a_word() {
+    let address = server().await;
+    for (policy, mode) in all() {
+        let mut client = connect(address, policy, mode).await;
+        open(&mut client, SecurityTokenRequestType::Issue).await.unwrap();
+        let request = CloseSecureChannelRequest { request_header: client.header() };
+        let mut bytes = client.sealed(request.into());
+        assert_eq!(&bytes[..4], b"CLOF");
+        client.stream.write_all(&bytes).await.unwrap();
+        assert_eq!(client.frame().await, None, "{policy} {mode:?}");
+        // who can't show the keys closes nothing but the connection, and is told so
+        let mut client = connect(address, policy, mode).await;
+        open(&mut client, SecurityTokenRequestType::Issue).await.unwrap();
+        bytes[8..16].fill(0x55);
+        client.stream.write_all(&bytes).await.unwrap();
+        assert_eq!(client.answer().await.err(), Some(StatusCode::BadTcpSecureChannelUnknown));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_not_read_from() {
+    let (mut door, _) = door(&pairs()[0], &pairs()[1].0);
+    door.limits.backlog_bytes = 256 * 1024;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let address = serve_with(door, move |channel, answers, request| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        echo(channel, answers, request);
+    })
+    .await;
+    let mut client = clear(address, [65_535, 65_535, 0, 0]).await;
+    const REQUESTS: usize = 400;
+    // as much again comes back: 40 MB, far more than sockets hold
+    let mut requests = Vec::new();
+    for _ in 0..REQUESTS {
+        let request = reading(&client, 4_000);
+        requests.push(client.sealed(request.into()));
+    }
+    let (mut reader, mut writer) = client.stream.into_split();
+    let sent = tokio::spawn(async move {
+        for request in requests {
+            writer.write_all(&request).await.unwrap();
+        }
+        writer
+    });
+    let mut before = usize::MAX;
+    while before != asked.load(Ordering::Relaxed) {
+        before = asked.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!((1..REQUESTS / 2).contains(&before), "{before} requests were taken and not one answer");
+    // once it takes its answers it gets all of them
+    let (mut last, mut bytes) = (0, Vec::new());
+    while last < REQUESTS {
+        let mut header = [0; 8];
+        reader.read_exact(&mut header).await.unwrap();
+        let size = u32::from_le_bytes(*header.last_chunk().unwrap()) as usize;
+        bytes.resize(size - 8, 0);
+        reader.read_exact(&mut bytes).await.unwrap();
+        last += usize::from(header[3] == b'F');
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), REQUESTS);
+    sent.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_over_one_request_ends_one_connection() {
+    let (door, _) = door(&pairs()[0], &pairs()[1].0);
+    let counters = door.counters.clone();
+    let address = serve_with(door, |channel, answers, request| {
+        assert!(request.body.len() < 2_000, "on purpose: this test is about a panic");
+        echo(channel, answers, request);
+    })
+    .await;
+    let mut other = clear(address, [65_535, 65_535, 0, 0]).await;
+    for _ in 0..100 {
+        let mut client = clear(address, [65_535, 65_535, 0, 0]).await;
+        read(&mut client, 5).await.unwrap();
+        assert_eq!(read(&mut client, 500).await, Err(StatusCode::BadConnectionClosed));
+    }
+    read(&mut other, 5).await.unwrap();
+    // none of them is left in the table of connections
+    drop(clear(address, [65_535, 65_535, 0, 0]).await);
+    assert!(counters.open() <= 2, "{} connections", counters.open());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn longer_keys_carry_channels() {
+    // the server's of 3072 bits, the client's of 4096: what each encrypts has two bytes of padding length for the other
+    let (own, theirs) = (pair_of("c", 3072), pair_of("d", 4096));
+    let (door, _) = door(&own, &theirs.0);
+    let address = serve_at(door).await;
+    for (policy, mode) in all().into_iter().skip(1) {
+        let mut client = Client::connect(address, &hello([65_535, 65_535, 0, 0])).await;
+        client.secure((policy, mode), Some(own.0.clone()));
+        client.own(Some(theirs.0.clone()), Some(theirs.1.clone()));
+        for kind in [SecurityTokenRequestType::Issue, SecurityTokenRequestType::Renew] {
+            open(&mut client, kind).await.unwrap_or_else(|status| panic!("{policy} {mode:?}: {status}"));
+            read(&mut client, 100).await.unwrap();
+        }
+    }
+}
+
+/// Both directions of a channel without a connection: what a client seals with our own sealing, opened.
+struct Pair {
+    incoming: security::Incoming,
+    client: security::Outgoing,
+    /// Chunks that were opened; one that was refused has its number to give back.
+    opened: u32,
+    now: std::time::Instant,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let (policy, mode) = (SecurityPolicy::Aes256Sha256RsaPss, MessageSecurityMode::SignAndEncrypt);
+        Pair {
+            incoming: security::Incoming::new(5, policy, mode, security::Sequence::default()),
+            client: security::Outgoing::new(5, policy, mode),
+            opened: 0,
+            now: std::time::Instant::now(),
+        }
+    }
+
+    /// Tokens live ten seconds. The same nonce on both sides makes the same keys for both directions.
+    fn token(&self, id: u32, at: u64) -> Arc<security::Token> {
+        let policy = SecurityPolicy::Aes256Sha256RsaPss;
+        let nonce = [id as u8; 32];
+        let created = self.now + Duration::from_secs(at);
+        Arc::new(security::Token::new(id, created, Duration::from_secs(10), policy, (&nonce, &nonce)))
+    }
+
+    /// Sends a chunk; which token was used for the first time.
+    fn chunk(&mut self, token: &Arc<security::Token>, at: f64) -> Result<Option<u32>, StatusCode> {
+        self.client.renew(token.clone());
+        self.client.numbers_from(self.opened, 0);
+        let mut bytes = Vec::new();
+        self.client.seal(b'F', 1, &[3; 20], &mut bytes).unwrap();
+        let opened = self.incoming.open(&bytes, self.now + Duration::from_secs_f64(at));
+        self.opened += u32::from(opened.is_ok());
+        opened.map(|(_, used)| used.map(|used| used.id)).map_err(|refusal| refusal.status)
+    }
+}
+
+#[test]
+fn an_old_token_holds_until_its_time_or_the_use_of_the_new_one() {
+    let unknown = Err(StatusCode::BadSecureChannelTokenUnknown);
+    let mut pair = Pair::new();
+    let (old, new, newest) = (pair.token(1, 0), pair.token(2, 8), pair.token(3, 9));
+    pair.incoming.renew(old.clone());
+    assert_eq!(pair.chunk(&old, 1.0), Ok(None));
+    pair.incoming.renew(new.clone());
+    // a quarter more than it lives (OPC 10000-4, 5.6.2.1)
+    assert_eq!(pair.chunk(&old, 12.4), Ok(None));
+    assert_eq!(pair.chunk(&old, 12.6), unknown);
+    // a client that renews twice before it uses any
+    let mut pair = Pair::new();
+    [&old, &new, &newest].into_iter().for_each(|token| pair.incoming.renew(token.clone()));
+    assert_eq!(pair.chunk(&old, 10.0), Ok(None));
+    assert_eq!(pair.chunk(&new, 10.0), Ok(Some(2)));
+    assert_eq!(pair.chunk(&old, 10.0), unknown, "the new one was used");
+    assert_eq!(pair.chunk(&new, 10.0), Ok(None), "told once");
+    assert_eq!(pair.chunk(&newest, 10.0), Ok(Some(3)));
+    assert_eq!(pair.chunk(&new, 10.0), unknown);
+    assert_eq!(pair.chunk(&newest, 21.6), unknown);
+}
+
+#[test]
+fn sequence_numbers_start_again_below_1024() {
+    const LAST: u32 = 4_294_966_271;
+    for (before, number, right) in [
+        (7, 8, true),
+        (7, 7, false),
+        (7, 9, false),
+        (7, 0, false),
+        (LAST - 1, 0, false),
+        (LAST - 1, LAST, true),
+        (LAST, LAST + 1, true),
+        (LAST, 0, true),
+        (LAST, 1023, true),
+        (LAST, 1024, false),
+        (LAST + 10, 1, true),
+        (LAST + 10, LAST + 10, false),
+        (u32::MAX, 0, true),
+        (u32::MAX, 1024, false),
+    ] {
+        let mut sequence = security::Sequence::default();
+        let plain = |number: u32| [number.to_le_bytes(), 1_u32.to_le_bytes()].concat();
+        sequence.begin(&plain(before)).unwrap();
+        assert_eq!(sequence.begin(&plain(number)).is_ok(), right, "{before} {number}");
+    }
+    // and ours
+    let mut out = security::Outgoing::new(5, CLEAR.0, CLEAR.1);
+    let nonce: (&[u8], &[u8]) = (&[], &[]);
+    let token = security::Token::new(1, std::time::Instant::now(), Duration::from_secs(10), CLEAR.0, nonce);
+    out.renew(Arc::new(token));
+    let numbers = out.numbers_from(LAST - 1, 3);
+    assert_eq!(numbers, [LAST, 1, 2]);
 }
 
 /// Changed chunks against the pure part, so that a panic fails the test.
@@ -357,4 +586,38 @@ fn changed_chunks_never_panic() {
             let _ = clear.asked(&bytes, None, &mut security::Sequence::default());
         }
     }
+}
+
+/// Writes the seeds of the fuzz target `framing`: `cargo test --lib fuzz_seeds -- --ignored`.
+#[test]
+#[ignore = "writes files that are kept in fuzz/corpus"]
+fn fuzz_seeds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/framing");
+    let mut open = Writer::new();
+    open.raw(b"OPNF\0\0\0\0");
+    open.u32(0);
+    open.string(Some(CLEAR.0.to_uri()));
+    open.bytes(None);
+    open.bytes(None);
+    open.u32(1);
+    open.u32(1);
+    open.node_id(NodeRef::Numeric(0, 446));
+    open.encode(&OpenSecureChannelRequest {
+        request_type: SecurityTokenRequestType::Issue,
+        security_mode: MessageSecurityMode::None,
+        requested_lifetime: 60_000,
+        ..Default::default()
+    });
+    let size = open.len() as u32;
+    open.set_u32(4, size);
+    let nonce: (&[u8], &[u8]) = (&[], &[]);
+    let token = security::Token::new(1, std::time::Instant::now(), Duration::from_secs(10), CLEAR.0, nonce);
+    let mut out = security::Outgoing::new(1, CLEAR.0, CLEAR.1);
+    out.renew(Arc::new(token));
+    let mut all = [hello([65_535, 65_535, 0, 0]), open.finish()].concat();
+    std::fs::write(folder.join("seed-open"), &all).unwrap();
+    for (letter, body) in [(b'C', [3; 200]), (b'F', [4; 200]), (b'C', [5; 200]), (b'A', [6; 200]), (b'F', [7; 200])] {
+        out.seal(letter, 1, &body, &mut all).unwrap();
+    }
+    std::fs::write(folder.join("seed-chunks"), all).unwrap();
 }

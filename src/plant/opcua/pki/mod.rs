@@ -22,9 +22,10 @@ mod signature;
 mod trust;
 
 pub use certificate::{Certificate, hexadecimal, read_chain};
+pub use chain::Lists;
 pub use folders::{Content, Kind, files, read, understand};
 pub use inventory::{Held, HeldList, Inventory, Shelf, accept, inventory, is_authority, put, refuse};
-pub use own::{Own, Renewed, hostname, own, renew};
+pub use own::{Own, Renewed, ends_soon, hostname, own, renew};
 pub use rejected::{file_name, private_folder};
 pub use revocation::RevocationList;
 pub use trust::{Holders, Rules, Trust};

@@ -55,10 +55,6 @@ pub fn own(pki: &Path, hosts: &[String]) -> anyhow::Result<Own> {
         let application_uri = there.uris.first().cloned().ok_or_else(|| {
             anyhow!("{} names no application URI; remove it and key.pem to have new ones made", certificate.display())
         })?;
-        if there.not_after() < Duration::from_nanos(clock::realtime()) + SOON {
-            let until = there.parsed.tbs_certificate.validity.not_after;
-            tracing::warn!(%until, "own certificate ends soon, or has ended; `canvoy cert renew` makes a new one");
-        }
         return Ok(Own { certificate, key, application_uri });
     }
     let hostname = hostname();
@@ -72,6 +68,11 @@ pub fn own(pki: &Path, hosts: &[String]) -> anyhow::Result<Own> {
     write_certificate(&certificate, &x509)?;
     tracing::info!(file = %certificate.display(), application_uri, "own certificate made");
     Ok(Own { certificate, key, application_uri })
+}
+
+/// Whether a certificate of ours that is good until `until` is worth a warning at `now`; both since 1970.
+pub fn ends_soon(until: Duration, now: Duration) -> bool {
+    until < now + SOON
 }
 
 /// What was made anew.
@@ -195,6 +196,14 @@ mod tests {
             [(0, 20_454), (clock::FLOOR - 86_400_000_000_000, 1), (clock::FLOOR, 0), (clock::FLOOR * 2, 0)]
         {
             assert_eq!(days_unknown(now), want);
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_warned_about_for_its_last_month() {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        for (until, now, want) in [(100, 69, false), (100, 71, true), (100, 100, true), (100, 200, true)] {
+            assert_eq!(ends_soon(days(until), days(now)), want, "{until} {now}");
         }
     }
 }

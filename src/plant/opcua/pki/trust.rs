@@ -118,8 +118,7 @@ impl Trust {
         Ok(Trust { shared: Arc::new(shared) })
     }
 
-    /// What is in the folders of applications.
-    #[cfg(test)]
+    /// What is in the folders of applications: another object after each change. Blocks.
     pub fn lists(&self) -> Arc<Lists> {
         self.shared.applications.folders.current()
     }
@@ -127,16 +126,18 @@ impl Trust {
     /// Whether a client may open a channel. `chain`: its certificate in DER, then, if it likes, those of its issuers. One that is
     /// refused is put into `pki/rejected`. Blocks.
     pub fn admit(&self, policy: SecurityPolicy, chain: &[u8]) -> Result<Arc<Certificate>, StatusCode> {
-        let now = Duration::from_nanos(clock::realtime());
         let shared = &self.shared;
-        let demands = Demands {
-            purpose: Purpose::Application(policy),
-            trusted: !shared.rules.any_application,
-            revocation_lists: shared.rules.revocation_lists,
-            now,
-        };
-        let leaf = shared.admit(&shared.applications, demands, chain)?;
+        let leaf = shared.admit(&shared.applications, shared.demands(policy), chain)?;
         Ok(leaf)
+    }
+
+    /// Whether a client that was admitted still would be; nothing is kept or logged of one that is not. Blocks.
+    pub fn still(&self, policy: SecurityPolicy, chain: &[u8]) -> Result<(), StatusCode> {
+        let mut chain = read_chain(chain)?.into_iter().map(Arc::new);
+        let leaf = chain.next().ok_or(StatusCode::BadCertificateInvalid)?;
+        let sent: Vec<Arc<Certificate>> = chain.collect();
+        let demands = self.shared.demands(policy);
+        validate(&leaf, &sent, &self.lists(), demands).map_err(|refusal| refusal.status)
     }
 
     /// Whether somebody may log in with a certificate. `chain`: as for [`Trust::admit`]. The folders are those of users, and the
@@ -158,6 +159,16 @@ impl Trust {
 }
 
 impl Shared {
+    /// What is asked of an application's certificate.
+    fn demands(&self, policy: SecurityPolicy) -> Demands {
+        Demands {
+            purpose: Purpose::Application(policy),
+            trusted: !self.rules.any_application,
+            revocation_lists: self.rules.revocation_lists,
+            now: Duration::from_nanos(clock::realtime()),
+        }
+    }
+
     fn admit(&self, group: &Group, demands: Demands, chain: &[u8]) -> Result<Arc<Certificate>, StatusCode> {
         let mut chain = read_chain(chain)?.into_iter().map(Arc::new);
         let leaf = chain.next().ok_or(StatusCode::BadCertificateInvalid)?;

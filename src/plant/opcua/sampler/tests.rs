@@ -9,7 +9,6 @@ use crate::can::{Frame, FrameId};
 use crate::command::{Generation, VERSION};
 use crate::plant::opcua::limits::Limits;
 use crate::plant::opcua::scene::Scenes;
-use crate::plant::opcua::session::Proof;
 use crate::plant::opcua::space::server::{Diagnostics, ServerObject};
 use crate::plant::opcua::subscription::Settings;
 use crate::plant::opcua::subscription::item::Queue;
@@ -62,7 +61,7 @@ impl Bench {
     }
 
     fn item_of(&mut self, name: &str, interval: f64, queue: u32) -> Key {
-        let user = Arc::new(User::named("anna", Proof::Password));
+        let user = Arc::new(User::anybody("anna"));
         let settings = Settings::revised(1000.0, 100, 10, 0, 0);
         let id = self.all.create(1, &user, "", settings, true, 0).unwrap();
         let wanted = wanted(&self.all, name, MonitoringMode::Reporting, (interval, queue), 7).unwrap();
@@ -224,13 +223,20 @@ fn a_node_goes_with_a_plan_and_comes_again() {
         view: other.view.clone(),
         space: other.space.clone(),
         server: first.server.clone(),
+        alarms: first.alarms.clone(),
     });
     bench.reload(other, 20);
     bench.look(20);
     for key in keys {
         assert_eq!(bench.taken(key), ["BadNodeIdUnknown@0"]);
     }
-    let again = Scene { number: 3, view: first.view.clone(), space: first.space.clone(), server: first.server.clone() };
+    let again = Scene {
+        number: 3,
+        view: first.view.clone(),
+        space: first.space.clone(),
+        server: first.server.clone(),
+        alarms: first.alarms.clone(),
+    };
     bench.reload(Arc::new(again), 2000);
     bench.look(2000);
     for key in keys {

@@ -1,17 +1,18 @@
 //! Read and Write (OPC 10000-4, 5.11).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use opcua::types::{AttributeId, NumericRange, StatusCode, TimestampsToReturn};
 
 use super::{Ask, Service, count};
-use crate::command::Origin;
 use crate::plant::opcua::audit;
 use crate::plant::opcua::channel::Channel;
 use crate::plant::opcua::reading::Reading;
 use crate::plant::opcua::scene::Encoding;
 use crate::plant::opcua::server::Server;
 use crate::plant::opcua::session::{Session, User};
+use crate::plant::opcua::space::Node;
 use crate::plant::opcua::wire::{NodeRef, Reader, Writer, response};
 use crate::plant::opcua::writing::{self, Asked};
 use crate::store::clock;
@@ -45,7 +46,7 @@ pub fn read(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode
         let attribute = reader.u32()?;
         let range = reader.string()?.unwrap_or_default();
         let encoding = Encoding::of(reader.name()?);
-        match scene.find(id) {
+        match scene.seen(id, &ask.user) {
             Some(node) => reading.read(node, attribute, range, encoding, &mut writer),
             None => writer.bad_value(unknown(id)),
         }
@@ -78,6 +79,20 @@ pub fn asked(server: &Server, reader: &mut Reader<'_>) -> Result<Vec<Asked>, Sta
         .collect()
 }
 
+/// Whoever has written a message with a lease holds it from now on.
+fn leases(server: &Server, session: &Session, asked: &[Asked], results: &[StatusCode]) {
+    let scene = server.scenes.now();
+    let mut before = None;
+    for (asked, _) in asked.iter().zip(results).filter(|(_, status)| **status == StatusCode::Good) {
+        if let Some(Node::Signal(tag, _)) = scene.find(NodeRef::from(&asked.node_id)) {
+            let message = scene.view.plan.tags[tag].message;
+            if before.replace(message) != Some(message) {
+                server.leases.written(&scene.view.plan, message, session.id, Instant::now());
+            }
+        }
+    }
+}
+
 /// Hands the values to the controller, and says what became of each.
 pub async fn write(
     server: &Server,
@@ -87,10 +102,10 @@ pub async fn write(
     handle: u32,
     asked: Vec<Asked>,
 ) -> Writer {
-    let origin =
-        Origin { protocol: "opcua".into(), user: user.display().to_owned(), address: channel.peer.to_string() };
-    let before = audit::values(server, &asked);
-    let results = writing::write(&server.scenes, origin, user.may_write, &asked).await;
+    let origin = super::origin(channel, user);
+    let before = audit::values(server, user, &asked);
+    let results = writing::write(&server.scenes, origin, user, &asked).await;
+    leases(server, session, &asked, &results);
     audit::written(server, session, user, channel, &asked, &before, &results);
     let mut writer = response(Service::Write.response(), handle, StatusCode::Good);
     writer.count(results.len());

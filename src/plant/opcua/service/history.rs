@@ -6,8 +6,10 @@ use std::sync::Arc;
 use opcua::types::{AttributeId, DataValue, DateTime, StatusCode, TimestampsToReturn};
 
 use super::{Ask, Service, attribute, count};
+use crate::plant::access::Operation;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::scene::{Encoding, Scene};
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::trace;
 use crate::plant::opcua::wire::{NodeRef, Reader, Writer};
@@ -149,7 +151,7 @@ pub fn read(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode
         } else if release {
             Ok(None)
         } else {
-            find(&scene, id, range, encoding, &details).map(Some)
+            find(&scene, &ask.user, id, range, encoding, &details).map(Some)
         };
         match found {
             Ok(Some((values, most))) => answer(ask, values, most, timestamps, &mut writer),
@@ -165,15 +167,19 @@ type Found = (VecDeque<DataValue>, usize);
 
 fn find(
     scene: &Arc<Scene>,
+    user: &User,
     id: NodeRef<'_>,
     range: &str,
     encoding: Encoding,
     details: &Details,
 ) -> Result<Found, StatusCode> {
-    let node = scene.find(id).ok_or_else(|| attribute::unknown(id))?;
+    let node = scene.seen(id, user).ok_or_else(|| attribute::unknown(id))?;
     encoding.check(AttributeId::Value)?;
     if !range.is_empty() {
         return Err(StatusCode::BadIndexRangeNoData);
+    }
+    if !scene.space.may(user, Operation::History, node) {
+        return Err(StatusCode::BadUserAccessDenied);
     }
     let Node::Signal(tag, source) = node else { return Err(StatusCode::BadHistoryOperationUnsupported) };
     let values = trace::values(&scene.view, tag, source);

@@ -1,38 +1,24 @@
-//! Call (OPC 10000-4, 5.12): the methods of the Server object that this server has.
+//! Call (OPC 10000-4, 5.12): which part of the server answers a call. Each has a file of its own.
 
-use opcua::types::{MethodId, ObjectId, StatusCode, Variant};
+mod condition;
+mod plant;
+mod server;
+
+use opcua::types::{NodeClass, StatusCode, Variant};
 
 use super::{Ask, Service, count};
-use crate::plant::opcua::subscription;
+use crate::plant::opcua::space::Node;
 use crate::plant::opcua::wire::{NodeRef, Reader, Writer};
 
-/// Arguments that a method may be given; ours take one.
-const MOST_ARGUMENTS: usize = 100;
+/// Arguments that a method may be given: no frame has more signals.
+const MOST_ARGUMENTS: usize = 600;
 
-/// Each call by itself.
-pub fn call(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode> {
-    let calls = count(reader, 8, ask.server.limits.nodes_per_method_call)?;
-    let mut writer = ask.response(Service::Call);
-    writer.count(calls);
-    for _ in 0..calls {
-        let (object, method) = (reader.node_id()?, reader.node_id()?);
-        let arguments = reader.count(1)?;
-        if arguments > MOST_ARGUMENTS {
-            return Err(StatusCode::BadEncodingLimitsExceeded);
-        }
-        let arguments = (0..arguments).map(|_| reader.variant()).collect::<Result<Vec<_>, _>>()?;
-        one(ask, object, method, &arguments).write(&mut writer);
-    }
-    writer.i32(-1);
-    Ok(writer)
-}
-
-/// A CallMethodResult.
-struct Outcome {
-    status: StatusCode,
+/// What one call came to: a CallMethodResult.
+pub struct Outcome {
+    pub status: StatusCode,
     /// Of each argument, where one of them is wrong.
-    arguments: Vec<StatusCode>,
-    output: Vec<Variant>,
+    pub arguments: Vec<StatusCode>,
+    pub output: Vec<Variant>,
 }
 
 impl From<StatusCode> for Outcome {
@@ -42,6 +28,13 @@ impl From<StatusCode> for Outcome {
 }
 
 impl Outcome {
+    /// Argument `at` of `count` is of another type.
+    pub fn mismatch(at: usize, count: usize) -> Outcome {
+        let status = |argument| if argument == at { StatusCode::BadTypeMismatch } else { StatusCode::Good };
+        let arguments = (0..count).map(status).collect();
+        Outcome { status: StatusCode::BadInvalidArgument, arguments, output: Vec::new() }
+    }
+
     fn write(&self, writer: &mut Writer) {
         writer.status(self.status);
         writer.count(self.arguments.len());
@@ -52,39 +45,52 @@ impl Outcome {
     }
 }
 
-fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments: &[Variant]) -> Outcome {
-    let scene = ask.server.scenes.now();
-    if scene.find(object).is_none() {
-        return StatusCode::BadNodeIdUnknown.into();
+/// That there are as many arguments as the method takes (5.12.2.4).
+pub fn counted<const N: usize>(arguments: &[Variant]) -> Result<&[Variant; N], Outcome> {
+    match arguments.len() {
+        given if given < N => Err(StatusCode::BadArgumentsMissing.into()),
+        given if given > N => Err(StatusCode::BadTooManyArguments.into()),
+        _ => arguments.try_into().map_err(|_| StatusCode::BadArgumentsMissing.into()),
     }
-    let known = match method.standard() {
-        Some(id) if id == MethodId::Server_GetMonitoredItems as u32 => Some(MethodId::Server_GetMonitoredItems),
-        Some(id) if id == MethodId::Server_ResendData as u32 => Some(MethodId::Server_ResendData),
-        _ => None,
+}
+
+/// Each call by itself, one after the other.
+pub async fn call(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, StatusCode> {
+    let calls = count(reader, 8, ask.server.limits.nodes_per_method_call)?;
+    let mut writer = ask.response(Service::Call);
+    writer.count(calls);
+    for _ in 0..calls {
+        let (object, method) = (reader.node_id()?, reader.node_id()?);
+        let arguments = reader.count(1)?;
+        if arguments > MOST_ARGUMENTS {
+            return Err(StatusCode::BadEncodingLimitsExceeded);
+        }
+        let arguments = (0..arguments).map(|_| reader.variant()).collect::<Result<Vec<_>, _>>()?;
+        one(ask, object, method, &arguments).await.write(&mut writer);
+    }
+    writer.i32(-1);
+    Ok(writer)
+}
+
+async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments: &[Variant]) -> Outcome {
+    let scene = ask.server.scenes.now();
+    let (Some(on), Some(called)) = (scene.seen(object, &ask.user), scene.seen(method, &ask.user)) else {
+        return StatusCode::BadNodeIdUnknown.into();
     };
-    let Some(known) = known else {
-        let exists = scene.find(method).is_some();
-        return if exists { StatusCode::BadMethodInvalid } else { StatusCode::BadNodeIdUnknown }.into();
-    };
-    if object.standard() != Some(ObjectId::Server as u32) {
+    if scene.space.class(called) != NodeClass::Method {
         return StatusCode::BadMethodInvalid.into();
     }
-    let subscription = match arguments {
-        [] => return StatusCode::BadArgumentsMissing.into(),
-        [Variant::UInt32(subscription)] => *subscription,
-        [_] => {
-            let arguments = vec![StatusCode::BadTypeMismatch];
-            return Outcome { status: StatusCode::BadInvalidArgument, arguments, output: Vec::new() };
+    match (on, called) {
+        (_, Node::Method(part)) => plant::call(ask, &scene, on, part, arguments).await,
+        (Node::Condition(_), _) | (_, Node::Condition(_)) => {
+            condition::call(ask, &scene, (on, called), arguments).await
         }
-        _ => return StatusCode::BadTooManyArguments.into(),
-    };
-    let answered = match known {
-        MethodId::Server_ResendData => subscription::service::resend_data(ask, subscription).map(|()| Vec::new()),
-        _ => subscription::service::monitored_items(ask, subscription)
-            .map(|(server, client)| vec![Variant::from(server), Variant::from(client)]),
-    };
-    match answered {
-        Ok(output) => Outcome { status: StatusCode::Good, arguments: vec![StatusCode::Good], output },
-        Err(status) => status.into(),
+        _ => match (object.standard(), method.standard()) {
+            (Some(object), Some(method)) if condition::is_refresh(object, method) => {
+                condition::refresh(ask, method, arguments)
+            }
+            (Some(object), Some(method)) => server::call(ask, object, method, arguments),
+            _ => StatusCode::BadMethodInvalid.into(),
+        },
     }
 }

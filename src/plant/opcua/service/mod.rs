@@ -5,8 +5,11 @@
 
 pub mod attribute;
 mod discovery;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod history;
 mod kind;
+mod lease;
 mod method;
 pub mod session;
 
@@ -20,6 +23,8 @@ use opcua::crypto::SecurityPolicy;
 use opcua::types::StatusCode;
 
 pub use kind::Service;
+
+use crate::command::Origin;
 
 use super::channel::{Answers, Channel, Request};
 use super::server::Server;
@@ -38,10 +43,24 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// Who asks, for the controller's record.
+    pub fn origin(&self) -> Origin {
+        origin(self.channel, &self.user)
+    }
+
     /// Begins the response.
     pub fn response(&self, service: Service) -> Writer {
         response(service.response(), self.header.handle, StatusCode::Good)
     }
+
+    /// A response that its session can take (MaxResponseMessageSize, OPC 10000-4, 5.7.2.2).
+    fn short(&self, writer: Writer) -> Result<Writer, StatusCode> {
+        if self.session.takes(writer.len()) { Ok(writer) } else { Err(StatusCode::BadResponseTooLarge) }
+    }
+}
+
+fn origin(channel: &Channel, user: &User) -> Origin {
+    Origin { protocol: "opcua".into(), user: user.display().to_owned(), address: channel.peer.to_string() }
 }
 
 /// The length of a list of operations: not empty, not more than `most` (OPC 10000-4, 7.38.2).
@@ -63,36 +82,27 @@ pub fn dispatch(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers,
     };
     let handle = header.handle;
     let Some(service) = encoding.standard().and_then(Service::of_request) else {
-        server.counters.request_rejected();
+        server.counters.request_rejected(StatusCode::BadServiceUnsupported);
         return answers.send(request.id, service_fault(handle, StatusCode::BadServiceUnsupported));
     };
-    let later = service == Service::Publish || matches!(service, Service::ActivateSession | Service::Write);
+    let later = matches!(
+        service,
+        Service::Publish | Service::CreateSession | Service::ActivateSession | Service::Write | Service::Call
+    );
     if later {
         postpone(server, channel, answers, service, request);
         return;
     }
     let answer = answer(server, channel, service, header, &mut reader);
-    if service == Service::CreateSession && answer.is_err() {
-        server.counters.session_rejected();
-    }
-    answers.send(request.id, settle(server, None, service, handle, answer));
+    answers.send(request.id, settle(server, handle, answer));
 }
 
 /// The bytes of a response, or of the fault in its place.
-fn settle(
-    server: &Server,
-    session: Option<&Session>,
-    service: Service,
-    handle: u32,
-    answer: Result<Writer, StatusCode>,
-) -> Vec<u8> {
+fn settle(server: &Server, handle: u32, answer: Result<Writer, StatusCode>) -> Vec<u8> {
     match answer {
         Ok(writer) => writer.finish(),
         Err(status) => {
-            server.counters.request_rejected();
-            if let Some(session) = session {
-                session.counts.error(service);
-            }
+            server.counters.request_rejected(status);
             service_fault(handle, status)
         }
     }
@@ -121,9 +131,6 @@ fn answer(
         _ => {}
     }
     allowed(server, channel)?;
-    if service == Service::CreateSession {
-        return session::create(server, channel, &header, reader);
-    }
     if service == Service::CloseSession {
         let session = find(server, &header)?;
         if session.state().channel.id != channel.id {
@@ -132,7 +139,7 @@ fn answer(
         return session::close(server, &session, &header, reader);
     }
     let ask = ask(server, channel, service, header)?;
-    let answer = of_session(&ask, service, reader);
+    let answer = of_session(&ask, service, reader).and_then(|writer| ask.short(writer));
     if answer.is_err() {
         ask.session.counts.error(service);
     }
@@ -167,6 +174,7 @@ fn ask<'a>(
         }
     })?;
     session.touch(Instant::now());
+    lease::renew(server, channel, &session, &user);
     session.counts.call(service);
     Ok(Ask { server, channel, session, user, header })
 }
@@ -176,7 +184,6 @@ fn of_session(ask: &Ask<'_>, service: Service, reader: &mut Reader<'_>) -> Resul
     match service {
         Service::Read => attribute::read(ask, reader),
         Service::HistoryRead => history::read(ask, reader),
-        Service::Call => method::call(ask, reader),
         Service::Cancel => session::cancel(ask.server, &ask.session, &ask.header, reader),
         Service::Browse
         | Service::BrowseNext
@@ -200,6 +207,7 @@ fn of_session(ask: &Ask<'_>, service: Service, reader: &mut Reader<'_>) -> Resul
         | Service::ActivateSession
         | Service::CloseSession
         | Service::Write
+        | Service::Call
         | Service::Publish => Err(StatusCode::BadInternalError),
     }
 }
@@ -215,27 +223,27 @@ fn browse(ask: &Ask<'_>, service: Service, reader: &mut Reader<'_>) -> Result<Wr
             // not locked meanwhile: some nodes are the sessions themselves
             let mut points = std::mem::take(&mut ask.session.state().browses);
             let browsed = match service {
-                Service::Browse => view::browse(&scene, limits, &mut points, reader, into),
-                _ => view::browse_next(&scene, limits, &mut points, reader, into),
+                Service::Browse => view::browse(&scene, &ask.user, limits, &mut points, reader, into),
+                _ => view::browse_next(&scene, &ask.user, limits, &mut points, reader, into),
             };
             ask.session.state().browses = points;
             browsed?;
         }
-        Service::TranslateBrowsePathsToNodeIds => view::translate(&scene, limits, reader, into)?,
+        Service::TranslateBrowsePathsToNodeIds => view::translate(&scene, &ask.user, limits, reader, into)?,
         Service::RegisterNodes => view::register(limits, reader, into)?,
         _ => view::unregister(limits, reader)?,
     }
     Ok(writer)
 }
 
-/// What waits: for the controller, for a password to be checked, for something to publish.
+/// What waits: for the controller, for keys and passwords to be checked, for something to publish.
 fn postpone(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers, service: Service, request: Request) {
     let (server, channel, answers) = (server.clone(), channel.clone(), answers.clone());
     if service == Service::Publish {
         return publish(&server, &channel, &answers, &request);
     }
-    // one write after the other, in the order in which they came
-    let turn = (service == Service::Write).then(|| channel.turn());
+    // one write or call after the other, in the order in which they came
+    let turn = matches!(service, Service::Write | Service::Call).then(|| channel.turn());
     // a request that waits takes memory like an answer that waits
     answers.hold(request.body.len());
     tokio::spawn(async move {
@@ -245,14 +253,14 @@ fn postpone(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers, ser
         };
         let mut reader = Reader::new(&request.body);
         if let Ok((handle, answer)) = waiting(&server, &channel, service, &mut reader).await {
-            answers.send(request.id, settle(&server, None, service, handle, answer));
+            answers.send(request.id, settle(&server, handle, answer));
         }
         answers.release(request.body.len());
         drop(done);
     });
 }
 
-/// ActivateSession and Write. The request's header has been read before, so it can be read again.
+/// CreateSession, ActivateSession, Write and Call. The request's header has been read before, so it can be read again.
 async fn waiting(
     server: &Arc<Server>,
     channel: &Arc<Channel>,
@@ -263,21 +271,33 @@ async fn waiting(
     let header = RequestHeader::read(reader)?;
     let answer = async {
         allowed(server, channel)?;
+        if service == Service::CreateSession {
+            return session::create(server, channel, &header, reader).await;
+        }
         if service == Service::ActivateSession {
             let session = find(server, &header)?;
             return session::activate(server, channel, &session, header.handle, reader).await;
         }
         let ask = ask(server, channel, service, header)?;
-        let written = match attribute::asked(server, reader) {
-            Ok(asked) => Ok(attribute::write(server, channel, &ask.session, &ask.user, header.handle, asked).await),
-            Err(status) => Err(status),
+        let done = match service {
+            Service::Call => method::call(&ask, reader).await.and_then(|writer| ask.short(writer)),
+            _ => match attribute::asked(server, reader) {
+                Ok(asked) => {
+                    ask.short(attribute::write(server, channel, &ask.session, &ask.user, header.handle, asked).await)
+                }
+                Err(status) => Err(status),
+            },
         };
-        if written.is_err() {
+        if done.is_err() {
             ask.session.counts.error(service);
         }
-        written
+        done
     };
-    Ok((header.handle, answer.await))
+    let answer = answer.await;
+    if service == Service::CreateSession && answer.is_err() {
+        server.counters.session_rejected();
+    }
+    Ok((header.handle, answer))
 }
 
 fn publish(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers, request: &Request) {
@@ -290,6 +310,6 @@ fn publish(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers, requ
                 .inspect_err(|_| ask.session.counts.error(Service::Publish))
         });
     if let Err(status) = parked {
-        answers.send(request.id, settle(server, None, Service::Publish, header.handle, Err(status)));
+        answers.send(request.id, settle(server, header.handle, Err(status)));
     }
 }

@@ -15,6 +15,7 @@ use crate::plant::opcua::login;
 use crate::plant::opcua::server::Server;
 use crate::plant::opcua::session::{Session, User, table::Wanted};
 use crate::plant::opcua::wire::{Reader, RequestHeader, Writer, response};
+use crate::store::clock;
 
 /// Bytes of our nonces; a client's has at least as many (OPC 10000-4, 5.7.2.2).
 const NONCE: usize = 32;
@@ -76,8 +77,8 @@ fn signature(reader: &mut Reader<'_>) -> Result<SignatureData, StatusCode> {
 }
 
 /// A session that can do nothing yet.
-pub fn create(
-    server: &Server,
+pub async fn create(
+    server: &Arc<Server>,
     channel: &Arc<Channel>,
     header: &RequestHeader<'_>,
     reader: &mut Reader<'_>,
@@ -119,6 +120,7 @@ pub fn create(
         max_response_bytes,
     };
     let nonce = random()?;
+    let signature = sign(server, channel, client_nonce).await?;
     let longest = Duration::from_millis(u64::from(server.limits.session_timeout_ms));
     let most = (server.limits.sessions, longest);
     let (session, gone) = server.sessions.create(wanted, channel, nonce.clone(), most, Instant::now())?;
@@ -127,11 +129,6 @@ pub fn create(
     }
     server.counters.session_created();
     audit::session_created(server, channel, &session);
-    // the bytes that were sent as the certificate, of which only the first is signed
-    let signed = channel.certificate.as_ref().map_or(ByteString::null(), |shown| ByteString::from(&shown.der));
-    let nonce_of_client = ByteString::from(client_nonce);
-    let signature = create_signature_data(&server.application.key, channel.policy, &signed, &nonce_of_client)
-        .map_err(|error| error.status())?;
     let mut writer = response(Service::CreateSession.response(), header.handle, StatusCode::Good);
     writer.encode(&session.node_id());
     writer.node_id(crate::plant::opcua::wire::NodeRef::Opaque(0, &session.token));
@@ -143,6 +140,17 @@ pub fn create(
     writer.encode(&signature);
     writer.u32(server.limits.message_bytes.try_into().unwrap_or(u32::MAX));
     Ok(writer)
+}
+
+/// Our signature of the client's certificate and nonce.
+async fn sign(server: &Arc<Server>, channel: &Channel, nonce: &[u8]) -> Result<SignatureData, StatusCode> {
+    // of the bytes that were sent as the certificate only the first is signed
+    let Some(signed) = channel.certificate.as_ref().map(|shown| ByteString::from(&shown.der)) else {
+        return Ok(SignatureData::default());
+    };
+    let (application, policy, nonce) = (server.application.clone(), channel.policy, ByteString::from(nonce));
+    let sign = move || create_signature_data(&application.key, policy, &signed, &nonce);
+    server.work.run(sign).await?.map_err(|error| error.status())
 }
 
 /// What ActivateSession says.
@@ -173,13 +181,13 @@ impl Activation {
 
 /// Gives a session its user, and its channel where that is another than before.
 pub async fn activate(
-    server: &Server,
+    server: &Arc<Server>,
     channel: &Arc<Channel>,
     session: &Arc<Session>,
     handle: u32,
     reader: &mut Reader<'_>,
 ) -> Result<Writer, StatusCode> {
-    let activation = Activation::read(reader)?;
+    let activation = Arc::new(Activation::read(reader)?);
     let result = try_activate(server, channel, session, &activation).await;
     audit::session_activated(server, channel, session, &activation.token, &result);
     let nonce = result?;
@@ -191,10 +199,10 @@ pub async fn activate(
 }
 
 async fn try_activate(
-    server: &Server,
+    server: &Arc<Server>,
     channel: &Arc<Channel>,
     session: &Arc<Session>,
-    activation: &Activation,
+    activation: &Arc<Activation>,
 ) -> Result<Vec<u8>, StatusCode> {
     let (nonce, before) = {
         let state = session.state();
@@ -212,11 +220,18 @@ async fn try_activate(
     {
         return Err(StatusCode::BadSecurityChecksFailed);
     }
-    if let Some(shown) = &channel.certificate {
-        let valid = verify(&activation.signature, channel.policy, &shown.x509, server, &nonce);
-        valid.map_err(|_| StatusCode::BadApplicationSignatureInvalid)?;
-    }
-    let user = login::login(server, channel, &activation.token, &activation.token_signature, &nonce).await?;
+    let look = {
+        let (server, channel) = (server.clone(), channel.clone());
+        let (activation, nonce) = (activation.clone(), nonce.clone());
+        move || {
+            if let Some(shown) = &channel.certificate {
+                let valid = verify(&activation.signature, channel.policy, &shown.x509, &server, &nonce);
+                valid.map_err(|_| StatusCode::BadApplicationSignatureInvalid)?;
+            }
+            login::look(&server, &channel, &activation.token, &activation.token_signature, &nonce)
+        }
+    };
+    let user = login::login(server, channel, server.work.run(look).await??).await?;
     let next = random()?;
     let mut state = session.state();
     // somebody else's session does not become mine by a channel of my own
@@ -234,14 +249,23 @@ async fn try_activate(
     let user = Arc::new(user);
     let changed = before.is_some_and(|before| before != user);
     state.user = Some(user.clone());
+    if changed {
+        // what was found and not handed out yet was found for somebody else
+        state.browses = Default::default();
+        state.histories = Default::default();
+    }
     if !activation.locales.is_empty() {
         state.locales = activation.locales.clone();
     }
     state.deadline = Instant::now() + session.timeout;
     state.last_contact = DateTime::now();
     drop(state);
+    server.channel_left(session, channel);
     if changed {
-        server.subscriptions().user_changed(session.id, &user);
+        // what the one before held the other need not be allowed
+        server.leases.ended(session.id);
+        server.subscriptions().user_changed(session.id, &user, clock::monotonic());
+        server.wake.notify_one();
     }
     channel.logged_in();
     Ok(next)

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use opcua::crypto::SecurityPolicy;
 use opcua::types::{
     ApplicationDescription, BinaryEncodable, BrowseDescription, BrowseNextRequest, BrowseRequest, ByteString,
-    CallMethodRequest, CallRequest, CancelRequest, CreateMonitoredItemsRequest, CreateSubscriptionRequest, DataValue,
-    DeleteMonitoredItemsRequest, DeleteSubscriptionsRequest, GetEndpointsRequest, MessageSecurityMode,
-    ModifyMonitoredItemsRequest, ModifySubscriptionRequest, MonitoredItemCreateRequest, NodeId, PublishRequest,
-    ReadRequest, ReadValueId, RegisterNodesRequest, RepublishRequest, RequestHeader, SetMonitoringModeRequest,
-    SetPublishingModeRequest, SetTriggeringRequest, SubscriptionAcknowledgement, TransferSubscriptionsRequest,
-    TranslateBrowsePathsToNodeIdsRequest, Variant,
+    CallMethodRequest, CallRequest, CancelRequest, CreateMonitoredItemsRequest, CreateSessionRequest,
+    CreateSubscriptionRequest, DataValue, DeleteMonitoredItemsRequest, DeleteSubscriptionsRequest, GetEndpointsRequest,
+    MessageSecurityMode, ModifyMonitoredItemsRequest, ModifySubscriptionRequest, MonitoredItemCreateRequest, NodeId,
+    PublishRequest, ReadRequest, ReadValueId, RegisterNodesRequest, RepublishRequest, RequestHeader,
+    SetMonitoringModeRequest, SetPublishingModeRequest, SetTriggeringRequest, SubscriptionAcknowledgement,
+    TransferSubscriptionsRequest, TranslateBrowsePathsToNodeIdsRequest, Variant,
 };
 
 use super::*;
@@ -32,6 +32,11 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_of(0)
+}
+
+/// `max_response_bytes`: of its session.
+fn bench_of(max_response_bytes: u32) -> Bench {
     let (example, _requests) = Example::new();
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
@@ -51,7 +56,7 @@ fn bench() -> Bench {
         endpoint_url: String::new(),
         certificate: None,
         timeout: 60_000.0,
-        max_response_bytes: 0,
+        max_response_bytes,
     };
     let most = (10, Duration::from_secs(60));
     let (session, _) = server.sessions.create(wanted, &channel, vec![0; 32], most, Instant::now()).unwrap();
@@ -282,8 +287,81 @@ async fn without_a_session_nothing_is_looked_at() {
     for (at, request) in whole.iter().enumerate().skip(1) {
         let (answers, _open) = Answers::alone();
         dispatch(&server, &channel, &answers, Request { id: 1, body: request.clone() });
+        // what is answered later holds its request until then
+        for _ in 0..100 {
+            if answers.backlog() < 60 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         // a fault and nothing else
         assert!((20..60).contains(&answers.backlog()), "{at}: {} bytes", answers.backlog());
     }
     assert!(server.sessions.is_empty(), "a session that is used before it is activated ends");
+}
+
+#[tokio::test]
+async fn a_response_that_its_session_does_not_want_becomes_a_fault() {
+    for (most, want) in [(0, StatusCode::Good), (10_000, StatusCode::Good), (40, StatusCode::BadResponseTooLarge)] {
+        let Bench { server, channel, session } = bench_of(most);
+        let (answers, mut open) = Answers::kept();
+        dispatch(&server, &channel, &answers, Request { id: 1, body: requests(&session).remove(1) });
+        let body = open().unwrap();
+        let mut reader = Reader::new(&body);
+        reader.node_id().unwrap();
+        reader.take(12).unwrap();
+        assert_eq!(reader.status().unwrap(), want, "{most}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_its_certificate_does_not_name_counts_once() {
+    let Bench { server, .. } = bench();
+    let der = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pki/self.der")).unwrap();
+    let certificate = Arc::new(crate::plant::opcua::pki::Certificate::from_der(&der).unwrap());
+    let security = (SecurityPolicy::Basic256Sha256, MessageSecurityMode::Sign);
+    let channel = Arc::new(Channel::new(2, security, Some(certificate), "127.0.0.1:5000".parse().unwrap()));
+    let request = CreateSessionRequest {
+        client_description: ApplicationDescription { application_uri: "urn:other".into(), ..Default::default() },
+        client_nonce: ByteString::from(vec![1; 32]),
+        client_certificate: ByteString::from(&der),
+        ..Default::default()
+    };
+    let (answers, mut answer) = Answers::kept();
+    let body = bytes(Service::CreateSession.request(), &request);
+    dispatch(&server, &channel, &answers, Request { id: 1, body });
+    let body = loop {
+        match answer() {
+            Some(body) => break body,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    let mut reader = Reader::new(&body);
+    reader.node_id().unwrap();
+    reader.take(12).unwrap();
+    assert_eq!(reader.status().unwrap(), StatusCode::BadCertificateUriInvalid);
+    let summary = server.counters.summary(&server.sessions, &server.subscriptions());
+    assert_eq!((summary.rejected_session_count, summary.security_rejected_session_count), (1, 1));
+    assert_eq!((summary.rejected_requests_count, summary.security_rejected_requests_count), (1, 1));
+}
+
+/// Writes the seeds of the fuzz target `dispatch`: `cargo test --lib fuzz_seeds -- --ignored`.
+#[test]
+#[ignore = "writes files that are kept in fuzz/corpus"]
+fn fuzz_seeds() {
+    let Bench { session, .. } = bench();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dispatch");
+    let mut all = Vec::new();
+    for whole in requests(&session) {
+        let mut reader = Reader::new(&whole);
+        let service = Service::of_request(reader.node_id().unwrap().standard().unwrap()).unwrap();
+        crate::plant::opcua::wire::RequestHeader::read(&mut reader).unwrap();
+        let body = reader.rest();
+        let mut seed = vec![service as u8];
+        seed.extend((body.len() as u16).to_le_bytes());
+        seed.extend(body);
+        std::fs::write(folder.join(format!("seed-{service:?}")), &seed).unwrap();
+        all.extend(seed);
+    }
+    std::fs::write(folder.join("seed-all"), all).unwrap();
 }

@@ -1,6 +1,7 @@
 //! Sessions (OPC 10000-4, 5.7): who talks, on which channel, and until when. `login` says who somebody is.
 
 mod counts;
+pub mod lease;
 pub mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,8 +12,10 @@ use opcua::types::{ApplicationDescription, DateTime, NodeId};
 use super::channel::Channel;
 use super::pki::Certificate;
 use super::view::ContinuationPoints;
+use crate::plant::access::{Role, Roles};
 
 pub use counts::Counts;
+pub use lease::Leases;
 pub use table::{Sessions, Token};
 
 /// How a user has shown who it is.
@@ -29,17 +32,29 @@ pub struct User {
     /// Empty: anonymous.
     pub name: String,
     pub proof: Proof,
-    /// Who has a name may write; what may be written the controller decides.
-    pub may_write: bool,
+    /// What it may do follows from these; what may be written at all the controller decides.
+    pub roles: Roles,
 }
 
 impl User {
     pub fn anonymous() -> User {
-        User { name: String::new(), proof: Proof::Anonymous, may_write: false }
+        User { name: String::new(), proof: Proof::Anonymous, roles: Roles::of(&[Role::Anonymous]) }
     }
 
-    pub fn named(name: &str, proof: Proof) -> User {
-        User { name: name.to_owned(), proof, may_write: true }
+    /// Somebody who has logged in.
+    pub fn named(name: &str, proof: Proof, roles: Roles) -> User {
+        User { name: name.to_owned(), proof, roles }
+    }
+
+    /// Who may do everything, as whoever logs in where no roles are given.
+    #[cfg(test)]
+    pub fn anybody(name: &str) -> User {
+        User::named(name, Proof::Password, Roles::of(&[Role::Engineer, Role::SecurityAdmin]))
+    }
+
+    /// Name and roles, for audit records.
+    pub fn told(&self) -> String {
+        format!("{} ({})", self.display(), self.roles)
     }
 
     pub fn is_anonymous(&self) -> bool {
@@ -99,6 +114,11 @@ impl Session {
     /// Who it is that asks; `None` before ActivateSession.
     pub fn user(&self) -> Option<Arc<User>> {
         self.state().user.clone()
+    }
+
+    /// Whether its client wants a response of this length, in bytes.
+    pub fn takes(&self, bytes: usize) -> bool {
+        self.max_response_bytes == 0 || u32::try_from(bytes).is_ok_and(|bytes| bytes <= self.max_response_bytes)
     }
 
     /// The client is there.

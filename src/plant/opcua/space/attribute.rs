@@ -4,11 +4,11 @@ use opcua::types::{
     AttributeId, DataTypeId, LocalizedText, NodeClass, NodeId, StatusCode, Variant, VariantScalarTypeId,
 };
 
-use super::server::ServerObject;
 use super::standard::{self, Entry};
-use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, method, model};
+use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, lease, method, model};
 use crate::can::FrameId;
 use crate::plan::MessageIndex;
+use crate::plant::access::Operation;
 use crate::plant::opcua::limits::FASTEST_MS;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::session::User;
@@ -45,7 +45,8 @@ impl Space {
             (_, AttributeId::Description) => self.described(node)?,
             (_, AttributeId::WriteMask | AttributeId::UserWriteMask) => Variant::UInt32(0),
             (C::Object | C::View, AttributeId::EventNotifier) => {
-                Variant::Byte(row.map_or(0, |entry: Entry<'_>| entry.level()))
+                let own = u8::from(self.is_notifier(node));
+                Variant::Byte(row.map_or(own, |entry: Entry<'_>| entry.level()))
             }
             (C::View, AttributeId::ContainsNoLoops) => Variant::Boolean(true),
             (C::Variable | C::VariableType, AttributeId::DataType) => Variant::from(self.data_type_id(node)),
@@ -56,6 +57,8 @@ impl Space {
                 None if self.value_rank(node) == 1 => Variant::from(vec![0_u32]),
                 None => return Err(missing),
             },
+            (_, AttributeId::RolePermissions) => self.role_permissions(node, user, false)?,
+            (_, AttributeId::UserRolePermissions) => self.role_permissions(node, user, true)?,
             (C::Variable, AttributeId::AccessLevel) => Variant::Byte(self.access_level(node)),
             (C::Variable, AttributeId::UserAccessLevel) => Variant::Byte(self.user_access_level(node, user)),
             (C::Variable, AttributeId::AccessLevelEx) => Variant::UInt32(u32::from(self.access_level(node))),
@@ -122,7 +125,7 @@ impl Space {
         let data_type = match node {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
             Node::Property(tag, _, property) => property.data_type(self.plan.signal(tag)),
-            Node::Fact(_, _, Fact::CycleTime) => DataTypeId::Duration,
+            Node::Fact(_, _, Fact::CycleTime | Fact::LeaseTime) => DataTypeId::Duration,
             Node::State(state) => state.data_type(),
             Node::Standard(row) => return self.standard.entry(row).map_or(0, |entry| entry.data_type()),
             Node::Diagnostic(_, diagnostic) => diagnostic.data_type(),
@@ -149,7 +152,7 @@ impl Space {
         if array { 1 } else { -1 }
     }
 
-    fn access_level(&self, node: Node) -> u8 {
+    pub(super) fn access_level(&self, node: Node) -> u8 {
         match node {
             Node::Signal(tag, _) if self.plan.tags[tag].writable => CURRENT_READ | CURRENT_WRITE | HISTORY_READ,
             // the last frames, of every signal alike: nothing is collected for one (Historizing)
@@ -161,16 +164,11 @@ impl Space {
     }
 
     fn user_access_level(&self, node: Node, user: &User) -> u8 {
-        let level = self.access_level(node);
-        match node {
-            Node::Diagnostic(..) if user.is_anonymous() => 0,
-            Node::Standard(row) if user.is_anonymous() => {
-                let number = self.standard.entry(row).and_then(|entry| entry.id().standard());
-                if number.is_some_and(ServerObject::is_confidential) { 0 } else { level }
-            }
-            _ if !user.may_write => level & !CURRENT_WRITE,
-            _ => level,
-        }
+        let may = |bit: u8, operation| if self.may(user, operation, node) { bit } else { 0 };
+        let own = may(CURRENT_READ, self.reading(node))
+            | may(CURRENT_WRITE, Self::writing(node))
+            | may(HISTORY_READ, Operation::History);
+        self.access_level(node) & own
     }
 
     /// Milliseconds; 0 where nothing changes (any interval will do), as OPC 10000-3, 5.6.2 has it for "continuously".
@@ -180,13 +178,18 @@ impl Space {
 
     /// The value of a fact about a message.
     pub fn fact_value(&self, message: MessageIndex, source: Option<Source>, fact: Fact) -> Variant {
-        let message = &self.plan.messages[message].message;
+        let planned = &self.plan.messages[message];
+        let message = &planned.message;
         match fact {
             Fact::CycleTime => match message.cycle_time {
                 Some(period) => Variant::Double(period.as_secs_f64() * 1000.0),
                 None => Variant::Empty,
             },
             Fact::Identifier => Variant::from(identifier(message.id, source)),
+            Fact::LeaseTime => match lease(planned) {
+                Some(nanoseconds) => Variant::Double(nanoseconds as f64 / 1e6),
+                None => Variant::Empty,
+            },
             Fact::Sender => Variant::from(message.senders.join(", ")),
         }
     }

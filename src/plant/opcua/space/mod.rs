@@ -7,7 +7,9 @@ pub mod method;
 pub mod model;
 mod names;
 mod naming;
+pub mod permission;
 pub mod range;
+pub mod role;
 pub mod server;
 pub mod standard;
 
@@ -22,7 +24,8 @@ use super::identity::Identity;
 use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
-use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plant::access::Rights;
 use model::asset::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
@@ -120,16 +123,19 @@ pub struct Passing<'a> {
 pub enum Fact {
     CycleTime,
     Identifier,
+    /// Within it the plant must write again, or its session give a sign of life.
+    LeaseTime,
     Sender,
 }
 
 impl Fact {
-    const ALL: [Fact; 3] = [Fact::CycleTime, Fact::Identifier, Fact::Sender];
+    const ALL: [Fact; 4] = [Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
 
     fn name(self) -> &'static str {
         match self {
             Fact::CycleTime => "CycleTime",
             Fact::Identifier => "Identifier",
+            Fact::LeaseTime => "LeaseTime",
             Fact::Sender => "Sender",
         }
     }
@@ -151,6 +157,9 @@ pub struct Space {
     names: Names,
     /// All tags, those of each message in its own place and sorted by name.
     sorted: Vec<u32>,
+    pub alarms: condition::Alarms,
+    /// Who may do what.
+    pub rights: Arc<Rights>,
     devices: Devices,
     areas: Vec<Area>,
     identity: Arc<Identity>,
@@ -166,7 +175,13 @@ impl Space {
                 tags.sort_by_key(|tag| &plan.signal(*tag as usize).name);
             }
         }
-        Space { plan, standard, names, sorted, devices, areas, identity }
+        let alarms = condition::Alarms::new(&plan, &standard);
+        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, areas, identity }
+    }
+
+    /// The same, with rights that belong to its plan.
+    pub fn with_rights(self, rights: Arc<Rights>) -> Space {
+        Space { rights, ..self }
     }
 
     /// That of another plan.
@@ -180,12 +195,8 @@ impl Space {
 
     /// Bytes that this takes besides the plan and the table of standard nodes.
     pub fn bytes(&self) -> usize {
-        self.names.bytes() + self.sorted.len() * size_of::<u32>() + self.devices.bytes() + size_of::<Space>()
-    }
-
-    /// A node of the standard or of a companion specification.
-    pub fn find_number(&self, namespace: u16, number: u32) -> Option<Node> {
-        self.standard.numbered(namespace, number).map(Node::Standard)
+        let indices = self.sorted.len() * size_of::<u32>() + self.devices.bytes() + self.alarms.bytes();
+        self.names.bytes() + indices + size_of::<Space>()
     }
 
     /// The node behind a NodeId.
@@ -271,11 +282,13 @@ impl Space {
 
     /// What is known about a message, and whether no signal has its name.
     fn facts_of(&self, message: MessageIndex) -> impl Iterator<Item = (Fact, bool)> {
-        let description = &self.plan.messages[message].message;
+        let planned = &self.plan.messages[message];
+        let description = &planned.message;
         Fact::ALL.into_iter().filter_map(move |fact| {
             let known = match fact {
                 Fact::CycleTime => description.cycle_time.is_some(),
                 Fact::Identifier => true,
+                Fact::LeaseTime => lease(planned).is_some(),
                 Fact::Sender => !description.senders.is_empty(),
             };
             known.then(|| (fact, description.signals.iter().all(|signal| signal.name != fact.name())))
@@ -449,8 +462,16 @@ impl Space {
     }
 }
 
+/// Nanoseconds of the lease of a message that we send.
+fn lease(message: &plan::Message) -> Option<u64> {
+    match &message.direction {
+        plan::Direction::Output(transmission) => transmission.lease,
+        plan::Direction::Input(_) => None,
+    }
+}
+
 /// An array of one dimension, empty or not: the crate gives some empty ones a list of no dimensions, which nobody can read.
-fn array(kind: VariantScalarTypeId, values: Vec<Variant>) -> Variant {
+pub fn array(kind: VariantScalarTypeId, values: Vec<Variant>) -> Variant {
     Array::new(kind, values).map_or(Variant::Empty, |array| Variant::Array(Box::new(array)))
 }
 

@@ -7,6 +7,7 @@ pub mod kinds;
 mod lookup;
 mod naming;
 pub mod plate;
+mod subject;
 
 use opcua::types::{
     AttributeId, DataTypeId, LocalizedText, NodeClass, NodeId, ObjectTypeId, ReferenceTypeId, StatusCode,
@@ -25,6 +26,7 @@ use kinds::{Kind, Owner};
 use plate::Plate;
 
 pub use naming::{display_name_in, name_in, write_id};
+pub use subject::{messages, subject};
 
 /// Namespace of DI (OPC 10000-100).
 pub const DI: u16 = 3;

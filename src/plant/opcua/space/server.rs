@@ -7,10 +7,10 @@ use opcua::types::{
 };
 
 use super::model::{DI_URI, MACHINERY_URI};
-use super::{Diagnostic, NAMESPACE_URI, array};
+use super::{Diagnostic, NAMESPACE_URI, array, role};
+use crate::plant::access::Operation;
 use crate::plant::opcua::application::PRODUCT;
 use crate::plant::opcua::limits::{FASTEST_MS, Limits, MOST_ELEMENTS, MOST_SELECTED};
-use crate::plant::opcua::session::User;
 
 /// Namespace 0.
 const STANDARD_URI: &str = "http://opcfoundation.org/UA/";
@@ -111,8 +111,19 @@ impl ServerObject {
         }
     }
 
-    /// Whether a variable tells about what other users do; nobody without a name reads it.
-    pub fn is_confidential(number: u32) -> bool {
+    /// What reading a variable of namespace 0 is.
+    pub fn reading(number: u32) -> Operation {
+        if Self::is_confidential(number) {
+            Operation::Diagnose
+        } else if role::is_role(number) {
+            Operation::SeeRoles
+        } else {
+            Operation::Read
+        }
+    }
+
+    /// Whether a variable tells about what other users do.
+    fn is_confidential(number: u32) -> bool {
         use VariableId as V;
         [
             V::Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionDiagnosticsArray,
@@ -134,24 +145,17 @@ impl ServerObject {
     }
 
     /// The value of a variable of namespace 0, where it is ours to say.
-    pub fn value(&self, number: u32, user: &User, health: Health) -> Option<Result<Variant, StatusCode>> {
-        if Self::is_confidential(number) && user.is_anonymous() {
-            return Some(Err(StatusCode::BadUserAccessDenied));
-        }
-        let found = match part(number) {
+    pub fn value(&self, number: u32, health: Health) -> Option<Variant> {
+        match part(number) {
             Some(Part::Status(of)) => Some(of(&self.status())),
             Some(Part::Build(of)) => Some(of(&self.build_info())),
             Some(Part::Summary(of)) => Some(Variant::UInt32(of(&(self.diagnostics.summary)()))),
             None => self.limit(number).or_else(|| self.whole(number, health)),
-        };
-        found.map(Ok)
+        }
     }
 
     /// What is told about one session.
-    pub fn session(&self, id: u32, diagnostic: Diagnostic, user: &User) -> Result<Variant, StatusCode> {
-        if user.is_anonymous() {
-            return Err(StatusCode::BadUserAccessDenied);
-        }
+    pub fn session(&self, id: u32, diagnostic: Diagnostic) -> Result<Variant, StatusCode> {
         let node = NodeId::new(1, id);
         let gone = StatusCode::BadNodeIdUnknown;
         Ok(match diagnostic {
@@ -334,7 +338,7 @@ fn object(value: impl opcua::types::DynEncodable + 'static) -> Variant {
     Variant::from(ExtensionObject::from_message(value))
 }
 
-fn objects<T: opcua::types::DynEncodable + 'static>(values: Vec<T>) -> Variant {
+pub fn objects<T: opcua::types::DynEncodable + 'static>(values: Vec<T>) -> Variant {
     let values = values.into_iter().map(|value| Variant::from(ExtensionObject::from_message(value)));
     array(VariantScalarTypeId::ExtensionObject, values.collect())
 }

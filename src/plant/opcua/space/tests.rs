@@ -8,7 +8,7 @@ use opcua::types::{AttributeId, Variant};
 use super::*;
 use crate::plan::Overlay;
 use crate::plant::opcua::identity::{Identity, Machine, Nameplate};
-use crate::plant::opcua::session::{Proof, User};
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::tests::{plan, tag};
 
 /// Two sources of every J1939 message.
@@ -59,10 +59,12 @@ fn every_node_is_found_by_its_id_and_refers_back() {
     }
 }
 
-/// `count`: nodes of the plant.
+/// `count`: nodes of the plant but for its alarms.
 fn found_and_joined(space: &Space, count: usize) {
     let nodes = walk(space);
-    let ours = nodes.iter().filter(|node| !matches!(node, Node::Standard(_)));
+    let alarms = nodes.iter().filter(|node| matches!(node, Node::Condition(super::condition::Part::Alarm(_)))).count();
+    assert_eq!(alarms, space.plan().alarms.len());
+    let ours = nodes.iter().filter(|node| !matches!(node, Node::Standard(_) | Node::Condition(_)));
     assert_eq!(ours.count(), count + 2 * 4, "those of the plant, and those of two sessions");
     let lonely = (0..space.standard.len() as u32).map(Node::Standard).filter(|node| !nodes.contains(node));
     let lonely: Vec<String> = lonely.map(|node| format!("{} {}", space.id(node), space.browse_name(node))).collect();
@@ -125,6 +127,20 @@ fn ids_are_fixed_for_good() {
         ("line.EEC1@33.EngineSpeed", true),
         ("line.EEC1@200.EngineSpeed.EngineeringUnits", true),
         ("line.EEC1@34", false),
+        ("Canvoy.Alarms", true),
+        ("Canvoy.Alarms.bus_off:line", true),
+        ("Canvoy.Alarms.bus_off:line.AckedState.Id", true),
+        ("Canvoy.Alarms.late:line.Oven", true),
+        ("Canvoy.Alarms.late:line.Oven.Acknowledge", true),
+        ("Canvoy.Alarms.late:line.Oven.Acknowledge.InputArguments", true),
+        ("Canvoy.Alarms.late:line.Oven.ShelvingState.CurrentState.Id", true),
+        ("Canvoy.Alarms.late:line.Oven.EventId", true),
+        ("Canvoy.Alarms.late:line.Oven.HighLimit", false),
+        ("Canvoy.Alarms.late:line.Oven.OnDelay", false),
+        ("Canvoy.Alarms.late:line.Oven.AckedState.Nothing", false),
+        ("Canvoy.Alarms.late:line.Nothing", false),
+        ("Canvoy.Alarms.", false),
+        ("Canvoy.Alarmsx", false),
         ("line.EEC1@033", false),
         ("line.EEC1@+33", false),
         ("line.EEC1@", false),
@@ -218,7 +234,7 @@ fn who_may_write_sees_it() {
         space.attribute(node, attribute, user).unwrap()
     };
     let (access, user) = (AttributeId::AccessLevel, AttributeId::UserAccessLevel);
-    let anna = User::named("anna", Proof::Password);
+    let anna = User::anybody("anna");
     assert_eq!(level("line.DriveCommand.Enable", access, &nobody()), Variant::Byte(7));
     assert_eq!(level("line.DriveCommand.Enable", user, &nobody()), Variant::Byte(5));
     assert_eq!(level("line.DriveCommand.Enable", user, &anna), Variant::Byte(7));
@@ -227,6 +243,27 @@ fn who_may_write_sees_it() {
     assert_eq!(level("line.Oven.Temp.EURange", access, &anna), Variant::Byte(1));
     assert_eq!(level("Canvoy.Machine.Armed", user, &nobody()), Variant::Byte(1));
     assert_eq!(level("Canvoy.Machine.Armed", user, &anna), Variant::Byte(3));
+}
+
+#[test]
+fn who_may_call_sees_it() {
+    let space = space();
+    let (can, may) = (AttributeId::Executable, AttributeId::UserExecutable);
+    let anna = User::anybody("anna");
+    for (method, wanted) in [
+        ("Machine.Arm", [true, true, false]),
+        ("line.DriveCommand.Send", [true, true, false]),
+        // what the configuration lets nobody do from the plant
+        ("Machine.SetRemote", [false; 3]),
+        ("Machine.Force", [false; 3]),
+        ("line.Restart", [false; 3]),
+    ] {
+        let text = format!("Canvoy.Methods.{method}");
+        let node = space.find(NodeRef::String(NAMESPACE, &text), PASSING).unwrap();
+        let shown = [(can, &anna), (may, &anna), (may, &nobody())];
+        let shown = shown.map(|(attribute, user)| space.attribute(node, attribute, user).unwrap());
+        assert_eq!(shown, wanted.map(Variant::Boolean), "{method}");
+    }
 }
 
 /// Whether an attribute is there: always, never, or as the node has it.

@@ -1,13 +1,18 @@
-//! Monitored items over a reload: their nodes are found anew, by their ids, in the plan that holds now.
+//! Monitored items over a reload and a change of the user: their nodes are found anew, by their ids, in the plan that holds
+//! now, and looked at as far as the user may.
 
 use std::sync::Arc;
 
 use opcua::types::MonitoringMode;
 
 use super::Subscriptions;
+use super::cycle::Subscription;
 use super::item::Target;
 use super::items::{FASTEST_CONSTANT, analog, interval, is_looked_at, item_place};
+use super::watched::Place;
+use crate::plan::TagIndex;
 use crate::plant::opcua::scene::Scene;
+use crate::plant::opcua::session::User;
 
 impl Subscriptions {
     /// Finds every item anew in another scene, which holds from now on.
@@ -27,23 +32,8 @@ impl Subscriptions {
                     (None, Target::Node(node)) => Target::Gone(Box::new(old.space.id(*node))),
                     (None, Target::Gone(id)) => Target::Gone(id.clone()),
                 };
-                if item.is_event() || item.mode == MonitoringMode::Disabled {
-                    continue;
-                }
-                if let Target::Node(node) = item.target {
-                    let (number, range) = analog(new, node, item.attribute);
-                    // a range that has gone leaves no deadband
-                    item.settings.width = item.settings.filter.width(number, range).unwrap_or(0.0);
-                }
-                let place = item_place(new, item);
-                // what was no signal before may be one now, and the other way round
-                // as the client was told; what has gone may come again
-                let (every, _) = interval(item.settings.told_interval, place.is_some(), 0.0);
-                let every = if is_looked_at(new, item) { every } else { every.max(FASTEST_CONSTANT) };
-                item.settings.interval = every;
-                let since = item.last.as_ref().map_or(0, |last| last.source_time);
-                watch.push(((subscription.id, item.id), every, place, since));
             }
+            watch.extend(watched(new, subscription));
         }
         for (key, every, place, since) in watch {
             self.watch(key, every, place, since, now);
@@ -53,4 +43,46 @@ impl Subscriptions {
             class.due = class.due.min(now);
         }
     }
+    /// A session has another user: its items see what that one may see, and tell it anew.
+    pub fn user_changed(&mut self, session: u32, user: &Arc<User>, now: u64) {
+        let scene = self.scene();
+        let mut watch = Vec::new();
+        for own in self.subscriptions.values_mut().filter(|own| own.session == Some(session)) {
+            own.user = user.clone();
+            own.forget();
+            self.watched.forget(own.id);
+            watch.extend(watched(&scene, own));
+        }
+        for (key, every, place, since) in watch {
+            self.watch(key, every, place, since, now);
+            self.watched.look_now(every, now);
+        }
+    }
+}
+
+type Watch = ((u32, u32), u64, Option<(Place, TagIndex)>, u64);
+
+/// What the items of a subscription look at, and how often, in this scene and for its user.
+fn watched(scene: &Scene, subscription: &mut Subscription) -> Vec<Watch> {
+    let user = subscription.user.clone();
+    let mut watch = Vec::new();
+    for item in subscription.items.values_mut() {
+        if item.is_event() || item.mode == MonitoringMode::Disabled {
+            continue;
+        }
+        if let Target::Node(node) = item.target {
+            let (number, range) = analog(scene, node, item.attribute);
+            // a range that has gone leaves no deadband
+            item.settings.width = item.settings.filter.width(number, range).unwrap_or(0.0);
+        }
+        let place = item_place(scene, item, &user);
+        // what was no signal before may be one now, and the other way round
+        // as the client was told; what has gone may come again
+        let (every, _) = interval(item.settings.told_interval, place.is_some(), 0.0);
+        let every = if is_looked_at(scene, item, &user) { every } else { every.max(FASTEST_CONSTANT) };
+        item.settings.interval = every;
+        let since = item.last.as_ref().map_or(0, |last| last.source_time);
+        watch.push(((subscription.id, item.id), every, place, since));
+    }
+    watch
 }

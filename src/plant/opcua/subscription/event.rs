@@ -4,6 +4,7 @@ use opcua::types::{AttributeId, DateTime, NodeId, StatusCode, Variant};
 
 use super::filter::number;
 use super::item::weight;
+use crate::plant::opcua::condition::Condition;
 use crate::plant::opcua::limits::{MOST_ELEMENTS, MOST_SELECTED};
 use crate::plant::opcua::space::standard::Standard;
 use crate::plant::opcua::wire::{NodeRef, Reader, Writer};
@@ -32,6 +33,12 @@ pub struct Event {
     pub time: DateTime,
     /// By name, besides those of every event.
     pub fields: Vec<(&'static str, Variant)>,
+    /// It tells of other users: an audit event.
+    pub confidential: bool,
+    /// Nodes besides Server at which it is told.
+    pub notifiers: Vec<NodeId>,
+    /// Of an event of a condition, which has its own EventId and fields.
+    pub condition: Option<Box<Condition>>,
 }
 
 /// The selected fields of an event, in the order of the selection.
@@ -243,6 +250,9 @@ impl EventFilter {
             message: "Events were lost: the queue of this client was full".into(),
             time,
             fields: Vec::new(),
+            confidential: false,
+            notifiers: Vec::new(),
+            condition: None,
         };
         let look = Look { event: &event, id, types };
         Fields(self.select.iter().map(|path| look.field(path)).collect())
@@ -325,10 +335,20 @@ impl Look<'_> {
 
     /// A field; Empty where this event has none of that name.
     fn field(&self, path: &Path) -> Variant {
-        if path.attribute != AttributeId::Value as u32 || !self.is_a(path.of) {
+        if !self.is_a(path.of) {
             return Variant::Empty;
         }
         let event = self.event;
+        // the event itself as a node is its condition (OPC 10000-9, 5.5.2)
+        if path.attribute == AttributeId::NodeId as u32 && path.name.is_empty() {
+            return event.condition.as_ref().map_or(Variant::Empty, |of| Variant::from(of.node.clone()));
+        }
+        if path.attribute != AttributeId::Value as u32 {
+            return Variant::Empty;
+        }
+        if let Some(condition) = &event.condition {
+            return condition.field(&path.name).unwrap_or_default();
+        }
         match path.name.as_str() {
             "EventId" => Variant::from(opcua::types::ByteString::from(self.id.as_slice())),
             "EventType" => Variant::from(event.event_type.clone()),
@@ -422,6 +442,9 @@ mod tests {
             message: "m".into(),
             time: DateTime::now(),
             fields: vec![("Status", Variant::from(true)), ("AttributeId", Variant::from(13u32))],
+            confidential: true,
+            notifiers: Vec::new(),
+            condition: None,
         };
         let path = |name: &str| Operand::Path(Path { of: BASE, name: name.into(), attribute: 13 });
         let literal = |value: Variant| Operand::Literal(value);

@@ -122,6 +122,11 @@ pub(super) fn interval(asked: f64, signal: bool, publishing: f64) -> (u64, f64) 
 /// One look at whatever an item is about.
 pub fn look(scene: &Scene, node: Node, attribute: AttributeId, range: Option<&Ranges>, user: &User) -> Seen {
     let server_time = clock::realtime();
+    // another user may have come since, or another plan
+    if !scene.space.sees(user, node) || attribute == AttributeId::Value && !scene.space.may_read(user, node) {
+        let status = StatusCode::BadUserAccessDenied;
+        return Seen { value: None, status, source_time: 0, server_time };
+    }
     if let Some((place, tag)) = place(scene, node, attribute, range.unwrap_or(&Ranges::default())) {
         // with its time to the nanosecond, which DateTime has not: so frames that it holds are known again
         let (record, causes) = scene.view.record(place.message, place.slot, place.group, clock::monotonic());
@@ -163,7 +168,7 @@ pub fn wanted(
     let parameters = Parameters::read(reader)?;
     Ok((|| {
         let refused = |status| (status, None);
-        let node = scene.find(id).ok_or_else(|| refused(unknown(id)))?;
+        let node = scene.seen(id, user).ok_or_else(|| refused(unknown(id)))?;
         let attribute = AttributeId::from_u32(attribute).map_err(|_| refused(StatusCode::BadAttributeIdInvalid))?;
         let range = Ranges::parse(range).map_err(refused)?;
         encoding.check(attribute).map_err(refused)?;
@@ -332,7 +337,8 @@ impl Subscriptions {
     fn unwatch(&mut self, key: (u32, u32)) {
         let scene = &*self.scene();
         let Some(item) = self.subscriptions.get(&key.0).and_then(|one| one.items.get(&key.1)) else { return };
-        let place = item_place(scene, item).map(|(place, _)| place);
+        let user = self.subscriptions.get(&key.0).map(|one| one.user.clone());
+        let place = user.and_then(|user| item_place(scene, item, &user)).map(|(place, _)| place);
         let interval = item.settings.interval;
         self.watched.remove(interval, place, key);
     }
@@ -350,6 +356,7 @@ impl Subscriptions {
         let refused = |status| (status, None);
         let subscription = self.of(session, id).map_err(refused)?;
         let publishing = subscription.settings.interval_ms();
+        let user = subscription.user.clone();
         let Some(found) = subscription.items.get_mut(&item) else {
             return Err(refused(StatusCode::BadMonitoredItemIdInvalid));
         };
@@ -365,7 +372,7 @@ impl Subscriptions {
             filter: Filter::DEFAULT,
             width: 0.0,
         };
-        let place = item_place(scene, found);
+        let place = item_place(scene, found, &user);
         match (asked, &mut found.queue) {
             (Asked::Event(mut reader), Queue::Events { filter, .. }) => {
                 let (events, told) = event::read(&mut reader, &scene.space.standard)
@@ -382,7 +389,7 @@ impl Subscriptions {
                 settings.width = filter.width(number, of).map_err(refused)?;
                 (settings.interval, settings.told_interval) =
                     interval(parameters.sampling_interval, place.is_some(), publishing);
-                if !is_looked_at(scene, found) {
+                if !is_looked_at(scene, found, &user) {
                     settings.interval = settings.interval.max(FASTEST_CONSTANT);
                 }
             }
@@ -449,7 +456,7 @@ impl Subscriptions {
             subscription.bytes = subscription.bytes.saturating_add_signed(freed);
             self.unwatch(key);
         } else if before == MonitoringMode::Disabled {
-            let (interval, place) = (found.settings.interval, item_place(scene, found));
+            let (interval, place) = (found.settings.interval, item_place(scene, found, &user));
             match (place, &found.target) {
                 (Some(_), Target::Node(node)) => {
                     let first = look(scene, *node, found.attribute, found.range.as_deref(), &user);
@@ -476,14 +483,18 @@ pub fn gone() -> Seen {
     Seen { value: None, status: StatusCode::BadNodeIdUnknown, source_time: 0, server_time: clock::realtime() }
 }
 
-pub(super) fn item_place(scene: &Scene, item: &Item) -> Option<(Place, TagIndex)> {
+/// Where the signal of an item is, as long as its user may read it.
+pub(super) fn item_place(scene: &Scene, item: &Item, user: &User) -> Option<(Place, TagIndex)> {
     let Target::Node(node) = item.target else { return None };
+    if !scene.space.may_read(user, node) {
+        return None;
+    }
     let none = Ranges::default();
     place(scene, node, item.attribute, item.range.as_deref().unwrap_or(&none))
 }
 
 /// Whether an item changes by more than a reload.
-pub(super) fn is_looked_at(scene: &Scene, item: &Item) -> bool {
-    item_place(scene, item).is_some()
+pub(super) fn is_looked_at(scene: &Scene, item: &Item, user: &User) -> bool {
+    item_place(scene, item, user).is_some()
         || matches!(item.target, Target::Node(node) if scene.is_live(node, item.attribute))
 }

@@ -19,7 +19,7 @@ pub mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use opcua::types::{StatusCode, SubscriptionDiagnosticsDataType};
+use opcua::types::{ObjectId, StatusCode, SubscriptionDiagnosticsDataType};
 
 pub use cycle::{Settings, Subscription};
 pub use event::Event;
@@ -28,6 +28,7 @@ pub use publish::{Parked, Reply};
 use super::limits::{FASTEST_MS, Limits};
 use super::scene::Scene;
 use super::session::User;
+use super::wire::NodeRef;
 use crate::store::clock;
 use cycle::Due;
 use item::{Change, Queue, Seen};
@@ -217,14 +218,6 @@ impl Subscriptions {
         }
     }
 
-    /// A session has another user: its items see what that one may see.
-    pub fn user_changed(&mut self, session: u32, user: &Arc<User>) {
-        for own in self.subscriptions.values_mut().filter(|own| own.session == Some(session)) {
-            own.user = user.clone();
-            own.forget();
-        }
-    }
-
     /// How many subscriptions, monitored items and waiting Publish requests a session has.
     pub fn counts(&self, session: u32) -> (u32, u32, u32) {
         let own = self.subscriptions.values().filter(|own| own.session == Some(session));
@@ -293,19 +286,52 @@ impl Subscriptions {
         }
     }
 
-    /// Something has happened: to whoever has subscribed to it. Not to users without a name: events of this server tell of
-    /// others.
+    /// Whether anybody would be told of an event.
+    pub fn wants_events(&self) -> bool {
+        !self.event_items.is_empty()
+    }
+
+    /// Something has happened: to whoever has subscribed to it.
     pub fn event(&mut self, event: &Event) {
+        self.deliver(event, None);
+        self.relieve();
+    }
+
+    /// Only to one subscription, or one item of it (OPC 10000-9, 5.5.7 and 5.5.8).
+    pub fn event_for(&mut self, event: &Event, to: (u32, Option<u32>)) {
+        self.deliver(event, Some(to));
+        self.relieve();
+    }
+
+    fn deliver(&mut self, event: &Event, only: Option<(u32, Option<u32>)>) {
         self.events += 1;
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.events.to_le_bytes());
-        id[8..].copy_from_slice(&self.born.to_le_bytes());
+        let id = match &event.condition {
+            Some(condition) => condition.id,
+            None => {
+                let mut id = [0; 16];
+                id[..8].copy_from_slice(&self.events.to_le_bytes());
+                id[8..].copy_from_slice(&self.born.to_le_bytes());
+                id
+            }
+        };
+        // an event of the server itself that is for one client is told wherever it has subscribed
+        let everywhere = only.is_some() && event.condition.is_none();
+        let server = self.scene.find(NodeRef::Numeric(0, ObjectId::Server as u32));
+        let source = self.scene.find(NodeRef::from(&event.source_node));
+        let told: Vec<_> = event.notifiers.iter().filter_map(|id| self.scene.find(NodeRef::from(id))).collect();
         for &(number, item) in &self.event_items {
+            if only.is_some_and(|(subscription, one)| subscription != number || one.is_some_and(|one| one != item)) {
+                continue;
+            }
             let Some(subscription) = self.subscriptions.get_mut(&number) else { continue };
-            if subscription.user.is_anonymous() {
+            if !self.scene.may_be_told(&subscription.user, event, source) {
                 continue;
             }
             let Some(found) = subscription.items.get_mut(&item) else { continue };
+            let item::Target::Node(at) = found.target else { continue };
+            if !everywhere && Some(at) != server && !told.contains(&at) {
+                continue;
+            }
             let Queue::Events { filter, .. } = &found.queue else { continue };
             if found.mode == opcua::types::MonitoringMode::Disabled {
                 continue;
@@ -314,7 +340,6 @@ impl Subscriptions {
             let change = found.push_event(fields);
             Self::changed(subscription, item, change, &mut self.lost);
         }
-        self.relieve();
     }
 
     /// Keeps what all subscriptions hold below its limit: the greediest gives.

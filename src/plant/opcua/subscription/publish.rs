@@ -24,6 +24,10 @@ pub struct Parked {
     pub handle: u32,
     /// When its client gives up; CLOCK_MONOTONIC nanoseconds.
     pub deadline: Option<u64>,
+    /// Id of the channel that it came by.
+    pub channel: u32,
+    /// Longest response that its client takes, in bytes; 0: any.
+    pub most_bytes: u32,
     /// What became of its acknowledgements.
     pub results: Vec<StatusCode>,
 }
@@ -172,7 +176,12 @@ impl Subscriptions {
         writer.count(parked.results.len());
         parked.results.iter().for_each(|status| writer.status(*status));
         writer.i32(-1);
-        self.replies.push(Reply { answers: parked.answers, request: parked.request, body: writer.finish() });
+        let mut body = writer.finish();
+        if parked.most_bytes > 0 && body.len() > parked.most_bytes as usize {
+            // the message is kept: Republish may bring it to a session that takes more
+            body = service_fault(parked.handle, StatusCode::BadResponseTooLarge);
+        }
+        self.replies.push(Reply { answers: parked.answers, request: parked.request, body });
     }
 
     /// Tells a session of the end of a subscription, now or with its next request.
@@ -215,6 +224,16 @@ impl Subscriptions {
                 request: parked.request,
             }));
         }
+    }
+
+    /// A session goes on on another channel: what came by another one is answered there (OPC 10000-4, 5.7.3.1).
+    pub fn channel_left(&mut self, session: u32, now_on: u32) {
+        let Some(waiting) = self.sessions.get_mut(&session) else { return };
+        let (left, others): (VecDeque<Parked>, VecDeque<Parked>) =
+            waiting.requests.drain(..).partition(|parked| parked.channel != now_on);
+        waiting.requests = others;
+        let left = Waiting { requests: left, told: VecDeque::new() };
+        self.replies.extend(left.give_up(StatusCode::BadSecureChannelClosed));
     }
 
     /// Gives up requests with this handle; how many there were (Cancel, 5.7.5).

@@ -172,6 +172,8 @@ pub fn publish(ask: &Ask<'_>, answers: &Answers, request: u32, reader: &mut Read
         request,
         handle: ask.header.handle,
         deadline: (wait > 0).then(|| clock::monotonic() + wait),
+        channel: ask.channel.id,
+        most_bytes: ask.session.max_response_bytes,
         results: Vec::with_capacity(count),
     };
     with(ask, |all| all.publish(ask.session.id, parked, &acknowledged))

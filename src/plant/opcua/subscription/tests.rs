@@ -11,7 +11,7 @@ use super::item::Seen;
 use super::*;
 use crate::plant::opcua::channel::Answers;
 use crate::plant::opcua::scene::Scenes;
-use crate::plant::opcua::session::{Proof, User};
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::server::{Diagnostics, ServerObject};
 use crate::plant::opcua::tests::Example;
 use crate::plant::opcua::wire::{Reader, Writer, context};
@@ -28,7 +28,7 @@ pub fn scene(example: &Example) -> Arc<Scene> {
 }
 
 fn anna() -> Arc<User> {
-    Arc::new(User::named("anna", Proof::Password))
+    Arc::new(User::anybody("anna"))
 }
 
 struct Bench {
@@ -71,7 +71,15 @@ impl Bench {
     fn publish(&mut self, session: u32, acknowledged: &[(u32, u32)]) -> Result<(), StatusCode> {
         self.requests += 1;
         let (answers, request) = (self.answers.clone(), self.requests);
-        let parked = Parked { answers, request, handle: request, deadline: None, results: Vec::new() };
+        let parked = Parked {
+            answers,
+            request,
+            handle: request,
+            deadline: None,
+            channel: request,
+            most_bytes: 0,
+            results: Vec::new(),
+        };
         self.all.publish(session, parked, acknowledged)
     }
 
@@ -298,7 +306,7 @@ fn transfers() {
     bench.offer(id, item, 5);
     bench.all.tick(10 * MS);
     assert_eq!(bench.replies(), ["1: 1 #1 7=5 kept [1]"]);
-    let other = Arc::new(User::named("bert", Proof::Password));
+    let other = Arc::new(User::anybody("bert"));
     let refused = bench.all.transfer(id, 2, (&other, "urn:client"), true);
     assert_eq!(refused, Err(StatusCode::BadUserAccessDenied));
     assert_eq!(bench.all.transfer(99, 2, (&anna(), ""), true), Err(StatusCode::BadSubscriptionIdInvalid));
@@ -464,4 +472,34 @@ fn an_idle_item_is_small() {
     let look = size_of::<watched::Look>();
     let item = size_of::<item::Item>();
     assert!(item <= 288 && look <= 40, "{item} {look}");
+}
+
+#[test]
+fn what_waits_on_a_channel_that_was_left_is_answered() {
+    let mut bench = Bench::new(Limits::default());
+    bench.subscribe(0, 0);
+    for _ in 0..3 {
+        bench.publish(1, &[]).unwrap();
+    }
+    // each came by a channel with its own number
+    bench.all.channel_left(1, 2);
+    assert_eq!(bench.replies(), ["1: BadSecureChannelClosed", "3: BadSecureChannelClosed"]);
+    bench.all.channel_left(2, 9);
+    assert!(bench.replies().is_empty(), "another session's");
+    assert_eq!(bench.all.counts(1).2, 1, "what came by the channel in use goes on waiting");
+}
+
+#[test]
+fn a_message_too_long_for_its_session_is_kept() {
+    let mut bench = Bench::new(Limits::default());
+    let id = bench.subscribe(0, 0);
+    let item = bench.item(id, MonitoringMode::Reporting, 10, 1);
+    bench.offer(id, item, 1);
+    let answers = bench.answers.clone();
+    let parked =
+        Parked { answers, request: 1, handle: 1, deadline: None, channel: 1, most_bytes: 60, results: Vec::new() };
+    bench.all.publish(1, parked, &[]).unwrap();
+    bench.all.tick(11 * MS);
+    assert_eq!(bench.replies(), ["1: BadResponseTooLarge"]);
+    assert_eq!(bench.all.of(1, id).unwrap().available().count(), 1, "for Republish");
 }

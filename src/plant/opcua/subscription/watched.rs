@@ -39,6 +39,47 @@ pub struct Group {
     pub newest: u64,
     pub put_off: bool,
     pub looks: Vec<Look>,
+    /// Where in `looks` each item is; made with the first removal of one among many.
+    index: Option<Box<HashMap<Key, usize>>>,
+}
+
+/// Looks of one group that are searched one by one.
+const FEW: usize = 32;
+
+impl Group {
+    fn new() -> Group {
+        Group { sequence: u64::MAX, causes: Causes::NONE, newest: 0, put_off: false, looks: Vec::new(), index: None }
+    }
+
+    fn add(&mut self, look: Look) {
+        if let Some(index) = &mut self.index {
+            index.insert(look.key, self.looks.len());
+        }
+        self.looks.push(look);
+    }
+
+    /// Deleting many items of one record, one after the other, costs by item.
+    fn remove(&mut self, key: Key) {
+        let at = if self.looks.len() <= FEW {
+            self.index = None;
+            self.looks.iter().position(|look| look.key == key)
+        } else {
+            let looks = &self.looks;
+            let all = || Box::new(looks.iter().enumerate().map(|(at, look)| (look.key, at)).collect());
+            self.index.get_or_insert_with(all).remove(&key)
+        };
+        let Some(at) = at else { return };
+        self.looks.swap_remove(at);
+        if let (Some(index), Some(moved)) = (&mut self.index, self.looks.get(at)) {
+            index.insert(moved.key, at);
+        }
+    }
+
+    /// Keeps those that are not of a subscription.
+    fn forget(&mut self, subscription: u32) {
+        self.looks.retain(|look| look.key.0 != subscription);
+        self.index = None;
+    }
 }
 
 /// All that is looked at at one interval.
@@ -70,16 +111,10 @@ impl Watched {
     pub fn signal(&mut self, interval: u64, place: Place, look: Look, due: u64) {
         self.frames_changed += u64::from(interval == 0);
         let class = self.class(interval, due);
-        let group = class.groups.entry(place).or_insert(Group {
-            sequence: u64::MAX,
-            causes: Causes::NONE,
-            newest: 0,
-            put_off: false,
-            looks: Vec::new(),
-        });
+        let group = class.groups.entry(place).or_insert_with(Group::new);
         // whatever has come since the item's first value was read is looked at
         group.sequence = u64::MAX;
-        group.looks.push(look);
+        group.add(look);
     }
 
     /// Anything else.
@@ -105,9 +140,7 @@ impl Watched {
             Some(place) => {
                 self.frames_changed += u64::from(interval == 0);
                 if let Some(group) = class.groups.get_mut(&place) {
-                    if let Some(at) = group.looks.iter().position(|look| look.key == key) {
-                        group.looks.swap_remove(at);
-                    }
+                    group.remove(key);
                     if group.looks.is_empty() {
                         class.groups.remove(&place);
                     }
@@ -126,7 +159,7 @@ impl Watched {
     pub fn forget(&mut self, subscription: u32) {
         for class in self.classes.values_mut() {
             class.groups.retain(|_, group| {
-                group.looks.retain(|look| look.key.0 != subscription);
+                group.forget(subscription);
                 !group.looks.is_empty()
             });
             class.others.retain(|key| key.0 != subscription);
@@ -149,7 +182,9 @@ pub fn first_look(interval: u64, publishing: u64, now: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::first_look;
+    use std::collections::HashSet;
+
+    use super::{Group, Look, first_look};
 
     #[test]
     fn looks_fall_on_the_publishing_timer() {
@@ -164,5 +199,37 @@ mod tests {
         ] {
             assert_eq!(first_look(interval, publishing, now), want, "{interval} {publishing}");
         }
+    }
+
+    #[test]
+    fn looks_are_removed_whatever_their_number() {
+        let look = |key| Look { key, tag: 0, marks: 0, fresh: true, since: 0 };
+        let mut group = Group::new();
+        let mut want = HashSet::new();
+        let add = |group: &mut Group, want: &mut HashSet<_>, key| {
+            group.add(look(key));
+            want.insert(key);
+        };
+        (0..100_000).for_each(|item| add(&mut group, &mut want, (item % 3, item)));
+        let remove = |group: &mut Group, want: &mut HashSet<_>, key| {
+            group.remove(key);
+            want.remove(&key);
+        };
+        let same = |group: &Group, want: &HashSet<_>| {
+            assert_eq!(group.looks.len(), want.len());
+            assert!(group.looks.iter().all(|look| want.contains(&look.key)));
+        };
+        // oldest first: the worst for who searches from the end; quadratic, this takes minutes
+        (0..60_000).for_each(|item| remove(&mut group, &mut want, (item % 3, item)));
+        same(&group, &want);
+        // added while there is an index; not there; there again after everything of one subscription has gone
+        (100_000..100_100).for_each(|item| add(&mut group, &mut want, (item % 3, item)));
+        remove(&mut group, &mut want, (0, 1));
+        group.forget(1);
+        want.retain(|key| key.0 != 1);
+        same(&group, &want);
+        (60_000..100_095).for_each(|item| remove(&mut group, &mut want, (item % 3, item)));
+        same(&group, &want);
+        assert_eq!(group.looks.len(), 3, "few are left");
     }
 }

@@ -11,6 +11,7 @@ pub use points::{ContinuationPoints, Point};
 use super::limits::Limits;
 use super::scene::Scene;
 use super::service::{attribute::unknown, count};
+use super::session::User;
 use super::space::{Node, Reference, Space};
 use super::wire::{NodeRef, Reader, Writer};
 
@@ -39,6 +40,7 @@ const TYPE_DEFINITION: u32 = 32;
 /// What is left of a request's room: references are paged when a response gets too large.
 struct Page<'a> {
     scene: &'a Scene,
+    user: &'a User,
     /// Bytes that a response may have before it ends early.
     room: usize,
     /// References of one node.
@@ -111,6 +113,7 @@ fn reference_type(space: &Space, id: NodeRef<'_>) -> Result<Option<u32>, StatusC
 /// Browse: from the view to the results. The writer has the response's header.
 pub fn browse(
     scene: &Scene,
+    user: &User,
     limits: &Limits,
     points: &mut ContinuationPoints,
     reader: &mut Reader<'_>,
@@ -126,12 +129,12 @@ pub fn browse(
         return Err(StatusCode::BadViewIdUnknown);
     }
     points.begin(limits.browse_continuation_points);
-    let mut page = Page::new(scene, limits, most, points);
+    let mut page = Page::new(scene, user, limits, most, points);
     writer.count(nodes);
     for _ in 0..nodes {
         let id = reader.node_id()?;
         let filter = Filter::read(&scene.space, reader)?;
-        let found = scene.find(id).ok_or_else(|| unknown(id));
+        let found = scene.seen(id, user).ok_or_else(|| unknown(id));
         match found.and_then(|node| Ok((node, filter?))) {
             Ok((node, filter)) => page.node(Point::new(scene.number, node, filter, page.most), writer),
             Err(status) => nothing(status, writer),
@@ -144,6 +147,7 @@ pub fn browse(
 /// BrowseNext. Each point is good for once.
 pub fn browse_next(
     scene: &Scene,
+    user: &User,
     limits: &Limits,
     points: &mut ContinuationPoints,
     reader: &mut Reader<'_>,
@@ -152,13 +156,21 @@ pub fn browse_next(
     let release = reader.bool()?;
     let wanted = count(reader, 4, limits.nodes_per_browse)?;
     points.begin(limits.browse_continuation_points);
-    let mut page = Page::new(scene, limits, 0, points);
+    if release {
+        for _ in 0..wanted {
+            points.take(reader.bytes()?.unwrap_or_default());
+        }
+        // both lists of results are empty (5.9.3.2)
+        writer.count(0);
+        writer.i32(-1);
+        return Ok(());
+    }
+    let mut page = Page::new(scene, user, limits, 0, points);
     writer.count(wanted);
     for _ in 0..wanted {
         match page.points.take(reader.bytes()?.unwrap_or_default()) {
             // the nodes of another plan are others
-            Some(point) if point.scene == scene.number && !release => page.node(point, writer),
-            Some(_) if release => nothing(StatusCode::Good, writer),
+            Some(point) if point.scene == scene.number => page.node(point, writer),
             _ => nothing(StatusCode::BadContinuationPointInvalid, writer),
         }
     }
@@ -174,15 +186,21 @@ fn nothing(status: StatusCode, writer: &mut Writer) {
 }
 
 impl<'a> Page<'a> {
-    fn new(scene: &'a Scene, limits: &Limits, most: usize, points: &'a mut ContinuationPoints) -> Page<'a> {
+    fn new(
+        scene: &'a Scene,
+        user: &'a User,
+        limits: &Limits,
+        most: usize,
+        points: &'a mut ContinuationPoints,
+    ) -> Page<'a> {
         let most = if most == 0 { limits.references_per_node } else { most.min(limits.references_per_node) };
-        Page { scene, room: limits.message_bytes / 2, most, points, names: Names::default() }
+        Page { scene, user, room: limits.message_bytes / 2, most, points, names: Names::default() }
     }
 
     /// A BrowseResult, from where the point stands.
     fn node(&mut self, mut point: Point, writer: &mut Writer) {
         let space = &self.scene.space;
-        let references = self.scene.references(point.node);
+        let references = self.scene.references_seen(point.node, self.user);
         // a source or a session more or less: nobody knows where the rest begins
         if *point.count.get_or_insert(references.len()) != references.len() {
             return nothing(StatusCode::BadContinuationPointInvalid, writer);

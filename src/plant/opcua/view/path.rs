@@ -5,6 +5,7 @@ use opcua::types::StatusCode;
 use super::{Names, count, reference_type, unknown};
 use crate::plant::opcua::limits::Limits;
 use crate::plant::opcua::scene::Scene;
+use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::wire::{Name, NodeRef, Reader, Writer};
 
@@ -26,6 +27,7 @@ struct Element<'a> {
 /// TranslateBrowsePathsToNodeIds. The writer has the response's header.
 pub fn translate(
     scene: &Scene,
+    user: &User,
     limits: &Limits,
     reader: &mut Reader<'_>,
     writer: &mut Writer,
@@ -47,7 +49,7 @@ pub fn translate(
                 name: reader.name()?,
             });
         }
-        match follow(scene, start, &elements, &mut names, &mut budget) {
+        match follow(scene, user, start, &elements, &mut names, &mut budget) {
             Ok(targets) => {
                 writer.status(StatusCode::Good);
                 writer.count(targets.len());
@@ -70,12 +72,13 @@ pub fn translate(
 /// The nodes at the end of a path.
 fn follow(
     scene: &Scene,
+    user: &User,
     start: NodeRef<'_>,
     elements: &[Element<'_>],
     names: &mut Names,
     budget: &mut usize,
 ) -> Result<Vec<Node>, StatusCode> {
-    let node = scene.find(start).ok_or_else(|| unknown(start))?;
+    let node = scene.seen(start, user).ok_or_else(|| unknown(start))?;
     if elements.is_empty() {
         return Err(StatusCode::BadNothingToDo);
     }
@@ -91,7 +94,7 @@ fn follow(
         let kind = reference_type(&scene.space, element.kind).map_err(|_| StatusCode::BadNoMatch)?;
         let mut next = Vec::new();
         for node in here {
-            let looks = step(scene, node, element, kind, names, &mut next);
+            let looks = step(scene, user, node, element, kind, names, &mut next);
             *budget = budget.checked_sub(looks).ok_or(StatusCode::BadQueryTooComplex)?;
             if next.len() > MOST_TARGETS {
                 return Err(StatusCode::BadTooManyMatches);
@@ -105,6 +108,7 @@ fn follow(
 /// Where one element leads from one node; gives the references that were looked at.
 fn step(
     scene: &Scene,
+    user: &User,
     node: Node,
     element: &Element<'_>,
     kind: Option<u32>,
@@ -113,8 +117,11 @@ fn step(
 ) -> usize {
     let space = &scene.space;
     let references = match scene.references_named(node, element.name.namespace, element.name.name) {
-        Some(few) if !element.inverse => few,
-        _ => scene.references(node),
+        Some(mut few) if !element.inverse => {
+            few.retain(|reference| space.sees(user, reference.target));
+            few
+        }
+        _ => scene.references_seen(node, user),
     };
     let looks = references.len();
     for reference in references {

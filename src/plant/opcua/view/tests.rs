@@ -44,7 +44,7 @@ impl Client {
         let request = [bytes(&view), most.to_le_bytes().into(), bytes(&Some(wanted))].concat();
         let mut writer = Writer::new();
         let mut reader = Reader::new(&request);
-        browse(scene, &self.limits, &mut self.points, &mut reader, &mut writer)?;
+        browse(scene, &User::anonymous(), &self.limits, &mut self.points, &mut reader, &mut writer)?;
         assert!(reader.rest().is_empty());
         Ok(results(writer))
     }
@@ -53,11 +53,16 @@ impl Client {
         self.browse_in(scene, ViewDescription::default(), most, vec![wanted]).unwrap().remove(0)
     }
 
-    fn next(&mut self, scene: &Scene, release: bool, point: &ByteString) -> BrowseResult {
+    fn next(&mut self, scene: &Scene, point: &ByteString) -> BrowseResult {
+        self.next_or_release(scene, false, point).remove(0)
+    }
+
+    fn next_or_release(&mut self, scene: &Scene, release: bool, point: &ByteString) -> Vec<BrowseResult> {
         let request = [bytes(&release), bytes(&Some(vec![point.clone()]))].concat();
         let mut writer = Writer::new();
-        browse_next(scene, &self.limits, &mut self.points, &mut Reader::new(&request), &mut writer).unwrap();
-        results(writer).remove(0)
+        browse_next(scene, &User::anonymous(), &self.limits, &mut self.points, &mut Reader::new(&request), &mut writer)
+            .unwrap();
+        results(writer)
     }
 
     /// All pages of a Browse.
@@ -72,7 +77,7 @@ impl Client {
             if result.continuation_point.is_null() {
                 return all;
             }
-            result = self.next(scene, false, &result.continuation_point);
+            result = self.next(scene, &result.continuation_point);
         }
     }
 }
@@ -147,7 +152,13 @@ fn what_is_asked_for_chooses() {
         (server.clone(), 33, true, 4, "GetMonitoredItems ResendData"),
         (server.clone(), 40, true, 0, "ServerType"),
         (plant("Canvoy"), 33, true, 0, "Machine line"),
-        (plant("line"), 33, true, 0, "DriveCommand EEC1 Oven Precise Wide line.@33"),
+        (plant("line"), 35, true, 0, "DriveCommand EEC1 Oven Precise Wide line.@33"),
+        // HasNotifier
+        (plant("line"), 48, true, 0, "DriveCommand EEC1 Oven Precise Wide"),
+        (plant("Canvoy.Machine"), 48, true, 0, "line"),
+        (server.clone(), 48, true, 0, "Machine"),
+        // HasCondition
+        (plant("line.Oven"), 9006, true, 0, "late:line.Oven protection:line.Oven"),
         (plant("line.Oven"), 47, true, 0, "Door Flag Level Mode Temp Trim"),
         (plant("line.Oven.Temp"), 46, true, 0, "EngineeringUnits EURange"),
         (plant("line.Oven.Temp"), 33, true, 1, ""),
@@ -233,20 +244,18 @@ fn continuation_points_are_good_once_and_bounded() {
     let mut client = Client { limits: Limits { browse_continuation_points: 3, ..Limits::default() }, ..Client::new() };
     let many = || wanted(&number(58), BrowseDirection::Forward);
     let first = client.browse(&scene, 1, many());
-    let second = client.next(&scene, false, &first.continuation_point);
+    let second = client.next(&scene, &first.continuation_point);
     assert_eq!(second.references.as_ref().unwrap().len(), 1);
-    assert_eq!(client.next(&scene, false, &first.continuation_point).status_code, S::BadContinuationPointInvalid);
-    let released = client.next(&scene, true, &second.continuation_point);
-    assert_eq!((released.status_code, released.references.unwrap_or_default().len()), (S::Good, 0));
+    assert_eq!(client.next(&scene, &first.continuation_point).status_code, S::BadContinuationPointInvalid);
+    assert!(client.next_or_release(&scene, true, &second.continuation_point).is_empty());
     for point in [
         &second.continuation_point,
         &ByteString::null(),
         &ByteString::from(b"nonsense"),
         &ByteString::from(&[0_u8; 64]),
     ] {
-        for release in [true, false] {
-            assert_eq!(client.next(&scene, release, point).status_code, S::BadContinuationPointInvalid);
-        }
+        assert!(client.next_or_release(&scene, true, point).is_empty());
+        assert_eq!(client.next(&scene, point).status_code, S::BadContinuationPointInvalid);
     }
     // one request can't have more than there are; the next takes from those before
     let found = client.browse_in(&scene, ViewDescription::default(), 1, vec![many(); 5]).unwrap();
@@ -255,16 +264,17 @@ fn continuation_points_are_good_once_and_bounded() {
     assert!(found[4].references.as_ref().is_none_or(|all| all.is_empty()) && found[4].continuation_point.is_null());
     let newer = client.browse(&scene, 1, many());
     assert_eq!((newer.status_code, client.points.len()), (S::Good, 3));
-    assert_eq!(client.next(&scene, false, &found[0].continuation_point).status_code, S::BadContinuationPointInvalid);
-    assert_eq!(client.next(&scene, false, &found[1].continuation_point).status_code, S::Good);
+    assert_eq!(client.next(&scene, &found[0].continuation_point).status_code, S::BadContinuationPointInvalid);
+    assert_eq!(client.next(&scene, &found[1].continuation_point).status_code, S::Good);
     // another plan has other nodes
     let later = Scene {
         number: scene.number + 1,
         view: scene.view.clone(),
         space: scene.space.clone(),
         server: scene.server.clone(),
+        alarms: scene.alarms.clone(),
     };
-    assert_eq!(client.next(&later, false, &newer.continuation_point).status_code, S::BadContinuationPointInvalid);
+    assert_eq!(client.next(&later, &newer.continuation_point).status_code, S::BadContinuationPointInvalid);
 }
 
 #[test]
@@ -339,7 +349,7 @@ fn paths_lead_to_nodes() {
     });
     let request = bytes(&Some(paths.collect::<Vec<_>>()));
     let mut writer = Writer::new();
-    translate(&scene, &Limits::default(), &mut Reader::new(&request), &mut writer).unwrap();
+    translate(&scene, &User::anonymous(), &Limits::default(), &mut Reader::new(&request), &mut writer).unwrap();
     let found: Vec<BrowsePathResult> = results(writer);
     for ((node, steps, want), found) in cases.iter().zip(found) {
         let targets = found.targets.unwrap_or_default();
@@ -354,7 +364,8 @@ fn paths_lead_to_nodes() {
     }
     for (count, want) in [(0, S::BadNothingToDo), (10_001, S::BadTooManyOperations)] {
         let request = bytes(&Some(vec![BrowsePath::default(); count]));
-        let said = translate(&scene, &Limits::default(), &mut Reader::new(&request), &mut Writer::new());
+        let said =
+            translate(&scene, &User::anonymous(), &Limits::default(), &mut Reader::new(&request), &mut Writer::new());
         assert_eq!(said, Err(want));
     }
 }
@@ -381,7 +392,7 @@ fn a_request_that_is_cut_off_is_no_request() {
     let request = [bytes(&ViewDescription::default()), vec![0; 4], bytes(&Some(good))].concat();
     for length in 0..request.len() {
         let (mut points, mut reader) = (ContinuationPoints::default(), Reader::new(&request[..length]));
-        let said = browse(&scene, &Limits::default(), &mut points, &mut reader, &mut Writer::new());
+        let said = browse(&scene, &User::anonymous(), &Limits::default(), &mut points, &mut reader, &mut Writer::new());
         assert_eq!(said, Err(StatusCode::BadDecodingError), "{length}");
     }
 }

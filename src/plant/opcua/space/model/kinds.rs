@@ -305,6 +305,12 @@ const BUS: &[Field] = &[
 const MESSAGE: &[Field] = &[
     property("CycleTime", DataTypeId::Duration, "Time from one frame to the next.", |_, _, _| Variant::Empty),
     property("Identifier", DataTypeId::String, "CAN identifier, hexadecimal.", |_, _, _| Variant::Empty),
+    property(
+        "LeaseTime",
+        DataTypeId::Duration,
+        "Within it the plant must write again, or its session give a sign of life.",
+        |_, _, _| Variant::Empty,
+    ),
     property("Sender", DataTypeId::String, "The nodes that send it.", |_, _, _| Variant::Empty),
 ];
 

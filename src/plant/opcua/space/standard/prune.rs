@@ -6,6 +6,8 @@ use opcua::types::{DateTime, NodeClass, ObjectId, ObjectTypeId, VariableTypeId, 
 
 use super::HAS_TYPE_DEFINITION;
 use super::load::{Draft, HAS_MODELLING_RULE, Id};
+use crate::plant::access::Role;
+use crate::plant::opcua::space::permission::role_node;
 use crate::plant::opcua::space::{NAMESPACE, array};
 
 const ORGANIZES: u32 = 35;
@@ -15,7 +17,7 @@ const HAS_COMPONENT: u32 = 47;
 const PARENTS: [u32; 5] = [ORGANIZES, HAS_PROPERTY, HAS_COMPONENT, 49, 56];
 
 /// Optional nodes that this server does not serve; what hangs from them goes too.
-const ABSENT: [u32; 29] = [
+const ABSENT: [u32; 34] = [
     23470, // Aliases
     31915, // Locations
     32637, // DefaultHAConfiguration
@@ -31,7 +33,12 @@ const ABSENT: [u32; 29] = [
     12637, // ServerConfiguration
     24290, // UserManagement
     24101, // ServerCapabilities.ConformanceUnits
-    15606, // ServerCapabilities.RoleSet
+    15692, // Supervisor, and other roles that nobody has here
+    15716, // ConfigureAdmin
+    18625, // TrustedApplication
+    25565, // SecurityKeyServerAdmin
+    25584, // SecurityKeyServerPush
+    25603, // SecurityKeyServerAccess
     12166, // OperationLimits.MaxNodesPerHistoryReadEvents
     12167, // MaxNodesPerHistoryUpdateData
     12168, // MaxNodesPerHistoryUpdateEvents
@@ -47,8 +54,9 @@ const ABSENT: [u32; 29] = [
     93,    // OPC Binary
 ];
 
-/// Methods that can be called (OPC 10000-5, 9.1 and 9.2).
-const METHODS: [u32; 2] = [11492, 12873];
+/// Methods that can be called: of Server (OPC 10000-5, 9.1 and 9.2), and those of condition types, which are called at an
+/// instance (OPC 10000-9, 5.5.4).
+const METHODS: [u32; 12] = [11492, 12873, 3875, 12912, 9027, 9028, 9029, 9111, 9113, 9211, 9212, 9213];
 
 /// NamespaceMetadata of the namespaces that are not the standard's (OPC 10000-5, 6.3.13).
 pub(super) fn namespaces(own_uri: &str, plant_uri: &str) -> Vec<Draft> {
@@ -83,7 +91,7 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
         }
     };
     // nothing in them is the same in another server: no static ids
-    vec![
+    let mut all = vec![
         object,
         property("NamespaceUri", 12, Variant::from(uri)),
         property("NamespaceVersion", 12, Variant::from(env!("CARGO_PKG_VERSION"))),
@@ -92,7 +100,14 @@ fn namespace(index: u16, uri: &str) -> Vec<Draft> {
         property("StaticNodeIdTypes", 256, empty(VariantScalarTypeId::Int32)),
         property("StaticNumericNodeIdRange", 291, empty(VariantScalarTypeId::String)),
         property("StaticStringNodeIdPattern", 12, Variant::from("")),
-    ]
+    ];
+    if index == NAMESPACE {
+        // their values are found where they are read: they depend on who does
+        all.push(property("DefaultRolePermissions", 96, empty(VariantScalarTypeId::ExtensionObject)));
+        all.push(property("DefaultUserRolePermissions", 96, empty(VariantScalarTypeId::ExtensionObject)));
+        all.push(property("DefaultAccessRestrictions", 95, Variant::UInt16(0)));
+    }
+    all
 }
 
 /// A node of namespace 1.
@@ -154,6 +169,7 @@ fn gone(drafts: &[Draft]) -> HashSet<Id> {
         }
     }
     let mut gone: HashSet<Id> = ABSENT.into_iter().map(|number| Id::Number(0, number)).collect();
+    gone.extend(of_roles(drafts));
     let mut open: Vec<Id> = gone.iter().cloned().collect();
     while let Some(id) = open.pop() {
         for child in children.get(&id).map_or(&[][..], Vec::as_slice) {
@@ -164,6 +180,19 @@ fn gone(drafts: &[Draft]) -> HashSet<Id> {
         }
     }
     gone
+}
+
+/// Members of roles that say what can't be here: endpoints, configuration by a tool (OPC 10000-18, 4.4.1: all optional).
+fn of_roles(drafts: &[Draft]) -> Vec<Id> {
+    const MEMBERS: [&str; 6] =
+        ["Endpoints", "EndpointsExclude", "CustomConfiguration", "AddEndpoint", "RemoveEndpoint", "AddApplication"];
+    let roles: Vec<Id> = Role::ALL.into_iter().map(|role| Id::Number(0, role_node(role) as u32)).collect();
+    let is = |draft: &&Draft| {
+        let named = MEMBERS.contains(&draft.name.1.as_str()) || draft.name.1 == "RemoveApplication";
+        let below = |(_, other, forward): &(u32, Id, bool)| !*forward && roles.contains(other);
+        named && draft.references.iter().any(below)
+    };
+    drafts.iter().filter(is).map(|draft| draft.id.clone()).collect()
 }
 
 /// What can be come to from Root: the standard has some nodes that hang nowhere, for servers to use or not.

@@ -1,0 +1,118 @@
+//! What a command must be before the real-time thread hears of it: what the plan, the state of a bus and its origin allow.
+
+use super::AT_THE_MACHINE;
+use crate::command::{self, Action, Change, Origin, Refusal};
+use crate::plan::{Direction, Immediate, MessageIndex, Plan};
+use crate::store::layout::BusState;
+use crate::store::{Reader, clock};
+
+/// Checks an action against the plan, and writes against the state of their bus.
+pub fn check(plan: &Plan, reader: &Reader, action: &Action, origin: &Origin) -> Result<Change, Refusal> {
+    let message = |tag: usize| plan.tags.get(tag).map(|tag| tag.message).ok_or(Refusal::UnknownTag);
+    let sent = |message: Option<MessageIndex>| match message.map(|at| (at, plan.messages.get(at))) {
+        None => Ok(None),
+        Some((_, None)) => Err(Refusal::Unknown),
+        Some((at, Some(planned))) => match planned.direction {
+            Direction::Output(_) => Ok(Some(at)),
+            Direction::Input(_) => Err(Refusal::NotSent { message: plan.message_name(at, None) }),
+        },
+    };
+    Ok(match action {
+        Action::Set(writes) | Action::Send(writes) => {
+            let mut patch = command::compile(plan, writes)?;
+            if matches!(action, Action::Send(_)) {
+                patch.immediate = Immediate::OnWrite;
+            }
+            match reader.bus_state(plan.messages[patch.message].bus) {
+                BusState::Active | BusState::Warning | BusState::Passive => Change::Patch(patch),
+                BusState::Gone | BusState::Down | BusState::BusOff => return Err(Refusal::BusDown),
+            }
+        }
+        Action::Renew(tag) => {
+            let message = message(*tag)?;
+            if let Direction::Input(_) = plan.messages[message].direction {
+                return Err(Refusal::NotWritable { tag: plan.tag_name(*tag, None) });
+            }
+            Change::Renew(message)
+        }
+        Action::Force { tag, value, seconds } => {
+            command::compile_force(plan, *tag, *value, *seconds, clock::monotonic())?
+        }
+        Action::Release(Some(tag)) if *tag >= plan.tags.len() => return Err(Refusal::UnknownTag),
+        Action::Release(tag) => Change::Release(*tag),
+        Action::Arm => Change::Arm,
+        Action::Disarm => Change::Disarm,
+        Action::Fallback(message) => Change::Fallback(sent(*message)?),
+        Action::ResetFallback(message) => Change::ResetFallback(sent(*message)?),
+        // who works at the machine decides whether others may act on it meanwhile, unless the configuration says otherwise
+        Action::Remote(true) if origin.protocol != AT_THE_MACHINE && !plan.machine.remote_from_plant => {
+            return Err(Refusal::RemoteAtTheMachine);
+        }
+        Action::Remote(remote) => Change::Remote(*remote),
+        Action::Restart(bus) if *bus >= plan.buses.len() => return Err(Refusal::Unknown),
+        Action::Restart(bus) if !plan.buses[*bus].managed => {
+            return Err(Refusal::NotManaged { bus: plan.buses[*bus].name.clone() });
+        }
+        Action::Restart(bus) => Change::Restart(*bus),
+        Action::Route { route, .. } if *route >= plan.routes.len() => return Err(Refusal::Unknown),
+        Action::Route { route, on } => Change::Route { route: *route, on: *on },
+        // answered before
+        Action::Reload(_) | Action::CancelReload => return Err(Refusal::Malformed),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::command::{Value, Write};
+    use crate::config::{self, LoadOptions, Sources};
+    use crate::store::{Layout, Memory, Writer};
+
+    const DBC: &str = "BU_: ME ECU\nBO_ 1 Command: 1 ME\n SG_ X : 0|8@1+ (1,0) [0|9] \"\" ECU\n\
+                       BO_ 2 Status: 1 ECU\n SG_ Y : 0|8@1+ (1,0) [0|0] \"\" ME\n";
+    const BUS: &str = "[bus.line]\nvirtual = true\ndbc = [\"a.dbc\"]\nnode = \"ME\"\ntransmit = \"all\"\nwritable = \"all\"\n\
+                       message.Command.cycle_ms = 10\n";
+
+    #[test]
+    fn what_the_plan_and_the_origin_allow() {
+        let check = |machine: &str, protocol: &str, action: Action| {
+            let written = format!("{machine}{BUS}");
+            let sources = Sources::embedded("plant.toml", &written, &[("a.dbc", DBC.as_bytes())]);
+            let plan = config::load(&sources, LoadOptions::default()).map_err(|mistakes| format!("{mistakes:?}"));
+            let plan = plan.unwrap().plan;
+            let layout = Layout::of(&plan);
+            let memory = Arc::new(Memory::heap(layout.words()));
+            let mut writer = Writer::new(memory.clone(), layout.clone(), 7);
+            writer.set_bus_state(0, BusState::Active, 1);
+            let reader = Reader::open(memory, layout, 7).unwrap();
+            let origin = Origin { protocol: protocol.into(), ..Origin::default() };
+            check(&plan, &reader, &action, &origin).map_err(|refusal| refusal.to_string())
+        };
+        let write = |value| vec![Write { tag: 0, value: Value::Engineering(value) }];
+        let immediate = |change| match change {
+            Ok(Change::Patch(patch)) => Ok(patch.immediate),
+            other => Err(other),
+        };
+        assert_eq!(immediate(check("", "opcua", Action::Set(write(1.0)))), Ok(Immediate::No));
+        assert_eq!(immediate(check("", "opcua", Action::Send(write(1.0)))), Ok(Immediate::OnWrite));
+        let machine = "[machine]\nremote_from_plant = true\n";
+        let at_the_machine = "from Local to Remote only at the machine: `[machine] remote_from_plant` is not set";
+        for (written, protocol, action, want) in [
+            ("", "opcua", Action::Send(write(10.0)), Err("10 is outside 0..=9 of line.Command.X")),
+            ("", "opcua", Action::Fallback(Some(0)), Ok(Change::Fallback(Some(0)))),
+            ("", "opcua", Action::Fallback(None), Ok(Change::Fallback(None))),
+            ("", "opcua", Action::ResetFallback(Some(0)), Ok(Change::ResetFallback(Some(0)))),
+            ("", "cli", Action::Fallback(Some(1)), Err("line.Status is not sent by this controller")),
+            ("", "cli", Action::ResetFallback(Some(2)), Err("no such bus, route or message")),
+            ("", "opcua", Action::Remote(false), Ok(Change::Remote(false))),
+            ("", "opcua", Action::Remote(true), Err(at_the_machine)),
+            ("", "cli", Action::Remote(true), Ok(Change::Remote(true))),
+            (machine, "opcua", Action::Remote(true), Ok(Change::Remote(true))),
+        ] {
+            let said = format!("{written:?} {protocol} {action:?}");
+            assert_eq!(check(written, protocol, action), want.map_err(str::to_owned), "{said}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The journal of alarms: what happened, when, and who did it, one JSON document a line, only ever added to. Files of
+//! bounded size and number. What comes before a kill in the middle of a line is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::state::{Comment, Shelf, State, What};
+use crate::plant::text;
+
+/// Bytes of a file, and how many there are with the one that is being written.
+pub const BYTES: u64 = 10 * 1024 * 1024;
+pub const FILES: usize = 10;
+
+/// How far the ring of transitions has been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The controller, by when it started: CLOCK_REALTIME nanoseconds.
+    pub controller: u64,
+    /// Sequence of the transition that comes next.
+    pub next: u64,
+}
+
+/// What a line tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    Raised,
+    Changed,
+    Ended,
+    Acknowledged,
+    Confirmed,
+    Commented,
+    Enabled,
+    Disabled,
+    Shelved,
+    Unshelved,
+    Suppressed,
+    Unsuppressed,
+    /// Transitions were overwritten before they were read.
+    Lost,
+}
+
+impl Told {
+    pub fn of_state(self) -> Option<What> {
+        Some(match self {
+            Told::Raised => What::Raised,
+            Told::Changed => What::Changed,
+            Told::Ended => What::Ended,
+            Told::Acknowledged => What::Acknowledged,
+            Told::Confirmed => What::Confirmed,
+            Told::Commented => What::Commented,
+            Told::Enabled => What::Enabled,
+            Told::Disabled => What::Disabled,
+            Told::Shelved => What::Shelved,
+            Told::Unshelved => What::Unshelved,
+            Told::Suppressed => What::Suppressed,
+            Told::Unsuppressed => What::Unsuppressed,
+            Told::Lost => return None,
+        })
+    }
+
+    fn of(what: What) -> Told {
+        match what {
+            What::Raised => Told::Raised,
+            What::Changed => Told::Changed,
+            What::Ended => Told::Ended,
+            What::Acknowledged => Told::Acknowledged,
+            What::Confirmed => Told::Confirmed,
+            What::Commented => Told::Commented,
+            What::Enabled => Told::Enabled,
+            What::Disabled => Told::Disabled,
+            What::Shelved => Told::Shelved,
+            What::Unshelved => Told::Unshelved,
+            What::Suppressed => Told::Suppressed,
+            What::Unsuppressed => Told::Unsuppressed,
+        }
+    }
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// One more than the line before.
+    pub number: u64,
+    /// RFC 3339, for people; `time` has all digits: CLOCK_REALTIME nanoseconds.
+    pub when: String,
+    pub time: u64,
+    pub what: Told,
+    /// The alarm; empty where the line is about none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// Empty: the machine, or time.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub who: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// 0: not active; of a limit its levels.
+    #[serde(default)]
+    pub level: u8,
+    #[serde(default)]
+    pub before: u8,
+    #[serde(default)]
+    pub detail: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    #[serde(default)]
+    pub severity: u16,
+    #[serde(default)]
+    pub enabled: bool,
+    #[serde(default)]
+    pub acknowledged: bool,
+    #[serde(default)]
+    pub confirmed: bool,
+    #[serde(default)]
+    pub suppressed: bool,
+    #[serde(default)]
+    pub shelf: Shelf,
+    /// Found out by comparing, not told by the machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inferred: bool,
+    /// Transitions that are lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    pub position: Position,
+}
+
+impl Entry {
+    pub fn of(number: u64, position: Position, key: &str, what: What, state: &State, time: u64) -> Entry {
+        let said = state.comment.time == time && !state.comment.text.is_empty();
+        Entry {
+            number,
+            when: text::time(time),
+            time,
+            what: Told::of(what),
+            key: key.to_owned(),
+            text: String::new(),
+            who: String::new(),
+            comment: said.then(|| state.comment.text.clone()),
+            level: state.level,
+            before: state.level,
+            detail: state.detail,
+            value: state.value.filter(|value| value.is_finite()),
+            severity: state.severity,
+            enabled: state.enabled,
+            acknowledged: state.acknowledged,
+            confirmed: state.confirmed,
+            suppressed: state.suppressed,
+            shelf: state.shelf,
+            inferred: false,
+            lost: None,
+            position,
+        }
+    }
+
+    pub fn lost(number: u64, position: Position, count: u64, time: u64) -> Entry {
+        let text = format!("{count} changes of alarms were not read in time and are lost");
+        let mut entry = Entry::of(number, position, "", What::Changed, &State::default(), time);
+        (entry.what, entry.text, entry.lost) = (Told::Lost, text, Some(count));
+        entry
+    }
+
+    /// Brings a state to what the line tells.
+    pub fn restore(&self, state: &mut State, what: What) {
+        if self.severity != state.severity {
+            (state.last_severity, state.severity, state.times.severity) = (state.severity, self.severity, self.time);
+        }
+        let times = &mut state.times;
+        for (changed, time) in [
+            (state.enabled != self.enabled, &mut times.enabled),
+            ((state.level == 0) != (self.level == 0), &mut times.active),
+            (state.acknowledged != self.acknowledged, &mut times.acknowledged),
+            (state.confirmed != self.confirmed, &mut times.confirmed),
+            (state.suppressed != self.suppressed, &mut times.suppressed),
+            (state.shelf != self.shelf, &mut times.shelved),
+            (true, &mut times.last),
+        ] {
+            if changed {
+                *time = self.time;
+            }
+        }
+        (state.level, state.detail, state.value) = (self.level, self.detail, self.value);
+        (state.enabled, state.acknowledged, state.confirmed) = (self.enabled, self.acknowledged, self.confirmed);
+        (state.suppressed, state.shelf) = (self.suppressed, self.shelf);
+        if let Some(text) = &self.comment {
+            let (text, who) = (text.clone(), self.who.clone());
+            state.comment = Comment { text, locale: state.comment.locale.clone(), who, time: self.time };
+        }
+        state.numbered(self.number, what);
+    }
+}
+
+/// A journal that is being written.
+pub struct Journal {
+    folder: PathBuf,
+    file: File,
+    /// Bytes of whole lines in it.
+    length: u64,
+    limits: (u64, usize),
+}
+
+fn path(folder: &Path, age: usize) -> PathBuf {
+    folder.join(if age == 0 { "journal.jsonl".into() } else { format!("journal.{age}.jsonl") })
+}
+
+impl Journal {
+    /// Opens the newest file; half a line at its end goes. `limits`: bytes of a file, number of files.
+    pub fn open(folder: &Path, limits: (u64, usize)) -> anyhow::Result<Journal> {
+        let (file, length) = open(&path(folder, 0))?;
+        Ok(Journal { folder: folder.to_owned(), file, length, limits })
+    }
+
+    /// Adds lines. Where that fails none of them is there.
+    pub fn write(&mut self, entries: &[Entry]) -> std::io::Result<()> {
+        if self.length >= self.limits.0 {
+            self.rotate()?;
+        }
+        let mut bytes = Vec::with_capacity(entries.len() * 512);
+        for entry in entries {
+            serde_json::to_writer(&mut bytes, entry)?;
+            bytes.push(b'\n');
+        }
+        let written = self.file.write_all(&bytes);
+        match written {
+            Ok(()) => self.length += bytes.len() as u64,
+            // half of it would make the next line unreadable
+            Err(_) => {
+                self.file.set_len(self.length)?;
+                self.file.seek(SeekFrom::Start(self.length))?;
+            }
+        }
+        written
+    }
+
+    /// To the disk.
+    pub fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn rotate(&mut self) -> std::io::Result<()> {
+        for age in (0..self.limits.1.saturating_sub(1)).rev() {
+            match fs::rename(path(&self.folder, age), path(&self.folder, age + 1)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.file = create(&path(&self.folder, 0))?;
+        self.length = 0;
+        Ok(())
+    }
+}
+
+fn create(file: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(file)
+}
+
+fn open(path: &Path) -> anyhow::Result<(File, u64)> {
+    let named = || path.display().to_string();
+    let mut file = create(path).with_context(named)?;
+    let mut length = 0;
+    for line in lines(BufReader::new(&file)) {
+        let (line, whole) = line.with_context(named)?;
+        if whole {
+            length += line.len() as u64;
+        }
+    }
+    file.set_len(length).with_context(named)?;
+    file.seek(SeekFrom::Start(length)).with_context(named)?;
+    Ok((file, length))
+}
+
+/// Each line with its end, and whether it has one.
+fn lines(mut reader: impl BufRead) -> impl Iterator<Item = std::io::Result<(Vec<u8>, bool)>> {
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        match reader.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => {
+                let whole = line.ends_with(b"\n");
+                Some(Ok((line, whole)))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    })
+}
+
+/// The lines with a number above `after`, oldest first. What is no line of ours is left out.
+pub fn read(folder: &Path, after: u64) -> anyhow::Result<Vec<Entry>> {
+    let mut files = Vec::new();
+    for age in 0.. {
+        let path = path(folder, age);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // one may be missing where a rotation was interrupted
+            Err(error) if error.kind() == ErrorKind::NotFound && age < FILES => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        };
+        let mut entries = Vec::new();
+        let mut reached = false;
+        for line in lines(BufReader::new(file)) {
+            let (line, _) = line.with_context(|| path.display().to_string())?;
+            let Ok(entry) = serde_json::from_slice::<Entry>(&line) else { continue };
+            if entry.number > after { entries.push(entry) } else { reached = true }
+        }
+        files.push(entries);
+        if reached {
+            break;
+        }
+    }
+    Ok(files.into_iter().rev().flatten().collect())
+}

@@ -1,0 +1,179 @@
+//! Leases of messages that sessions hold: who wrote one last keeps it by every further sign of life, and by nothing else.
+//!
+//! A session that ends, or whose client is silent, renews nothing: its outputs go to their fallback values when the lease runs
+//! out. A connection that still seems open tells nothing about the other end, only requests do.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::plan::{Direction, MessageIndex, Plan};
+
+/// A lease is renewed at most once in this part of its time.
+const PART: u32 = 4;
+
+/// All leases of all sessions.
+#[derive(Default)]
+pub struct Leases {
+    /// By session.
+    held: Mutex<HashMap<u32, Held>>,
+    /// How many sessions hold some: most requests need not look.
+    sessions: AtomicUsize,
+}
+
+struct Held {
+    leases: Vec<Lease>,
+    /// When the next of them may be renewed.
+    next: Instant,
+}
+
+struct Lease {
+    /// `bus.Message`: its index may change with a reload.
+    message: String,
+    time: Duration,
+    renewed: Instant,
+}
+
+impl Leases {
+    fn held(&self) -> MutexGuard<'_, HashMap<u32, Held>> {
+        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn count(&self, held: &HashMap<u32, Held>) {
+        self.sessions.store(held.len(), Ordering::Relaxed);
+    }
+
+    /// A session's write to a message was accepted: it holds its lease from now on, and nobody else does.
+    pub fn written(&self, plan: &Plan, message: MessageIndex, session: u32, now: Instant) {
+        let Some(Direction::Output(transmission)) = plan.messages.get(message).map(|message| &message.direction) else {
+            return;
+        };
+        let Some(nanoseconds) = transmission.lease else { return };
+        let (name, time) = (plan.message_name(message, None), Duration::from_nanos(nanoseconds));
+        let mut held = self.held();
+        held.retain(|other, held| {
+            held.leases.retain(|lease| *other == session || lease.message != name);
+            !held.leases.is_empty()
+        });
+        let own = held.entry(session).or_insert_with(|| Held { leases: Vec::new(), next: now });
+        own.leases.retain(|lease| lease.message != name);
+        own.leases.push(Lease { message: name, time, renewed: now });
+        own.plan_next();
+        self.count(&held);
+    }
+
+    /// A session has shown that it lives: the messages whose leases are to be renewed now.
+    pub fn alive(&self, session: u32, now: Instant) -> Vec<String> {
+        if self.sessions.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
+        let mut held = self.held();
+        let Some(own) = held.get_mut(&session).filter(|own| own.next <= now) else { return Vec::new() };
+        let mut due = Vec::new();
+        for lease in own.leases.iter_mut().filter(|lease| lease.next() <= now) {
+            lease.renewed = now;
+            due.push(lease.message.clone());
+        }
+        own.plan_next();
+        due
+    }
+
+    /// Whether a session still holds the lease of a message.
+    pub fn holds(&self, session: u32, message: &str) -> bool {
+        self.held().get(&session).is_some_and(|own| own.leases.iter().any(|lease| lease.message == message))
+    }
+
+    /// There is nothing left to renew: the message is in fallback, or has no lease any more.
+    pub fn lost(&self, session: u32, message: &str) {
+        let mut held = self.held();
+        if let Some(own) = held.get_mut(&session) {
+            own.leases.retain(|lease| lease.message != message);
+            own.plan_next();
+        }
+        held.retain(|_, held| !held.leases.is_empty());
+        self.count(&held);
+    }
+
+    /// A session has ended, or has another user.
+    pub fn ended(&self, session: u32) {
+        let mut held = self.held();
+        held.remove(&session);
+        self.count(&held);
+    }
+}
+
+impl Held {
+    fn plan_next(&mut self) {
+        if let Some(next) = self.leases.iter().map(Lease::next).min() {
+            self.next = next;
+        }
+    }
+}
+
+impl Lease {
+    fn next(&self) -> Instant {
+        self.renewed + self.time / PART
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, LoadOptions, Sources};
+
+    const DBC: &str = "BU_: ME ECU\nBO_ 1 A: 1 ME\n SG_ X : 0|8@1+ (1,0) [0|0] \"\" ECU\n\
+                       BO_ 2 B: 1 ME\n SG_ X : 0|8@1+ (1,0) [0|0] \"\" ECU\nBO_ 3 C: 1 ME\n SG_ X : 0|8@1+ (1,0) [0|0] \"\" ECU\n";
+    const CONFIGURATION: &str = "[bus.line]\nvirtual = true\ndbc = [\"a.dbc\"]\nnode = \"ME\"\ntransmit = \"all\"\nwritable = \"all\"\n\
+                                 message.A = { cycle_ms = 10, lease_ms = 400 }\nmessage.B = { cycle_ms = 10, lease_ms = 4000 }\nmessage.C = { cycle_ms = 10 }\n";
+
+    /// `MS write SESSION MESSAGE`, `MS ended SESSION`, `MS lost SESSION MESSAGE`, `MS alive SESSION => what is renewed`.
+    #[test]
+    fn who_wrote_last_renews_by_each_sign_of_life() {
+        let sources = Sources::embedded("plant.toml", CONFIGURATION, &[("a.dbc", DBC.as_bytes())]);
+        let plan =
+            config::load(&sources, LoadOptions::default()).map_err(|mistakes| format!("{mistakes:?}")).unwrap().plan;
+        let (leases, start) = (Leases::default(), Instant::now());
+        let message = |name: &str| plan.messages.iter().position(|message| message.message.name == name).unwrap();
+        for line in "
+            0 alive 1 =>
+            0 write 1 A
+            0 write 1 C
+            10 alive 1 =>
+            99 alive 1 =>
+            100 alive 1 => line.A
+            101 alive 1 =>
+            200 write 1 A
+            250 write 1 B
+            299 alive 1 =>
+            300 alive 2 =>
+            300 alive 1 => line.A
+            1250 alive 1 => line.A line.B
+            1300 write 2 A
+            2400 alive 1 => line.B
+            2400 alive 2 => line.A
+            2500 lost 2 line.A
+            9000 alive 2 =>
+            9000 write 2 A
+            9050 ended 1
+            9999 alive 1 =>
+            9999 alive 2 => line.A
+            9999 ended 2
+            19999 alive 2 =>
+        "
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let now = start + Duration::from_millis(words[0].parse().unwrap());
+            let session = words[2].parse().unwrap();
+            match words[1] {
+                "write" => leases.written(&plan, message(words[3]), session, now),
+                "ended" => leases.ended(session),
+                "lost" => leases.lost(session, words[3]),
+                _ => assert_eq!(leases.alive(session, now), words[4..], "{line}"),
+            }
+        }
+    }
+}

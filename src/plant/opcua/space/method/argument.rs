@@ -1,0 +1,107 @@
+//! What methods of the plant are given: names, types and words for people (OPC 10000-3, 8.6).
+
+use opcua::types::{Argument, DataTypeId, ExtensionObject, LocalizedText, NodeId};
+
+use super::super::Space;
+use super::{Method, OfMachine, OfMessage};
+use crate::dbc::Signal;
+use crate::plan::{MessageIndex, TagIndex};
+use crate::plant::opcua::mapping;
+
+/// Words of a value table that a description has; the variable of the signal has all of them.
+const MOST_WORDS: usize = 20;
+
+/// The InputArguments of a method.
+pub fn arguments(space: &Space, method: Method) -> Vec<ExtensionObject> {
+    let one = |name: &str, data_type: DataTypeId, description: &str| {
+        ExtensionObject::from_message(Argument {
+            name: name.into(),
+            data_type: NodeId::new(0, data_type as u32),
+            value_rank: -1,
+            array_dimensions: None,
+            description: LocalizedText::new("", description),
+        })
+    };
+    let signal = || one("Signal", DataTypeId::NodeId, "The variable of the signal.");
+    match method {
+        Method::Message(message, OfMessage::Send) => {
+            let of = |tag: TagIndex| {
+                let signal = space.plan.signal(tag);
+                one(&signal.name, mapping::value_type(signal).data_type(), &description(space, tag))
+            };
+            of_send(space, message).into_iter().map(of).collect()
+        }
+        Method::Message(_, OfMessage::Fallback | OfMessage::ResetFallback) | Method::Bus(_) => Vec::new(),
+        Method::Machine(method) => match method {
+            OfMachine::Force => vec![
+                signal(),
+                one("Value", DataTypeId::BaseDataType, "Of the type of that variable."),
+                one(
+                    "Duration",
+                    DataTypeId::Duration,
+                    "Milliseconds, from a second to a day; then the force ends by itself.",
+                ),
+            ],
+            OfMachine::Release => vec![signal()],
+            OfMachine::RestartBus => vec![one("Bus", DataTypeId::NodeId, "The object of the bus.")],
+            OfMachine::SwitchRoute => vec![
+                one("Route", DataTypeId::String, "The name in [route.NAME]; both ways of one that goes both ways."),
+                one("On", DataTypeId::Boolean, "True: on, false: off."),
+            ],
+            OfMachine::Arm
+            | OfMachine::Disarm
+            | OfMachine::Fallback
+            | OfMachine::ReleaseAll
+            | OfMachine::ResetFallback
+            | OfMachine::SetLocal
+            | OfMachine::SetRemote => Vec::new(),
+        },
+    }
+}
+
+/// The signals that Send takes: the selectors of what may be written, which say what of a multiplexed message is meant, then
+/// what may be written. By name: the order in a DBC file is not meant to stay.
+pub fn of_send(space: &Space, message: MessageIndex) -> Vec<TagIndex> {
+    let planned = &space.plan.messages[message];
+    let dbc = &planned.message;
+    let writable = |signal: usize| space.plan.tags.get(planned.tags.start + signal).is_some_and(|tag| tag.writable);
+    let mut selectors: Vec<usize> = Vec::new();
+    for signal in (0..dbc.signals.len()).filter(|signal| writable(*signal)) {
+        for condition in &dbc.groups[dbc.signals[signal].group].conditions {
+            if !selectors.contains(&condition.selector) {
+                selectors.push(condition.selector);
+            }
+        }
+    }
+    let mut others: Vec<usize> =
+        (0..dbc.signals.len()).filter(|signal| writable(*signal) && !selectors.contains(signal)).collect();
+    let by_name = |signal: &usize| &dbc.signals[*signal].name;
+    selectors.sort_by_key(by_name);
+    others.sort_by_key(by_name);
+    selectors.into_iter().chain(others).map(|signal| planned.tags.start + signal).collect()
+}
+
+/// Comment, range, unit and words of a signal.
+fn description(space: &Space, tag: TagIndex) -> String {
+    let signal = space.plan.signal(tag);
+    let overlay = || space.plan.tag_overlays.get(&tag)?.descriptions.first().map(|(_, text)| text.clone());
+    let mut parts: Vec<String> = signal.comment.clone().or_else(overlay).into_iter().collect();
+    if let Some((low, high)) = mapping::range(signal) {
+        parts.push(format!("{low} to {high} {}", signal.unit).trim_end().to_owned());
+    } else if !signal.unit.is_empty() {
+        parts.push(signal.unit.clone());
+    }
+    if !signal.value_table.is_empty() {
+        parts.push(words(signal));
+    }
+    parts.join("; ")
+}
+
+fn words(signal: &Signal) -> String {
+    let words = signal.value_table.iter().take(MOST_WORDS).map(|(value, word)| format!("{value} = {word}"));
+    let mut words: Vec<String> = words.collect();
+    if signal.value_table.len() > MOST_WORDS {
+        words.push("…".into());
+    }
+    words.join(", ")
+}

@@ -1,0 +1,35 @@
+//! Alarms as conditions, by asyncua, a test for each category, and by node-opcua; a flood of them.
+
+use crate::canvoy::CANVOY;
+use crate::harness::ROOT;
+
+crate::tests! {
+    Tools: alarm_nodes, alarm_events, alarm_methods, alarm_restarts, alarms_node_opcua;
+}
+
+fn category(name: &str) {
+    super::check("alarms.py", &["--category", name]);
+}
+
+fn alarm_nodes() {
+    category("nodes");
+}
+
+fn alarm_events() {
+    category("events");
+}
+
+fn alarm_methods() {
+    category("methods");
+}
+
+fn alarm_restarts() {
+    category("restarts");
+}
+
+fn alarms_node_opcua() {
+    let mut command = super::python("common/plant.py");
+    command.args([CANVOY, "trust_any_client_certificate=true", "--alarms", "--", "node"]);
+    command.args([format!("{ROOT}/tests/peers/alarms.mjs"), format!("{ROOT}/.testenv/node")]);
+    super::judge(command);
+}
