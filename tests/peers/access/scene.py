@@ -9,7 +9,7 @@ from common.client import OWN, Connection
 SCADA = Identity.self_signed("Scada", "urn:plant:scada", role="scada")
 PASSWORD = "one password for all of them"
 # A column of the table: who logs in and how. `scada` shows no name, but a certificate that is known.
-WHO = ["scada", "visitor", "observer", "operator", "engineer", "admin"]
+WHO = ["scada", "guest", "observer", "shift-1", "engineer", "admin"]
 ROLES = """
 [role.Observer]
 users = ["obs*"]
@@ -17,7 +17,7 @@ applications = ["urn:plant:scada"]
 see = ["m.Status", "m.Command", "m.Cycle"]
 
 [role.Operator]
-users = ["operator"]
+users = ["shift-*"]
 write = ["machine", "m.Command.*"]
 
 [role.Engineer]
