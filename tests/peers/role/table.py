@@ -1,6 +1,7 @@
 """The table: a row a role, a column an operation. A column more is a line in OPERATIONS and one in GRANTED."""
 
 import asyncio
+import re
 
 from asyncua import ua
 
@@ -178,7 +179,8 @@ async def added(one):
 def refusals(log, role, what):
     """Lines that say that the user of this role was refused this."""
     user = USERS[role] or "anonymous"
-    return [line for line in log.splitlines() if what in line and f'user="{user}" roles="{role}"' in line]
+    said = re.compile(rf'{what}.* user="{user}" roles="?{role}"? ')
+    return [line for line in log.splitlines() if said.search(line)]
 
 
 async def row(s, role):

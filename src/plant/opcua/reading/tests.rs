@@ -166,7 +166,7 @@ fn errors_are_said_item_by_item() {
         (temp, 0, "", none, S::BadAttributeIdInvalid),
         (temp, 28, "", none, S::BadAttributeIdInvalid),
         (temp, u32::MAX, "", none, S::BadAttributeIdInvalid),
-        (temp, 24, "", none, S::BadAttributeIdInvalid),
+        (temp, 26, "", none, S::BadAttributeIdInvalid),
         (temp, 13, "0", none, S::BadIndexRangeNoData),
         (temp, 13, "x", none, S::BadIndexRangeInvalid),
         (temp, 13, "", name(0, "Default Binary"), S::BadDataEncodingInvalid),
