@@ -122,6 +122,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The folder `pki`.
 fn find(state: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    of_plant(state, "pki").map_err(|tried| {
+        let message = format!(
+            "no certificates in {tried}: the OPC UA server makes them at its first start; say its folder with --state, or run this as root"
+        );
+        Failure::new(UNAVAILABLE, message).into()
+    })
+}
+
+/// A folder in the state folder of the plant side, or in which places it is not.
+pub(super) fn of_plant(state: Option<PathBuf>, name: &str) -> Result<PathBuf, String> {
     let variable = |name: &str| std::env::var_os(name);
     let mut folders: Vec<PathBuf> = match state {
         Some(state) => vec![state],
@@ -133,14 +143,10 @@ fn find(state: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if geteuid().is_root() {
         folders.reverse();
     }
-    let found = folders.iter().map(|folder| folder.join("pki")).find(|pki| pki.is_dir());
+    let found = folders.iter().map(|folder| folder.join(name)).find(|found| found.is_dir());
     found.ok_or_else(|| {
-        let tried: Vec<String> = folders.iter().map(|folder| folder.join("pki").display().to_string()).collect();
-        let message = format!(
-            "no certificates in {}: the OPC UA server makes them at its first start; say its folder with --state, or run this as root",
-            tried.join(", ")
-        );
-        Failure::new(UNAVAILABLE, message).into()
+        let tried: Vec<String> = folders.iter().map(|folder| folder.join(name).display().to_string()).collect();
+        tried.join(", ")
     })
 }
 

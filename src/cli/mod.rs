@@ -2,6 +2,7 @@
 
 pub mod acceptance;
 mod alarm;
+pub mod alarms;
 pub mod backup;
 pub mod cert;
 pub mod check;
@@ -77,6 +78,7 @@ enum Command {
     Decode(decode::Args),
     Encode(encode::Args),
     Status(status::Args),
+    Alarms(alarms::Args),
     Monitor(monitor::Args),
     Arm(operate::ArmArgs),
     Disarm(operate::DisarmArgs),
@@ -137,6 +139,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tags(args) => tags::run(args),
         Command::Decode(args) => decode::run(args),
         Command::Encode(args) => encode::run(args),
+        Command::Alarms(args) => alarms::run(args),
         Command::Monitor(args) => monitor::run(args),
         Command::Status(args) => status::run(args),
         Command::Arm(args) => operate::arm(args),
@@ -187,7 +190,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant link check diff reload tags decode encode status monitor arm disarm local remote force release restart route acceptance backup restore user cert version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant link check diff reload tags decode encode status alarms monitor arm disarm local remote force release restart route acceptance backup restore user cert version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();
@@ -240,6 +243,8 @@ mod tests {
             "canvoy release --all",
             "canvoy route drive off",
             "canvoy status --json",
+            "canvoy alarms --all",
+            "canvoy alarms --journal --json --state /s",
             "canvoy monitor --bus line",
             "canvoy acceptance --hours 24 plant.toml --json r.json",
             "canvoy diff old.toml new.toml",

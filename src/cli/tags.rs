@@ -36,7 +36,7 @@ pub struct Args {
     /// A JSON array, one object for each tag, with value tables
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
-    /// Comma-separated values with a header line (RFC 4180); with what an import into SCADA needs
+    /// Comma-separated values with a header line (RFC 4180)
     #[arg(long)]
     pub csv: bool,
     /// What OPC UA serves of the plant as a NodeSet2 file (XML); it needs the NodeSet of DI, and that of Machinery where

@@ -14,6 +14,7 @@ mod disk;
 mod document;
 mod hash;
 mod identifiers;
+mod identity;
 mod include;
 mod instance;
 mod interlock;
@@ -147,6 +148,7 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     alarm::connect(&mut plan, &file, &sections, &mut report);
     let mut settings = settings(&file, &mut report);
     settings.roles = role::roles(&file, &plan, &sections, &mut report);
+    identity::check(&settings.opcua, &plan, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);
     if has_errors(&diagnostics) {

@@ -14,6 +14,8 @@ use crate::store::reader::AlarmState;
 
 #[derive(Debug, Serialize)]
 pub struct ActiveAlarm {
+    #[serde(skip)]
+    pub alarm: AlarmIndex,
     /// [`Alarm::key`]: the same after a reload and a restart.
     pub key: String,
     /// [`Alarm::label`].
@@ -34,6 +36,9 @@ pub struct ActiveAlarm {
     pub since: Option<String>,
     /// How often it was raised since the start of the controller.
     pub count: u64,
+    /// What people have done about it, in words; empty where the controller alone is asked, which does not know.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub handled: String,
 }
 
 /// All that are active: what is no consequence by severity, the worst first, and behind each what follows from it.
@@ -50,6 +55,7 @@ pub fn take(plan: &Plan, reader: &Reader) -> Vec<ActiveAlarm> {
     let shown = order.into_iter().map(|(index, cause)| {
         let (alarm, state) = (plan.alarms[index], &active[&index]);
         ActiveAlarm {
+            alarm: index,
             key: alarm.key(plan),
             kind: alarm.label(),
             subject: alarm.subject(plan),
@@ -61,6 +67,7 @@ pub fn take(plan: &Plan, reader: &Reader) -> Vec<ActiveAlarm> {
             value: state.value.is_finite().then_some(state.value),
             since: text::known_time(state.since),
             count: state.count,
+            handled: String::new(),
         }
     });
     shown.collect()

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Roles over the wire: every role against every kind of operation, and what the audit log says of it. One JSON line a check.
+"""Roles: a table of every role against every kind of operation, over the wire by asyncua, with the line of the audit log for each refusal.
 
-By hand: .testenv/venv/bin/python tests/peers/roles.py --canvoy target/debug/canvoy [--only force]
+By hand: .testenv/venv/bin/python tests/peers/roles.py --canvoy target/debug/canvoy [--only operator]
 """
 
 import sys
 
-from access import table  # noqa: F401  brings its checks
-from access.scene import Scene
 from common import check
+from role import changes, hidden, seen, shown, table  # noqa: F401  each brings its checks
+from role.scene import Scene
 
 if __name__ == "__main__":
     sys.exit(check.main(check.options(__doc__), Scene))

@@ -49,8 +49,11 @@ impl Book {
     /// What is to be kept now.
     pub(super) fn snapshot(&self, now: u64) -> Snapshot {
         let mut alarms = self.former.clone();
-        let own = self.keys.iter().zip(&self.states).filter(|(_, state)| **state != State::default());
-        alarms.extend(own.map(|(key, state)| (key.to_string(), Kept { seen: now, state: state.clone() })));
+        let own = self.all().filter(|(_, _, state)| **state != State::default());
+        alarms.extend(own.map(|(alarm, key, state)| {
+            let text = self.plan.as_ref().map(|plan| super::sentence(plan, alarm, state)).unwrap_or_default();
+            (key.to_owned(), Kept { seen: now, text, because: self.cause(alarm), state: state.clone() })
+        }));
         Snapshot { number: self.number, position: self.position, alarms }
     }
 
@@ -72,7 +75,7 @@ impl Book {
     pub(super) fn adopt(&mut self, plan: &Arc<Plan>, now: u64) {
         for (key, state) in std::mem::take(&mut self.keys).into_iter().zip(std::mem::take(&mut self.states)) {
             if state != State::default() {
-                self.former.insert(key.into(), Kept { seen: now, state });
+                self.former.insert(key.into(), Kept { seen: now, state, ..Kept::default() });
             }
         }
         self.keys = plan.alarms.iter().map(|alarm| alarm.key(plan).into()).collect();
@@ -126,6 +129,14 @@ impl Book {
     /// Whether something is to be written.
     pub(super) fn has_entries(&self) -> bool {
         !self.entries.is_empty()
+    }
+
+    /// The key of the alarm that an active consequence follows from.
+    fn cause(&self, alarm: AlarmIndex) -> Option<String> {
+        let (plan, state) = (self.plan.as_ref()?, self.states.get(alarm)?);
+        let since = |alarm: AlarmIndex| self.states.get(alarm).filter(|s| s.is_active()).map(|s| s.times.active);
+        let cause = plan.cause(alarm, since).filter(|_| state.is_active() && state.suppressed)?;
+        self.keys.get(cause).map(|key| key.to_string())
     }
 
     pub(super) fn position(&self) -> Position {

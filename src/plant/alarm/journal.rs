@@ -203,6 +203,8 @@ pub struct Journal {
     file: File,
     /// Bytes of whole lines in it.
     length: u64,
+    /// There may be half a line behind them.
+    torn: bool,
     limits: (u64, usize),
 }
 
@@ -214,11 +216,12 @@ impl Journal {
     /// Opens the newest file; half a line at its end goes. `limits`: bytes of a file, number of files.
     pub fn open(folder: &Path, limits: (u64, usize)) -> anyhow::Result<Journal> {
         let (file, length) = open(&path(folder, 0))?;
-        Ok(Journal { folder: folder.to_owned(), file, length, limits })
+        Ok(Journal { folder: folder.to_owned(), file, length, torn: false, limits })
     }
 
     /// Adds lines. Where that fails none of them is there.
     pub fn write(&mut self, entries: &[Entry]) -> std::io::Result<()> {
+        self.mend()?;
         if self.length >= self.limits.0 {
             self.rotate()?;
         }
@@ -230,13 +233,22 @@ impl Journal {
         let written = self.file.write_all(&bytes);
         match written {
             Ok(()) => self.length += bytes.len() as u64,
-            // half of it would make the next line unreadable
             Err(_) => {
-                self.file.set_len(self.length)?;
-                self.file.seek(SeekFrom::Start(self.length))?;
+                self.torn = true;
+                self.mend()?;
             }
         }
         written
+    }
+
+    /// Half a line would make the next one unreadable.
+    fn mend(&mut self) -> std::io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.length)?;
+            self.file.seek(SeekFrom::Start(self.length))?;
+            self.torn = false;
+        }
+        Ok(())
     }
 
     /// To the disk.
@@ -317,3 +329,6 @@ pub fn read(folder: &Path, after: u64) -> anyhow::Result<Vec<Entry>> {
     }
     Ok(files.into_iter().rev().flatten().collect())
 }
+
+#[cfg(test)]
+mod tests;

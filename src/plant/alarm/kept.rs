@@ -30,6 +30,12 @@ pub struct Snapshot {
 pub struct Kept {
     /// CLOCK_REALTIME nanoseconds: when it was in a plan last.
     pub seen: u64,
+    /// What is wrong, in one sentence; empty where the alarm is not in the plan.
+    #[serde(default)]
+    pub text: String,
+    /// The key of the alarm that it follows from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     pub state: State,
 }
 

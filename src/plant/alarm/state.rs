@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plant::text;
+
 /// From this severity on an acknowledged alarm wants to be confirmed too: the machine could not do its work.
 pub const CONFIRM_FROM: u16 = 801;
 /// The longest that an alarm may be shelved, in nanoseconds (MaxTimeShelved).
@@ -235,6 +237,28 @@ impl State {
     /// Whether it is to be seen by whoever looks after the machine.
     pub fn suppressed_or_shelved(&self) -> bool {
         self.suppressed || self.shelf != Shelf::Unshelved
+    }
+
+    /// What people have done about it and have yet to do, in words.
+    pub fn handled(&self) -> String {
+        if !self.enabled {
+            return "disabled".into();
+        }
+        let said = &self.comment;
+        let mut words: Vec<String> = vec![match (self.acknowledged, self.confirmed) {
+            (false, _) => "unacknowledged".into(),
+            (true, false) => "acknowledged, to be confirmed".into(),
+            (true, true) => "acknowledged".into(),
+        }];
+        match self.shelf {
+            Shelf::Unshelved => {}
+            Shelf::Timed(until) => words.push(format!("shelved until {}", text::time(until))),
+            Shelf::OneShot(_) => words.push("shelved until it is over".into()),
+        }
+        if !said.text.is_empty() {
+            words.push(format!("{}: {}", said.who, said.text));
+        }
+        words.join(" · ")
     }
 
     /// The controller has changed it. `None`: it was so already.

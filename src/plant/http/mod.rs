@@ -123,10 +123,18 @@ async fn health(State(site): State<Arc<Site>>) -> impl IntoResponse {
     }
 }
 
+/// What people have done about the alarms, which the store does not know.
+fn handled(plant: &Plant, snapshot: &mut snapshot::Snapshot<'_>) {
+    for alarm in &mut snapshot.machine.alarms {
+        alarm.handled = plant.alarms.state(&alarm.key).handled();
+    }
+}
+
 async fn tags(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
     let filter = Filter::from_query(query.as_deref());
     let view = site.plant.view();
-    let snapshot = snapshot::take(&view, &site.status, &filter, clock::monotonic());
+    let mut snapshot = snapshot::take(&view, &site.status, &filter, clock::monotonic());
+    handled(&site.plant, &mut snapshot);
     match serde_json::to_string(&snapshot) {
         Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -141,7 +149,8 @@ async fn landing_page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) 
     let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let filter = Filter::from_query(query.as_deref());
     let view = site.plant.view();
-    let snapshot = snapshot::take(&view, &site.status, &filter, clock::monotonic());
+    let mut snapshot = snapshot::take(&view, &site.status, &filter, clock::monotonic());
+    handled(&site.plant, &mut snapshot);
     let headers: [(HeaderName, String); 2] = [
         (CONTENT_TYPE, "text/html; charset=utf-8".into()),
         (CONTENT_SECURITY_POLICY, page::content_security_policy(&nonce)),

@@ -151,7 +151,7 @@ fn write_alarms(page: &mut String, machine: &Machine) -> fmt::Result {
             if alarm.suppressed { "↳ " } else { "" },
             Escaped(&alarm.subject),
             Escaped(&alarm.text),
-            more(&alarm.detail),
+            more(&alarm.detail) + &handled(&alarm.handled),
             alarm.count,
         )?;
     }
@@ -169,6 +169,10 @@ fn write_alarms(page: &mut String, machine: &Machine) -> fmt::Result {
     }
     page.push_str("</tbody>\n</table>\n</div>\n");
     Ok(())
+}
+
+fn handled(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(" · {}", Escaped(words)) }
 }
 
 fn more(detail: &str) -> String {

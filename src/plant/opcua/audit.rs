@@ -8,7 +8,7 @@ pub use channel::channel;
 pub use denied::Denied;
 
 use opcua::types::{
-    Array, AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant,
+    AttributeId, ByteString, DateTime, NodeId, ObjectId, ObjectTypeId, StatusCode, UAString, Variant,
     VariantScalarTypeId,
 };
 
@@ -281,51 +281,43 @@ pub fn written(
 }
 
 /// What somebody called of the plant: the object and the method, and what came of it. The controller has its own record.
-pub fn called(
-    server: &Server,
-    session: &Session,
-    user: &User,
-    channel: &Channel,
-    (object, method): (NodeId, NodeId),
-    arguments: &[Variant],
-    status: StatusCode,
-) {
+pub fn called(ask: &Ask<'_>, (object, method): (NodeId, NodeId), arguments: &[Variant], status: StatusCode) {
     let shown: Vec<String> = arguments.iter().take(MOST_ARGUMENTS).map(short).collect();
     let (shown, name) = (shown.join(" "), method.to_string().escape_debug().to_string());
-    let (session, peer, roles, told_by) = (session.id, channel.peer, user.roles, user.told());
-    let user = user.display();
+    let (session, user, peer) = (ask.session.id, ask.user.display(), ask.channel.peer);
+    let (roles, who) = (ask.user.roles.to_string(), ask.user.told());
     match status {
         StatusCode::Good => {
-            tracing::info!(session, user, %roles, %peer, method = name, arguments = shown, "OPC UA call")
+            tracing::info!(session, user, roles, %peer, method = name, arguments = shown, "OPC UA call")
         }
         error => {
-            tracing::warn!(session, user, %roles, %peer, method = name, arguments = shown, %error, "OPC UA call refused")
+            tracing::warn!(session, user, roles, %peer, method = name, arguments = shown, %error, "OPC UA call refused")
         }
     }
     let told = if arguments.iter().map(weight).sum::<usize>() <= MOST_TOLD { arguments } else { &[] };
     tell(
-        server,
+        ask.server,
         About {
             kind: ObjectTypeId::AuditUpdateMethodEventType,
             source: object,
             source_name: "Attribute/Call",
-            message: format!("{told_by} called {name}({shown}): {status}"),
+            message: format!("{who} called {name}({shown}): {status}"),
             status,
             user,
             fields: vec![
                 ("MethodId", Variant::from(method)),
                 ("StatusCodeId", Variant::from(status)),
-                ("InputArguments", variants(told)),
-                ("OutputArguments", variants(&[])),
+                (
+                    "InputArguments",
+                    array(
+                        VariantScalarTypeId::Variant,
+                        told.iter().map(|value| Variant::Variant(Box::new(value.clone()))).collect(),
+                    ),
+                ),
+                ("OutputArguments", array(VariantScalarTypeId::Variant, Vec::new())),
             ],
         },
     );
-}
-
-/// An array of values of any type.
-fn variants(values: &[Variant]) -> Variant {
-    let values: Vec<Variant> = values.iter().map(|value| Variant::Variant(Box::new(value.clone()))).collect();
-    Array::new(VariantScalarTypeId::Variant, values).map_or(Variant::Empty, |array| Variant::Array(Box::new(array)))
 }
 
 /// A value for a line of the log: a client can't make it long, or print what it likes.

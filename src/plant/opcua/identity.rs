@@ -34,6 +34,18 @@ pub struct Machine {
     pub month_of_construction: Option<u8>,
 }
 
+impl Machine {
+    /// What Machinery asks of every machine and is not configured.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let wanted = [
+            ("manufacturer", &self.manufacturer),
+            ("serial_number", &self.serial_number),
+            ("product_instance_uri", &self.product_instance_uri),
+        ];
+        wanted.into_iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key).collect()
+    }
+}
+
 /// `[opcua.device."bus.Device"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -3,9 +3,10 @@
 use opcua::types::{DataTypeId, StatusCode, Variant};
 
 use super::mapping;
+use super::space::{Node, condition};
 use crate::command::{Action, latch_words};
-use crate::plant::View;
-use crate::plant::machine::Machine;
+use crate::plan::AlarmIndex;
+use crate::plant::{View, active};
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
 use crate::store::clock;
@@ -96,13 +97,18 @@ impl State {
         self == State::Armed
     }
 
-    /// The present value, with a sample that has its quality. `now`: CLOCK_MONOTONIC nanoseconds.
-    pub fn value(self, view: &View, now: u64) -> (Variant, Sample) {
+    /// The present value, with a sample that has its quality. `sees`: whether whoever asks may know of a node; lists and
+    /// counts leave out the others. `now`: CLOCK_MONOTONIC nanoseconds.
+    pub fn value(self, view: &View, sees: impl Fn(Node) -> bool, now: u64) -> (Variant, Sample) {
         let View { plan, reader, .. } = view;
         let number = |word: Word| Variant::UInt32(u32::try_from(reader.get(word)).unwrap_or(u32::MAX));
         let clock = reader.clock();
+        let sees_alarm = |alarm: AlarmIndex| sees(Node::Condition(condition::Part::Alarm(alarm)));
         let value = match self {
-            State::ActiveAlarms => number(Word::AlarmsActive),
+            State::ActiveAlarms => {
+                let active = (0..plan.alarms.len()).filter(|alarm| reader.alarm(*alarm).active && sees_alarm(*alarm));
+                Variant::UInt32(u32::try_from(active.count()).unwrap_or(u32::MAX))
+            }
             State::Forces => number(Word::Forces),
             State::Armed => Variant::Boolean(reader.get(Word::Armed) == 1),
             State::ClockSynchronized => clock.map_or(Variant::Empty, |clock| Variant::Boolean(clock.synchronized)),
@@ -111,14 +117,17 @@ impl State {
             State::ConfigurationTime => mapping::source_time(view.since).map_or(Variant::Empty, Variant::from),
             State::FallbackReasons => {
                 let latched = (0..plan.messages.len()).filter_map(|message| {
+                    if !sees(Node::Message(message, None)) {
+                        return None;
+                    }
                     let latches = reader.message(message, MessageWord::Latched);
                     (latches != 0).then(|| format!("{}: {}", plan.message_name(message, None), latch_words(latches)))
                 });
                 Variant::from(latched.collect::<Vec<String>>())
             }
             State::Alarms => {
-                let alarms = Machine::take(plan, reader, now).alarms;
-                let words = alarms.into_iter().map(|alarm| format!("{}: {}", alarm.subject, alarm.text));
+                let alarms = active::take(plan, reader).into_iter().filter(|alarm| sees_alarm(alarm.alarm));
+                let words = alarms.map(|alarm| format!("{}: {}", alarm.subject, alarm.text));
                 Variant::from(words.collect::<Vec<String>>())
             }
         };

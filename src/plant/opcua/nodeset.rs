@@ -197,7 +197,7 @@ fn one(scene: &Scene, node: Node, text: &mut String) -> bool {
     }
     text.push_str("    </References>\n");
     if let Some(Variant::ExtensionObject(definition)) = attribute(AttributeId::DataTypeDefinition) {
-        enumeration(&space.browse_name(node).name.to_string(), &definition, text);
+        enumeration(space.browse_name(node).name.as_ref(), &definition, text);
     }
     let is_constant = space.class(node) == NodeClass::Variable && !scene.is_live(node, AttributeId::Value);
     if is_constant && let Ok((Some(found), _)) = scene.value_for(node, &user, 0) {

@@ -112,7 +112,10 @@ impl Scene {
                 Ok((self.shown(node, tag, &sample), Some(sample)))
             }
             Node::State(state) => {
-                let (value, sample) = state.value(&self.view, now);
+                // what is hidden is in no list either
+                let all = self.space.rights.sees_all(user.roles);
+                let sees = |node| all || self.space.sees(user, node);
+                let (value, sample) = state.value(&self.view, sees, now);
                 Ok((Some(value), Some(sample)))
             }
             Node::Model(part) => model::value(self, part, user, now),

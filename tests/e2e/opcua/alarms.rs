@@ -4,7 +4,7 @@ use crate::canvoy::CANVOY;
 use crate::harness::ROOT;
 
 crate::tests! {
-    Tools: alarm_nodes, alarm_events, alarm_methods, alarm_restarts, alarms_node_opcua;
+    Tools: alarm_nodes, alarm_events, alarm_methods, alarm_restarts, alarms_node_opcua, alarm_flood;
 }
 
 fn category(name: &str) {
@@ -32,4 +32,9 @@ fn alarms_node_opcua() {
     command.args([CANVOY, "trust_any_client_certificate=true", "--alarms", "--", "node"]);
     command.args([format!("{ROOT}/tests/peers/alarms.mjs"), format!("{ROOT}/.testenv/node")]);
     super::judge(command);
+}
+
+/// A minute of it is in tests/peers/flood.py.
+fn alarm_flood() {
+    super::check("flood.py", &["--seconds", "10"]);
 }

@@ -20,8 +20,16 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 8] =
-    [alarms::TESTS, conformance::TESTS, methods::TESTS, model::TESTS, security::TESTS, robustness::TESTS, roles::TESTS, times::TESTS];
+pub const TESTS: [&[Test]; 8] = [
+    alarms::TESTS,
+    conformance::TESTS,
+    methods::TESTS,
+    model::TESTS,
+    security::TESTS,
+    robustness::TESTS,
+    roles::TESTS,
+    times::TESTS,
+];
 
 /// Time for all checks of one program; each has its own, shorter one.
 const LIMIT: Duration = Duration::from_secs(900);

@@ -88,7 +88,8 @@
     put(document.getElementById("outputs"), words.join(" · "));
     const alarms = machine.alarms.map((alarm) =>
       [alarm.suppressed ? "consequence" : "alarm", alarm.since === null ? "time unknown" : moment(alarm.since),
-        (alarm.suppressed ? "↳ " : "") + alarm.subject, alarm.text + (alarm.detail ? ` (${alarm.detail})` : ""), alarm.count]);
+        (alarm.suppressed ? "↳ " : "") + alarm.subject, alarm.text + (alarm.detail ? ` (${alarm.detail})` : "") + (alarm.handled ? ` · ${alarm.handled}` : ""),
+        alarm.count]);
     const forces = machine.forces.map((force) =>
       ["forced", "", force.tag, `forced to ${force.value ?? "–"} for another ${force.seconds_left.toFixed(0)} s`, ""]);
     const wrong = [...alarms, ...forces];

@@ -264,8 +264,7 @@ async fn try_activate(
     if changed {
         // what the one before held the other need not be allowed
         server.leases.ended(session.id);
-        let now = clock::monotonic();
-        server.subscriptions().user_changed(session.id, &user, now);
+        server.subscriptions().user_changed(session.id, &user, clock::monotonic());
         server.wake.notify_one();
     }
     channel.logged_in();

@@ -26,6 +26,7 @@ use super::mapping::{self, Property};
 use super::wire::NodeRef;
 use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
 use crate::plant::access::Rights;
+use model::asset::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
 use names::{Named, Names};
@@ -160,12 +161,13 @@ pub struct Space {
     /// Who may do what.
     pub rights: Arc<Rights>,
     devices: Devices,
+    areas: Vec<Area>,
     identity: Arc<Identity>,
 }
 
 impl Space {
     pub fn new(plan: Arc<Plan>, standard: Arc<Standard>, identity: Arc<Identity>) -> Space {
-        let devices = Devices::new(&plan);
+        let (devices, areas) = (Devices::new(&plan), model::asset::areas(&plan));
         let names = Names::new(&plan);
         let mut sorted: Vec<u32> = (0..plan.tags.len() as u32).collect();
         for message in &plan.messages {
@@ -174,7 +176,7 @@ impl Space {
             }
         }
         let alarms = condition::Alarms::new(&plan, &standard);
-        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, identity }
+        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, areas, identity }
     }
 
     /// The same, with rights that belong to its plan.
@@ -195,11 +197,6 @@ impl Space {
     pub fn bytes(&self) -> usize {
         let indices = self.sorted.len() * size_of::<u32>() + self.devices.bytes() + self.alarms.bytes();
         self.names.bytes() + indices + size_of::<Space>()
-    }
-
-    /// A node of the standard or of a companion specification.
-    pub fn find_number(&self, namespace: u16, number: u32) -> Option<Node> {
-        self.standard.numbered(namespace, number).map(Node::Standard)
     }
 
     /// The node behind a NodeId.
@@ -241,7 +238,7 @@ impl Space {
     }
 
     /// Everything but properties: `bus`, `bus.Message`, `bus.Message.Signal`, with `@address` for J1939.
-    fn named(&self, text: &str, passing: Passing<'_>) -> Option<Node> {
+    pub(super) fn named(&self, text: &str, passing: Passing<'_>) -> Option<Node> {
         let Some((message, rest)) = text.split_once('@') else {
             return match (text, self.names.find(&self.plan, &[text])) {
                 (ROOT, _) => Some(Node::Root),

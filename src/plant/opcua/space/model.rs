@@ -1,28 +1,32 @@
 //! Devices, buses, areas and the types of them: nodes of the plant besides its buses, messages and signals as the DBC has them.
 
+pub mod asset;
 mod declared;
 pub mod devices;
 pub mod kinds;
 mod lookup;
+mod naming;
 pub mod plate;
-
-use std::fmt::Write;
+mod subject;
 
 use opcua::types::{
     AttributeId, DataTypeId, LocalizedText, NodeClass, NodeId, ObjectTypeId, ReferenceTypeId, StatusCode,
     VariableTypeId, Variant,
 };
 
-use super::{Fact, Node, Passing, ROOT, Reference, Space, forward, number_of};
-use crate::plan::{MessageIndex, TagIndex, Timed};
-use crate::plant::access::Subject;
+use super::{Fact, Node, Passing, ROOT, Reference, Source, Space, forward, number_of};
+use crate::plan::{MessageIndex, TagIndex};
 use crate::plant::opcua::mapping::{self, Property};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 use crate::sample::Sample;
-use devices::{Device, Family, SOURCES};
+use asset::Mark;
+use devices::{Device, Family};
 use kinds::{Kind, Owner};
 use plate::Plate;
+
+pub use naming::{display_name_in, name_in, write_id};
+pub use subject::{messages, subject};
 
 /// Namespace of DI (OPC 10000-100).
 pub const DI: u16 = 3;
@@ -35,6 +39,9 @@ pub const MACHINERY_URI: &str = "http://opcfoundation.org/UA/Machinery/";
 const DEVICE_TYPE: u32 = 1002;
 /// DeviceSet of DI.
 const DEVICE_SET: u32 = 5001;
+/// Machines and MachineIdentificationType of Machinery.
+const MACHINES: u32 = 1001;
+const IDENTIFICATION_TYPE: u32 = 1012;
 /// ModellingRules Mandatory and Optional.
 const MANDATORY: u32 = 78;
 const OPTIONAL: u32 = 80;
@@ -56,6 +63,14 @@ pub enum Part {
     Deadlines,
     Device(Device),
     Plate(Device, Plate),
+    /// The machine, if it has a name, and who made it, if that is known.
+    Asset,
+    Identification,
+    Mark(Mark),
+    /// Places in the plant, and in each a message with the signals that are there.
+    Areas,
+    Area(u32),
+    Place(u32, MessageIndex, Option<Source>),
     /// A type of devices, and what it says that each of them has (OPC 10000-3, 4.6: InstanceDeclarations).
     Family(Family),
     Message(Family, MessageIndex),
@@ -93,11 +108,27 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
         (kinds::STATE, "EnumStrings") => Some(Part::States),
         ("Devices", rest) => device(space, rest, passing),
         ("Types", rest) => declared::find(space, rest),
+        ("Areas", "") => (!space.areas.is_empty()).then_some(Part::Areas),
+        ("Areas", rest) => space.find_area(rest, passing),
+        ("Asset", "") => space.identity.machine.name.is_some().then_some(Part::Asset),
+        ("Asset", rest) => {
+            let (first, mark) = rest.split_once('.').unwrap_or((rest, ""));
+            (first == "Identification" && is_identified(space)).then_some(())?;
+            match mark {
+                "" => Some(Part::Identification),
+                name => space.marks().find(|mark| mark.name() == name).map(Part::Mark),
+            }
+        }
         (name, field) => {
             let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
             object(Owner::Type(kind), field)
         }
     }
+}
+
+/// Machinery has nobody without these (OPC 40001-1, 8.4).
+fn is_identified(space: &Space) -> bool {
+    space.identity.machine.name.is_some() && space.identity.machine.missing().is_empty()
 }
 
 /// `bus.Device`, `bus.@33`, and what is on its plate.
@@ -125,53 +156,24 @@ pub fn class(part: Part) -> NodeClass {
     match part {
         Part::Object(Owner::Type(_)) | Part::Family(_) => NodeClass::ObjectType,
         Part::State => NodeClass::DataType,
-        Part::Object(_) | Part::Buses | Part::Deadlines | Part::Device(_) | Part::Message(..) => NodeClass::Object,
-        Part::Field(..) | Part::States | Part::Plate(..) | Part::Fact(..) | Part::Signal(..) | Part::Property(..) => {
-            NodeClass::Variable
-        }
+        Part::Object(_)
+        | Part::Buses
+        | Part::Deadlines
+        | Part::Device(_)
+        | Part::Asset
+        | Part::Identification
+        | Part::Areas
+        | Part::Area(_)
+        | Part::Place(..)
+        | Part::Message(..) => NodeClass::Object,
+        Part::Field(..)
+        | Part::States
+        | Part::Plate(..)
+        | Part::Mark(_)
+        | Part::Fact(..)
+        | Part::Signal(..)
+        | Part::Property(..) => NodeClass::Variable,
     }
-}
-
-/// What of the plant it is about: who may not see that does not see it. Of a device see [`messages`].
-pub fn subject(space: &Space, part: Part) -> Subject {
-    let owner = |owner: Owner| match owner {
-        Owner::Type(_) | Owner::Controller => Subject::Machine,
-        Owner::Bus(bus) => Subject::Bus(bus),
-        Owner::Deadline(contract) => match space.plan().contracts.get(contract).map(|contract| contract.of) {
-            Some(Timed::Route(route)) => {
-                space.plan().routes.get(route).map_or(Subject::Machine, |route| Subject::Bus(route.to))
-            }
-            Some(Timed::Link(link)) => {
-                space.plan().links.get(link).map_or(Subject::Machine, |link| Subject::Tag(link.to))
-            }
-            Some(Timed::Cycle(message)) => Subject::Message(message),
-            None => Subject::Machine,
-        },
-    };
-    match part {
-        Part::Object(of) | Part::Field(of, _) => owner(of),
-        Part::Device(Device::Source(bus, _)) | Part::Plate(Device::Source(bus, _), _) => Subject::Bus(bus),
-        Part::Family(Family::Sources(bus)) => Subject::Bus(bus),
-        Part::Message(_, message) | Part::Fact(_, message, _) => Subject::Message(message),
-        Part::Signal(_, tag) | Part::Property(_, tag, _) => Subject::Tag(tag),
-        Part::State | Part::States | Part::Buses | Part::Deadlines => Subject::Machine,
-        Part::Device(Device::Listed(_)) | Part::Plate(Device::Listed(_), _) | Part::Family(Family::Listed(_)) => {
-            Subject::Machine
-        }
-    }
-}
-
-/// The messages of a device or a type of devices: who may see one of them sees it. `None`: it is neither.
-pub fn messages(space: &Space, part: Part) -> Option<&[u32]> {
-    let (Part::Device(Device::Listed(number))
-    | Part::Plate(Device::Listed(number), _)
-    | Part::Family(Family::Listed(number))) = part
-    else {
-        return None;
-    };
-    let listed = space.devices.get(number)?;
-    // a device that sends nothing hides nothing
-    (!listed.messages.is_empty()).then_some(&listed.messages)
 }
 
 pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
@@ -185,15 +187,19 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
         Part::Property(_, tag, property) => return space.type_definition(Node::Property(tag, None, property)),
         Part::Field(owner, field) if owner.field(field).is_property => property,
         Part::Field(..) => VariableTypeId::BaseDataVariableType as u32,
-        Part::Buses | Part::Deadlines => ObjectTypeId::FolderType as u32,
-        Part::States | Part::Plate(..) | Part::Fact(..) => property,
+        Part::Identification => return space.find_number(MACHINERY, IDENTIFICATION_TYPE),
+        Part::Asset => ObjectTypeId::BaseObjectType as u32,
+        Part::Buses | Part::Deadlines | Part::Areas | Part::Area(_) | Part::Place(..) => {
+            ObjectTypeId::FolderType as u32
+        }
+        Part::States | Part::Plate(..) | Part::Mark(_) | Part::Fact(..) => property,
     };
     space.standard(number)
 }
 
 /// What it hangs from.
 pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
-    use ReferenceTypeId::{HasComponent, HasProperty, HasSubtype, Organizes};
+    use ReferenceTypeId::{HasAddIn, HasComponent, HasProperty, HasSubtype, Organizes};
     let base = |number: u32| Some((HasSubtype, space.standard(number)?));
     Some(match part {
         Part::Object(Owner::Type(_)) => return base(ObjectTypeId::BaseObjectType as u32),
@@ -207,6 +213,12 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
         Part::Field(owner, field) => (field_reference(owner, field), Node::Model(Part::Object(owner))),
         Part::Device(_) => (HasComponent, space.find_number(DI, DEVICE_SET)?),
         Part::Plate(device, _) => (HasProperty, Node::Model(Part::Device(device))),
+        Part::Asset => (Organizes, space.find_number(MACHINERY, MACHINES)?),
+        Part::Identification => (HasAddIn, Node::Model(Part::Asset)),
+        Part::Mark(_) => (HasProperty, Node::Model(Part::Identification)),
+        Part::Areas => (HasComponent, Node::Machine),
+        Part::Area(_) => (Organizes, Node::Model(Part::Areas)),
+        Part::Place(area, ..) => (Organizes, Node::Model(Part::Area(area))),
         Part::Message(family, _) => (HasComponent, Node::Model(Part::Family(family))),
         Part::Fact(family, message, _) => (HasProperty, Node::Model(Part::Message(family, message))),
         Part::Signal(family, tag) => {
@@ -225,7 +237,7 @@ fn field_reference(owner: Owner, field: u8) -> ReferenceTypeId {
 
 /// Adds references to those of any node, besides parent and type definition of a part.
 pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec<Reference>) {
-    use ReferenceTypeId::{HasComponent, HasProperty, HasSubtype, Organizes};
+    use ReferenceTypeId::{HasAddIn, HasComponent, HasProperty, HasSubtype, Organizes};
     let plan = space.plan();
     match node {
         Node::Standard(_) if space.standard(ObjectTypeId::BaseObjectType as u32) == Some(node) => {
@@ -243,7 +255,17 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
             let devices = (0..plan.buses.len()).flat_map(|bus| space.devices_of(bus, passing, |_| true));
             all.extend(devices.map(|device| forward(HasComponent, Node::Model(Part::Device(device)))));
         }
+        Node::Standard(_) if space.find_number(MACHINERY, MACHINES) == Some(node) => {
+            all.extend(space.identity.machine.name.as_ref().map(|_| forward(Organizes, Node::Model(Part::Asset))));
+        }
+        Node::Signal(tag, source) => {
+            let place = |area| Part::Place(area, plan.tags[tag].message, source);
+            inverse(all, space.area_of(tag).map(|area| (Organizes, Node::Model(place(area)))).into_iter());
+        }
         Node::Machine => {
+            if !space.areas.is_empty() {
+                merge(space, all, vec![forward(HasComponent, Node::Model(Part::Areas))]);
+            }
             merge(
                 space,
                 all,
@@ -297,7 +319,30 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
             Part::Family(_) | Part::Message(..) | Part::Fact(..) | Part::Signal(..) | Part::Property(..) => {
                 declared::references(space, part, all);
             }
-            Part::Field(..) | Part::States | Part::Plate(..) => {}
+            Part::Asset => {
+                all.extend(is_identified(space).then(|| forward(HasAddIn, Node::Model(Part::Identification))));
+                let areas = !space.areas.is_empty();
+                all.extend(areas.then(|| forward(Organizes, Node::Model(Part::Areas))));
+            }
+            Part::Identification => {
+                all.extend(space.marks().map(|mark| forward(HasProperty, Node::Model(Part::Mark(mark)))));
+            }
+            Part::Areas => {
+                let machine = space.identity.machine.name.is_some().then_some((Organizes, Node::Model(Part::Asset)));
+                inverse(all, machine.into_iter());
+                let areas = 0..space.areas.len() as u32;
+                all.extend(areas.map(|area| forward(Organizes, Node::Model(Part::Area(area)))));
+            }
+            Part::Area(area) => {
+                let places = space.messages_in(area, passing).into_iter();
+                let place = |(message, source)| forward(Organizes, Node::Model(Part::Place(area, message, source)));
+                all.extend(places.map(place));
+            }
+            Part::Place(area, message, source) => {
+                let tags = space.tags_in(area, message);
+                all.extend(tags.map(|tag| forward(Organizes, Node::Signal(tag, source))));
+            }
+            Part::Field(..) | Part::States | Part::Plate(..) | Part::Mark(_) => {}
         },
         _ => {}
     }
@@ -331,92 +376,6 @@ fn rule(space: &Space, is_mandatory: bool) -> Option<Reference> {
     Some(Reference { kind: HAS_RULE, forward: true, target })
 }
 
-/// Appends the identifier.
-pub fn write_id(space: &Space, part: Part, text: &mut String) {
-    let plan = space.plan();
-    let bus_name = |bus: usize| plan.buses.get(bus).map_or("", |bus| bus.name.as_str());
-    // a String takes everything
-    let _ = match part {
-        Part::Object(Owner::Type(kind)) => write!(text, "{ROOT}.{}", kind.name()),
-        Part::Object(Owner::Bus(bus)) => write!(text, "{ROOT}.Buses.{}", bus_name(bus)),
-        Part::Object(Owner::Controller) => write!(text, "{ROOT}.Controller"),
-        Part::Object(Owner::Deadline(at)) => write!(text, "{ROOT}.Deadlines.{}", kinds::deadline_name(plan, at)),
-        Part::State => write!(text, "{ROOT}.{}", kinds::STATE),
-        Part::States => write!(text, "{ROOT}.{}.EnumStrings", kinds::STATE),
-        Part::Buses => write!(text, "{ROOT}.Buses"),
-        Part::Deadlines => write!(text, "{ROOT}.Deadlines"),
-        Part::Device(_) => {
-            text.push_str(ROOT);
-            text.push_str(".Devices.");
-            name_in(space, part, text);
-            Ok(())
-        }
-        Part::Family(_) => {
-            text.push_str(ROOT);
-            text.push_str(".Types.");
-            name_in(space, part, text);
-            Ok(())
-        }
-        Part::Field(..)
-        | Part::Plate(..)
-        | Part::Message(..)
-        | Part::Fact(..)
-        | Part::Signal(..)
-        | Part::Property(..) => {
-            if let Some((_, Node::Model(parent))) = parent(space, part) {
-                write_id(space, parent, text);
-            }
-            text.push('.');
-            name_in(space, part, text);
-            Ok(())
-        }
-    };
-}
-
-/// Appends the BrowseName; its namespace.
-pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
-    let plan = space.plan();
-    let bus_name = |bus: usize| plan.buses.get(bus).map_or("", |bus| bus.name.as_str());
-    let mut namespace = super::NAMESPACE;
-    // a String takes everything
-    let _ = match part {
-        Part::Object(Owner::Type(kind)) => write!(text, "{}", kind.name()),
-        Part::Object(Owner::Bus(bus)) => write!(text, "{}", bus_name(bus)),
-        Part::Object(Owner::Controller) => write!(text, "Controller"),
-        Part::Object(Owner::Deadline(at)) => write!(text, "{}", kinds::deadline_name(plan, at)),
-        Part::Field(owner, field) => write!(text, "{}", owner.field(field).name),
-        Part::State => write!(text, "{}", kinds::STATE),
-        Part::States => {
-            namespace = 0;
-            write!(text, "EnumStrings")
-        }
-        Part::Buses => write!(text, "Buses"),
-        Part::Deadlines => write!(text, "Deadlines"),
-        Part::Device(Device::Source(bus, address)) => write!(text, "{}.@{address}", bus_name(bus)),
-        Part::Device(Device::Listed(number)) => match space.devices.get(number) {
-            Some(device) => write!(text, "{}.{}", bus_name(device.bus), device.name(plan)),
-            None => Ok(()),
-        },
-        Part::Family(Family::Sources(bus)) => write!(text, "{}.{SOURCES}", bus_name(bus)),
-        Part::Family(Family::Listed(number)) => match space.devices.get(number) {
-            Some(device) => write!(text, "{}.{}", bus_name(device.bus), device.family_name(plan)),
-            None => Ok(()),
-        },
-        Part::Plate(_, plate) => {
-            namespace = DI;
-            write!(text, "{}", plate.name())
-        }
-        Part::Message(_, message) => write!(text, "{}", space.message_name(message)),
-        Part::Fact(_, _, fact) => write!(text, "{}", fact.name()),
-        Part::Signal(_, tag) => write!(text, "{}", plan.signal(tag).name),
-        Part::Property(_, _, property) => {
-            namespace = property.namespace();
-            write!(text, "{}", property.name())
-        }
-    };
-    namespace
-}
-
 /// An attribute that is not as the class of the node has it; `None`: it is.
 pub fn attribute(
     space: &Space,
@@ -437,12 +396,6 @@ pub fn attribute(
     Some(Ok(Variant::from(LocalizedText::new("", description))))
 }
 
-/// Replaces the text by the DisplayName.
-pub fn display_name_in(space: &Space, part: Part, text: &mut String) {
-    text.clear();
-    name_in(space, part, text);
-}
-
 pub fn data_type(space: &Space, part: Part) -> NodeId {
     match part {
         Part::Field(owner, field) => owner.field(field).data_type.id(),
@@ -456,6 +409,7 @@ pub fn standard_data_type(space: &Space, part: Part) -> u32 {
         Part::Field(owner, field) => owner.field(field).data_type.standard(),
         Part::States => DataTypeId::LocalizedText,
         Part::Plate(_, plate) => plate.data_type(),
+        Part::Mark(mark) => mark.data_type(),
         Part::Fact(_, message, fact) => return space.data_type(Node::Fact(message, None, fact)),
         Part::Signal(_, tag) => return space.data_type(Node::Signal(tag, None)),
         Part::Property(_, tag, property) => return space.data_type(Node::Property(tag, None, property)),
@@ -500,6 +454,7 @@ pub fn value(
         },
         Part::States => (Some(kinds::state_strings()), None),
         Part::Plate(device, plate) => (Some(space.plate(device, plate)), None),
+        Part::Mark(mark) => (mark.value(&space.identity.machine), None),
         // a declaration has no value of its own (OPC 10000-3, 4.6.2)
         Part::Fact(..) | Part::Signal(..) => (Some(nothing()), None),
         Part::Property(_, tag, property) => match mapping::property_value(space.plan().signal(tag), property) {
@@ -511,6 +466,11 @@ pub fn value(
         | Part::Buses
         | Part::Deadlines
         | Part::Device(_)
+        | Part::Asset
+        | Part::Identification
+        | Part::Areas
+        | Part::Area(_)
+        | Part::Place(..)
         | Part::Family(_)
         | Part::Message(..) => return Err(StatusCode::BadAttributeIdInvalid),
     })

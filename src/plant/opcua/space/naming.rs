@@ -28,7 +28,7 @@ impl Space {
     }
 
     /// Appends the identifier of a node of the plant.
-    fn write_id(&self, node: Node, text: &mut String) {
+    pub(super) fn write_id(&self, node: Node, text: &mut String) {
         let message = |index: MessageIndex, source: Option<Source>, text: &mut String| {
             let message = &self.plan.messages[index];
             text.push_str(&self.plan.buses[message.bus].name);

@@ -7,7 +7,7 @@ use opcua::types::{AttributeId, Variant};
 
 use super::*;
 use crate::plan::Overlay;
-use crate::plant::opcua::identity::{Identity, Nameplate};
+use crate::plant::opcua::identity::{Identity, Machine, Nameplate};
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::tests::{plan, tag};
 
@@ -54,12 +54,18 @@ const HIERARCHICAL: u32 = 33;
 
 #[test]
 fn every_node_is_found_by_its_id_and_refers_back() {
-    let space = space();
-    let nodes = walk(&space);
+    for (space, count) in [(space(), 242), (fleet(), 303)] {
+        found_and_joined(&space, count);
+    }
+}
+
+/// `count`: nodes of the plant but for its alarms.
+fn found_and_joined(space: &Space, count: usize) {
+    let nodes = walk(space);
     let alarms = nodes.iter().filter(|node| matches!(node, Node::Condition(super::condition::Part::Alarm(_)))).count();
     assert_eq!(alarms, space.plan().alarms.len());
     let ours = nodes.iter().filter(|node| !matches!(node, Node::Standard(_) | Node::Condition(_)));
-    assert_eq!(ours.count(), 242 + 2 * 4, "242 of the plant, and those of two sessions");
+    assert_eq!(ours.count(), count + 2 * 4, "those of the plant, and those of two sessions");
     let lonely = (0..space.standard.len() as u32).map(Node::Standard).filter(|node| !nodes.contains(node));
     let lonely: Vec<String> = lonely.map(|node| format!("{} {}", space.id(node), space.browse_name(node))).collect();
     assert_eq!(lonely, [""; 0], "no node of the table is by itself");
@@ -333,9 +339,24 @@ fn fleet() -> Space {
         Ok(loaded) => loaded.plan,
         Err(mistakes) => panic!("{mistakes:?}"),
     };
-    let plate =
-        Nameplate { manufacturer: Some("Acme".into()), serial_number: Some("7".into()), ..Nameplate::default() };
-    let identity = Identity { device: [("hall.pump1".to_owned(), plate)].into(), ..Identity::default() };
+    let text = |text: &str| Some(text.to_owned());
+    let plate = Nameplate { manufacturer: text("Acme"), serial_number: text("7"), ..Nameplate::default() };
+    let machine = Machine {
+        name: text("Press 7"),
+        manufacturer: text("Acme"),
+        serial_number: text("4711"),
+        product_instance_uri: text("urn:acme:4711"),
+        year_of_construction: Some(2026),
+        ..Machine::default()
+    };
+    let identity = Identity { machine, device: [("hall.pump1".to_owned(), plate)].into() };
+    let overlay = |area: &str| Overlay { area: Some(area.into()), ..Overlay::default() };
+    let of = |name: &str| plan.messages.iter().position(|message| message.message.name == name).unwrap();
+    let (oven, engine) = (of("Oven"), of("EEC1"));
+    let mut plan = plan;
+    plan.message_overlays = [(oven, overlay("Hall 2. North")), (engine, overlay("Engines"))].into();
+    let temp = plan.messages[oven].tags.start;
+    plan.tag_overlays = [(temp, overlay("Engines"))].into();
     Space::new(Arc::new(plan), table(), Arc::new(identity))
 }
 
@@ -431,4 +452,36 @@ fn alike_devices_have_one_type() {
     // what nobody knows is not made up
     assert_eq!(plate(3, Plate::SerialNumber), Variant::from(""));
     assert_eq!(plate(3, Plate::RevisionCounter), Variant::Int32(-1));
+}
+
+#[test]
+fn the_machine_and_its_places() {
+    let space = fleet();
+    let find = |text: &str| space.find(NodeRef::String(NAMESPACE, text), PASSING);
+    let below = |id: &str| {
+        let references = space.references(find(id).unwrap_or_else(|| panic!("{id}")), PASSING);
+        let children = references.iter().filter(|one| one.forward && one.kind != 40);
+        children.map(|one| space.browse_name(one.target).name.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    for (id, want) in [
+        ("Canvoy.Asset", "Identification, Areas"),
+        ("Canvoy.Asset.Identification", "Manufacturer, ProductInstanceUri, SerialNumber, YearOfConstruction"),
+        ("Canvoy.Areas", "Engines, Hall 2. North"),
+        ("Canvoy.Areas.Engines", "hall.EEC1@200, hall.EEC1@33, hall.Oven"),
+        ("Canvoy.Areas.Engines.hall.EEC1@33", "EngineSpeed"),
+        ("Canvoy.Areas.Engines.hall.Oven", "Temp"),
+        ("Canvoy.Areas.Hall 2. North.hall.Oven", "Door, Flag, Level, Mode, Trim"),
+    ] {
+        assert_eq!(below(id), want, "{id}");
+    }
+    for id in
+        ["Canvoy.Asset.Identification.Model", "Canvoy.Areas.Nowhere", "Canvoy.Areas.Engines.hall.EEC1", "Canvoy.Areas."]
+    {
+        assert_eq!(find(id), None, "{id}");
+    }
+    // nobody is told of a machine that is not described
+    let plain = self::space();
+    for id in ["Canvoy.Asset", "Canvoy.Areas"] {
+        assert_eq!(plain.find(NodeRef::String(NAMESPACE, id), PASSING), None, "{id}");
+    }
 }

@@ -156,21 +156,15 @@ pub fn browse_next(
     let release = reader.bool()?;
     let wanted = count(reader, 4, limits.nodes_per_browse)?;
     points.begin(limits.browse_continuation_points);
-    if release {
-        for _ in 0..wanted {
-            points.take(reader.bytes()?.unwrap_or_default());
-        }
-        // both lists of results are empty (5.9.3.2)
-        writer.count(0);
-        writer.i32(-1);
-        return Ok(());
-    }
     let mut page = Page::new(scene, user, limits, 0, points);
     writer.count(wanted);
     for _ in 0..wanted {
         match page.points.take(reader.bytes()?.unwrap_or_default()) {
             // the nodes of another plan are others
-            Some(point) if point.scene == scene.number => page.node(point, writer),
+            Some(point) if point.scene == scene.number && !release => page.node(point, writer),
+            // the standard would have both lists empty (OPC 10000-4, 5.9.3.2), but clients compare their number with that of
+            // the points, as they may for every other list, and other servers answer each point
+            Some(_) if release => nothing(StatusCode::Good, writer),
             _ => nothing(StatusCode::BadContinuationPointInvalid, writer),
         }
     }

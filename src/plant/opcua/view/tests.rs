@@ -247,15 +247,18 @@ fn continuation_points_are_good_once_and_bounded() {
     let second = client.next(&scene, &first.continuation_point);
     assert_eq!(second.references.as_ref().unwrap().len(), 1);
     assert_eq!(client.next(&scene, &first.continuation_point).status_code, S::BadContinuationPointInvalid);
-    assert!(client.next_or_release(&scene, true, &second.continuation_point).is_empty());
+    let released = client.next_or_release(&scene, true, &second.continuation_point).remove(0);
+    assert_eq!((released.status_code, released.references.unwrap_or_default().len()), (S::Good, 0));
     for point in [
         &second.continuation_point,
         &ByteString::null(),
         &ByteString::from(b"nonsense"),
         &ByteString::from(&[0_u8; 64]),
     ] {
-        assert!(client.next_or_release(&scene, true, point).is_empty());
-        assert_eq!(client.next(&scene, point).status_code, S::BadContinuationPointInvalid);
+        for release in [true, false] {
+            let result = client.next_or_release(&scene, release, point).remove(0);
+            assert_eq!(result.status_code, S::BadContinuationPointInvalid);
+        }
     }
     // one request can't have more than there are; the next takes from those before
     let found = client.browse_in(&scene, ViewDescription::default(), 1, vec![many(); 5]).unwrap();

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Outcome, counted};
 use crate::command::{Action, MAX_FORCE_SECONDS, Refusal};
 use crate::plan::TagIndex;
+use crate::plant::access::Operation;
 use crate::plant::opcua::audit;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::scene::Scene;
@@ -35,7 +36,7 @@ pub async fn call(ask: &Ask<'_>, scene: &Scene, on: Node, part: Part, arguments:
     } else {
         StatusCode::BadUserAccessDenied.into()
     };
-    audit::called(ask.server, &ask.session, &ask.user, ask.channel, (object, called), arguments, outcome.status);
+    audit::called(ask, (object, called), arguments, outcome.status);
     outcome
 }
 
@@ -119,7 +120,7 @@ fn of_machine(scene: &Scene, user: &User, method: OfMachine, arguments: &[Varian
         }
         OfMachine::RestartBus => {
             let [bus] = counted::<1>(arguments)?;
-            match node(scene, user, bus) {
+            match node(scene, user, bus, Operation::Switch) {
                 Ok(Node::Bus(bus) | Node::Model(model::Part::Object(Owner::Bus(bus)))) => Action::Restart(bus),
                 Ok(_) => return Err(wrong(vec![StatusCode::BadNodeIdInvalid])),
                 Err(status) => return Err(wrong(vec![status])),
@@ -212,16 +213,16 @@ fn is_selector_of(plan: &crate::plan::Plan, selector: TagIndex, of: TagIndex) ->
     conditions.iter().any(|condition| condition.selector == plan.tags[selector].signal)
 }
 
-fn node(scene: &Scene, user: &User, argument: &Variant) -> Result<Node, StatusCode> {
-    match argument {
-        Variant::NodeId(id) => scene.seen(NodeRef::from(id.as_ref()), user).ok_or(StatusCode::BadNodeIdUnknown),
-        _ => Err(StatusCode::BadTypeMismatch),
-    }
+/// A node that the call is about, of which the user may ask that too.
+fn node(scene: &Scene, user: &User, argument: &Variant, operation: Operation) -> Result<Node, StatusCode> {
+    let Variant::NodeId(id) = argument else { return Err(StatusCode::BadTypeMismatch) };
+    let node = scene.seen(NodeRef::from(id.as_ref()), user).ok_or(StatusCode::BadNodeIdUnknown)?;
+    if scene.space.may(user, operation, node) { Ok(node) } else { Err(StatusCode::BadUserAccessDenied) }
 }
 
-/// Of a J1939 signal the source makes no difference: all sources are meant.
+/// A signal to be forced or released. Of a J1939 signal the source makes no difference: all sources are meant.
 fn tag(scene: &Scene, user: &User, argument: &Variant) -> Result<TagIndex, StatusCode> {
-    match node(scene, user, argument)? {
+    match node(scene, user, argument, Operation::Force)? {
         Node::Signal(tag, _) => Ok(tag),
         _ => Err(StatusCode::BadNodeIdInvalid),
     }

@@ -108,10 +108,6 @@ impl Devices {
         Devices { all }
     }
 
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
     pub fn get(&self, number: u32) -> Option<&Listed> {
         self.all.get(number as usize)
     }

@@ -8,6 +8,11 @@ use crate::plant::opcua::space::names::Named;
 use crate::plant::opcua::space::{Node, Passing, Space};
 
 impl Space {
+    /// A node of the standard or of a companion specification.
+    pub fn find_number(&self, namespace: u16, number: u32) -> Option<Node> {
+        self.standard.numbered(namespace, number).map(Node::Standard)
+    }
+
     pub(super) fn bus_named(&self, name: &str) -> Option<BusIndex> {
         match self.names.find(&self.plan, &[name])? {
             Named::Bus(bus) => Some(bus),

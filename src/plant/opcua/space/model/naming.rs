@@ -1,0 +1,121 @@
+//! Identifiers and names of the model's nodes.
+
+use std::fmt::Write;
+
+use super::devices::{Device, Family, SOURCES};
+use super::kinds::{self, Owner};
+use super::{DI, Part, parent};
+use crate::plant::opcua::space::{NAMESPACE, Node, ROOT, Space};
+
+/// Appends the identifier.
+pub fn write_id(space: &Space, part: Part, text: &mut String) {
+    let plan = space.plan();
+    let bus_name = |bus: usize| plan.buses.get(bus).map_or("", |bus| bus.name.as_str());
+    // a String takes everything
+    let _ = match part {
+        Part::Object(Owner::Type(kind)) => write!(text, "{ROOT}.{}", kind.name()),
+        Part::Object(Owner::Bus(bus)) => write!(text, "{ROOT}.Buses.{}", bus_name(bus)),
+        Part::Object(Owner::Controller) => write!(text, "{ROOT}.Controller"),
+        Part::Object(Owner::Deadline(at)) => write!(text, "{ROOT}.Deadlines.{}", kinds::deadline_name(plan, at)),
+        Part::State => write!(text, "{ROOT}.{}", kinds::STATE),
+        Part::States => write!(text, "{ROOT}.{}.EnumStrings", kinds::STATE),
+        Part::Buses => write!(text, "{ROOT}.Buses"),
+        Part::Deadlines => write!(text, "{ROOT}.Deadlines"),
+        Part::Asset => write!(text, "{ROOT}.Asset"),
+        Part::Areas => write!(text, "{ROOT}.Areas"),
+        Part::Device(_) => {
+            text.push_str(ROOT);
+            text.push_str(".Devices.");
+            name_in(space, part, text);
+            Ok(())
+        }
+        Part::Family(_) => {
+            text.push_str(ROOT);
+            text.push_str(".Types.");
+            name_in(space, part, text);
+            Ok(())
+        }
+        Part::Field(..)
+        | Part::Plate(..)
+        | Part::Identification
+        | Part::Mark(_)
+        | Part::Area(_)
+        | Part::Place(..)
+        | Part::Message(..)
+        | Part::Fact(..)
+        | Part::Signal(..)
+        | Part::Property(..) => {
+            if let Some((_, Node::Model(parent))) = parent(space, part) {
+                write_id(space, parent, text);
+            }
+            text.push('.');
+            name_in(space, part, text);
+            Ok(())
+        }
+    };
+}
+
+/// Appends the BrowseName; its namespace.
+pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
+    let plan = space.plan();
+    let bus_name = |bus: usize| plan.buses.get(bus).map_or("", |bus| bus.name.as_str());
+    let mut namespace = NAMESPACE;
+    // a String takes everything
+    let _ = match part {
+        Part::Object(Owner::Type(kind)) => write!(text, "{}", kind.name()),
+        Part::Object(Owner::Bus(bus)) => write!(text, "{}", bus_name(bus)),
+        Part::Object(Owner::Controller) => write!(text, "Controller"),
+        Part::Object(Owner::Deadline(at)) => write!(text, "{}", kinds::deadline_name(plan, at)),
+        Part::Field(owner, field) => write!(text, "{}", owner.field(field).name),
+        Part::State => write!(text, "{}", kinds::STATE),
+        Part::States => {
+            namespace = 0;
+            write!(text, "EnumStrings")
+        }
+        Part::Buses => write!(text, "Buses"),
+        Part::Deadlines => write!(text, "Deadlines"),
+        Part::Device(Device::Source(bus, address)) => write!(text, "{}.@{address}", bus_name(bus)),
+        Part::Device(Device::Listed(number)) => match space.devices.get(number) {
+            Some(device) => write!(text, "{}.{}", bus_name(device.bus), device.name(plan)),
+            None => Ok(()),
+        },
+        Part::Family(Family::Sources(bus)) => write!(text, "{}.{SOURCES}", bus_name(bus)),
+        Part::Family(Family::Listed(number)) => match space.devices.get(number) {
+            Some(device) => write!(text, "{}.{}", bus_name(device.bus), device.family_name(plan)),
+            None => Ok(()),
+        },
+        Part::Asset => write!(text, "{}", space.identity.machine.name.as_deref().unwrap_or_default()),
+        Part::Identification => {
+            namespace = DI;
+            write!(text, "Identification")
+        }
+        Part::Mark(mark) => {
+            namespace = mark.namespace();
+            write!(text, "{}", mark.name())
+        }
+        Part::Areas => write!(text, "Areas"),
+        Part::Area(area) => write!(text, "{}", space.areas.get(area as usize).map_or("", |area| area.name.as_str())),
+        Part::Place(_, message, source) => {
+            space.write_id(Node::Message(message, source), text);
+            Ok(())
+        }
+        Part::Plate(_, plate) => {
+            namespace = DI;
+            write!(text, "{}", plate.name())
+        }
+        Part::Message(_, message) => write!(text, "{}", space.message_name(message)),
+        Part::Fact(_, _, fact) => write!(text, "{}", fact.name()),
+        Part::Signal(_, tag) => write!(text, "{}", plan.signal(tag).name),
+        Part::Property(_, _, property) => {
+            namespace = property.namespace();
+            write!(text, "{}", property.name())
+        }
+    };
+    namespace
+}
+
+/// Replaces the text by the DisplayName.
+pub fn display_name_in(space: &Space, part: Part, text: &mut String) {
+    text.clear();
+    name_in(space, part, text);
+}
