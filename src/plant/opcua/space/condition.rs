@@ -190,7 +190,10 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
     let number = match part {
         Part::Folder => ObjectTypeId::FolderType as u32,
         Part::Alarm(alarm) => condition::type_of(&space.plan, *space.plan.alarms.get(alarm)?),
-        Part::Member(alarm, member) => space.standard.entry(space.member(alarm, member)?.row)?.type_definition()?,
+        Part::Member(alarm, member) => {
+            let declared = space.standard.entry(space.member(alarm, member)?.row)?;
+            return declared.type_definition().map(Node::Standard);
+        }
     };
     space.standard(number)
 }
@@ -210,7 +213,11 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
 
 /// Adds references to those of any node, besides parent and type definition of a part.
 pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Vec<Reference>) {
-    let back = |kind: ReferenceTypeId, target| Reference { kind: kind as u32, forward: false, target };
+    // inverse ones come first, and first of them what the node hangs from
+    let back = |kind: ReferenceTypeId, target, all: &mut Vec<Reference>| {
+        let at = all.iter().position(|reference| reference.forward).unwrap_or(all.len());
+        all.insert(at, Reference { kind: kind as u32, forward: false, target });
+    };
     let below = |alarm, parent| {
         let members = space.members(alarm, parent);
         members.map(move |(at, member)| forward(member.kind, Node::Condition(Part::Member(alarm, at))))
@@ -224,7 +231,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             );
         }
         Node::Condition(Part::Alarm(alarm)) => {
-            all.insert(0, back(ReferenceTypeId::HasCondition, space.alarms.source(alarm)));
+            back(ReferenceTypeId::HasCondition, space.alarms.source(alarm), all);
             all.extend(below(alarm, None));
         }
         Node::Condition(Part::Member(alarm, member)) => all.extend(below(alarm, Some(member))),
@@ -232,11 +239,11 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             if let Some(above) = source::notifier(&space.plan, node)
                 && (space.is_notifier(node) || space.alarms.sources.has(&space.plan, node))
             {
-                all.insert(0, back(space.notifies(node), above));
+                back(space.notifies(node), above, all);
             } else if node == Node::Machine
                 && let Some(server) = space.standard(opcua::types::ObjectId::Server as u32)
             {
-                all.insert(0, back(ReferenceTypeId::HasNotifier, server));
+                back(ReferenceTypeId::HasNotifier, server, all);
             }
             if node == Node::Machine {
                 all.push(forward(ReferenceTypeId::Organizes, Node::Condition(Part::Folder)));
