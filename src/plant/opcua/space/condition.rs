@@ -238,6 +238,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
         _ => {
             if let Some(above) = source::notifier(&space.plan, node)
                 && (space.is_notifier(node) || space.alarms.sources.has(&space.plan, node))
+                && joined(space, above, node)
             {
                 back(space.notifies(node), above, all);
             } else if node == Node::Machine
@@ -249,12 +250,22 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
                 all.push(forward(ReferenceTypeId::Organizes, Node::Condition(Part::Folder)));
             }
             let told = source::below(&space.plan, node, &space.alarms.sources, |number| space.standard(number));
-            all.extend(told.into_iter().map(|target| forward(space.notifies(target), target)));
+            let told = told.into_iter().filter(|target| joined(space, node, *target));
+            all.extend(told.map(|target| forward(space.notifies(target), target)));
             let conditions = space.alarms.sources.conditions(&space.plan, node);
             all.extend(
                 conditions.map(|alarm| forward(ReferenceTypeId::HasCondition, Node::Condition(Part::Alarm(alarm)))),
             );
         }
+    }
+}
+
+/// Whether a notifier refers to what is told at it. Messages of alike devices have one name each: those that do not hang from
+/// the bus are not referred to from there, or it would have two of a name. Their events are told there all the same.
+fn joined(space: &Space, above: Node, node: Node) -> bool {
+    match node {
+        Node::Message(..) => space.parent(node).is_some_and(|(_, parent)| parent == above),
+        _ => true,
     }
 }
 
