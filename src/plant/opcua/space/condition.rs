@@ -190,7 +190,10 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
     let number = match part {
         Part::Folder => ObjectTypeId::FolderType as u32,
         Part::Alarm(alarm) => condition::type_of(&space.plan, *space.plan.alarms.get(alarm)?),
-        Part::Member(alarm, member) => space.standard.entry(space.member(alarm, member)?.row)?.type_definition()?,
+        Part::Member(alarm, member) => {
+            let declared = space.standard.entry(space.member(alarm, member)?.row)?;
+            return declared.type_definition().map(Node::Standard);
+        }
     };
     space.standard(number)
 }
@@ -210,7 +213,11 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
 
 /// Adds references to those of any node, besides parent and type definition of a part.
 pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Vec<Reference>) {
-    let back = |kind: ReferenceTypeId, target| Reference { kind: kind as u32, forward: false, target };
+    // inverse ones come first, and first of them what the node hangs from
+    let back = |kind: ReferenceTypeId, target, all: &mut Vec<Reference>| {
+        let at = all.iter().position(|reference| reference.forward).unwrap_or(all.len());
+        all.insert(at, Reference { kind: kind as u32, forward: false, target });
+    };
     let below = |alarm, parent| {
         let members = space.members(alarm, parent);
         members.map(move |(at, member)| forward(member.kind, Node::Condition(Part::Member(alarm, at))))
@@ -224,30 +231,41 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             );
         }
         Node::Condition(Part::Alarm(alarm)) => {
-            all.insert(0, back(ReferenceTypeId::HasCondition, space.alarms.source(alarm)));
+            back(ReferenceTypeId::HasCondition, space.alarms.source(alarm), all);
             all.extend(below(alarm, None));
         }
         Node::Condition(Part::Member(alarm, member)) => all.extend(below(alarm, Some(member))),
         _ => {
             if let Some(above) = source::notifier(&space.plan, node)
                 && (space.is_notifier(node) || space.alarms.sources.has(&space.plan, node))
+                && joined(space, above, node)
             {
-                all.insert(0, back(space.notifies(node), above));
+                back(space.notifies(node), above, all);
             } else if node == Node::Machine
                 && let Some(server) = space.standard(opcua::types::ObjectId::Server as u32)
             {
-                all.insert(0, back(ReferenceTypeId::HasNotifier, server));
+                back(ReferenceTypeId::HasNotifier, server, all);
             }
             if node == Node::Machine {
                 all.push(forward(ReferenceTypeId::Organizes, Node::Condition(Part::Folder)));
             }
             let told = source::below(&space.plan, node, &space.alarms.sources, |number| space.standard(number));
-            all.extend(told.into_iter().map(|target| forward(space.notifies(target), target)));
+            let told = told.into_iter().filter(|target| joined(space, node, *target));
+            all.extend(told.map(|target| forward(space.notifies(target), target)));
             let conditions = space.alarms.sources.conditions(&space.plan, node);
             all.extend(
                 conditions.map(|alarm| forward(ReferenceTypeId::HasCondition, Node::Condition(Part::Alarm(alarm)))),
             );
         }
+    }
+}
+
+/// Whether a notifier refers to what is told at it. Messages of alike devices have one name each: those that do not hang from
+/// the bus are not referred to from there, or it would have two of a name. Their events are told there all the same.
+fn joined(space: &Space, above: Node, node: Node) -> bool {
+    match node {
+        Node::Message(..) => space.parent(node).is_some_and(|(_, parent)| parent == above),
+        _ => true,
     }
 }
 
