@@ -190,7 +190,10 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
     let number = match part {
         Part::Folder => ObjectTypeId::FolderType as u32,
         Part::Alarm(alarm) => condition::type_of(&space.plan, *space.plan.alarms.get(alarm)?),
-        Part::Member(alarm, member) => space.standard.entry(space.member(alarm, member)?.row)?.type_definition()?,
+        Part::Member(alarm, member) => {
+            let row = space.standard.entry(space.member(alarm, member)?.row)?.type_definition()?;
+            return Some(Node::Standard(row));
+        }
     };
     space.standard(number)
 }
@@ -224,7 +227,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             );
         }
         Node::Condition(Part::Alarm(alarm)) => {
-            all.insert(0, back(ReferenceTypeId::HasCondition, space.alarms.source(alarm)));
+            inverse(all, back(ReferenceTypeId::HasCondition, space.alarms.source(alarm)));
             all.extend(below(alarm, None));
         }
         Node::Condition(Part::Member(alarm, member)) => all.extend(below(alarm, Some(member))),
@@ -232,11 +235,11 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             if let Some(above) = source::notifier(&space.plan, node)
                 && (space.is_notifier(node) || space.alarms.sources.has(&space.plan, node))
             {
-                all.insert(0, back(space.notifies(node), above));
+                inverse(all, back(space.notifies(node), above));
             } else if node == Node::Machine
                 && let Some(server) = space.standard(opcua::types::ObjectId::Server as u32)
             {
-                all.insert(0, back(ReferenceTypeId::HasNotifier, server));
+                inverse(all, back(ReferenceTypeId::HasNotifier, server));
             }
             if node == Node::Machine {
                 all.push(forward(ReferenceTypeId::Organizes, Node::Condition(Part::Folder)));
@@ -249,6 +252,12 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             );
         }
     }
+}
+
+/// Puts an inverse reference behind the others: the first one is to what the node hangs from.
+fn inverse(all: &mut Vec<Reference>, reference: Reference) {
+    let at = all.iter().take_while(|reference| !reference.forward).count();
+    all.insert(at, reference);
 }
 
 impl Space {
