@@ -190,7 +190,7 @@ mod tests {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         assert_eq!(
             names,
-            "demo run controller plant link check diff reload tags decode encode status alarms monitor arm disarm local remote force release restart route acceptance backup restore user cert version".split(' ').collect::<Vec<_>>()
+            "demo run controller plant link check diff reload tags decode encode status alarms monitor arm disarm fallback reset local remote force release restart route acceptance backup restore user cert version".split(' ').collect::<Vec<_>>()
         );
         for name in names.iter().filter(|name| *name != "version") {
             let sub = command.find_subcommand_mut(name).unwrap();

@@ -108,9 +108,11 @@ mod tests {
     use crate::plant::http::tests::Example;
 
     /// Which alarms are active since when; what is shown: key, and the key of the cause.
+    type Case = (&'static [(&'static str, u64)], &'static [(&'static str, &'static str)]);
+
     #[test]
     fn one_bus_off_is_one_alarm_with_its_consequences_below() {
-        let cases: [(&[(&str, u64)], &[(&str, &str)]); 5] = [
+        let cases: [Case; 5] = [
             (&[], &[]),
             (
                 &[("late:line.DriveStatus", 2), ("bus_off:line", 1), ("fallback:line.DriveCommand", 1)],

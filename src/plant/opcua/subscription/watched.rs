@@ -40,7 +40,7 @@ pub struct Group {
     pub put_off: bool,
     pub looks: Vec<Look>,
     /// Where in `looks` each item is; made with the first removal of one among many.
-    index: Option<Box<HashMap<Key, usize>>>,
+    index: Option<HashMap<Key, usize>>,
 }
 
 /// Looks of one group that are searched one by one.
@@ -65,7 +65,7 @@ impl Group {
             self.looks.iter().position(|look| look.key == key)
         } else {
             let looks = &self.looks;
-            let all = || Box::new(looks.iter().enumerate().map(|(at, look)| (look.key, at)).collect());
+            let all = || looks.iter().enumerate().map(|(at, look)| (look.key, at)).collect();
             self.index.get_or_insert_with(all).remove(&key)
         };
         let Some(at) = at else { return };
