@@ -116,12 +116,12 @@ impl Space {
 
     /// Whether events can be subscribed to at a node: all that is below it is told there (OPC 10000-3, 5.5.1).
     pub fn is_notifier(&self, node: Node) -> bool {
-        matches!(node, Node::Machine | Node::Bus(_) | Node::Message(_, None))
+        matches!(node, Node::Machine | Node::Bus(_) | Node::Message(_, None)) || self.alike(node).is_some()
     }
 
     /// The nodes besides Server at which events of a source are told.
     pub fn notifiers(&self, source: Node) -> Vec<Node> {
-        std::iter::successors(Some(source), |node| source::notifier(&self.plan, *node))
+        std::iter::successors(Some(source), |node| source::notifier(self, *node))
             .filter(|node| self.is_notifier(*node))
             .collect()
     }
@@ -232,7 +232,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
         }
         Node::Condition(Part::Member(alarm, member)) => all.extend(below(alarm, Some(member))),
         _ => {
-            if let Some(above) = source::notifier(&space.plan, node)
+            if let Some(above) = source::notifier(space, node)
                 && (space.is_notifier(node) || space.alarms.sources.has(&space.plan, node))
             {
                 inverse(all, back(space.notifies(node), above));
@@ -244,7 +244,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             if node == Node::Machine {
                 all.push(forward(ReferenceTypeId::Organizes, Node::Condition(Part::Folder)));
             }
-            let told = source::below(&space.plan, node, &space.alarms.sources, |number| space.standard(number));
+            let told = source::below(space, node, &space.alarms.sources, |number| space.standard(number));
             all.extend(told.into_iter().map(|target| forward(space.notifies(target), target)));
             let conditions = space.alarms.sources.conditions(&space.plan, node);
             all.extend(
