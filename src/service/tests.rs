@@ -200,7 +200,7 @@ async fn the_plant_process_lives_on_unless_its_own_settings_change() {
 
     let (_, seventh) = fake.hand_over(&(toml(&["line"]) + "[http]\nlisten = \"127.0.0.1:1\"\n"), 0);
     let ended = tokio::time::timeout(Duration::from_secs(20), following).await.unwrap().unwrap();
-    assert!(ended.to_string().contains("[opcua] or [http]"), "{ended}");
+    assert!(ended.to_string().contains("[opcua], [http] or [role]"), "{ended}");
     drop((first, second, third, fourth, fifth, sixth, seventh));
 }
 

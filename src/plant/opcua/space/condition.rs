@@ -116,12 +116,12 @@ impl Space {
 
     /// Whether events can be subscribed to at a node: all that is below it is told there (OPC 10000-3, 5.5.1).
     pub fn is_notifier(&self, node: Node) -> bool {
-        matches!(node, Node::Machine | Node::Bus(_) | Node::Message(_, None))
+        matches!(node, Node::Machine | Node::Bus(_) | Node::Message(_, None)) || self.alike(node).is_some()
     }
 
     /// The nodes besides Server at which events of a source are told.
     pub fn notifiers(&self, source: Node) -> Vec<Node> {
-        std::iter::successors(Some(source), |node| source::notifier(&self.plan, *node))
+        std::iter::successors(Some(source), |node| source::notifier(self, *node))
             .filter(|node| self.is_notifier(*node))
             .collect()
     }
@@ -191,8 +191,8 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
         Part::Folder => ObjectTypeId::FolderType as u32,
         Part::Alarm(alarm) => condition::type_of(&space.plan, *space.plan.alarms.get(alarm)?),
         Part::Member(alarm, member) => {
-            let declared = space.standard.entry(space.member(alarm, member)?.row)?;
-            return declared.type_definition().map(Node::Standard);
+            let row = space.standard.entry(space.member(alarm, member)?.row)?.type_definition()?;
+            return Some(Node::Standard(row));
         }
     };
     space.standard(number)
@@ -236,9 +236,8 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
         }
         Node::Condition(Part::Member(alarm, member)) => all.extend(below(alarm, Some(member))),
         _ => {
-            if let Some(above) = source::notifier(&space.plan, node)
+            if let Some(above) = source::notifier(space, node)
                 && (space.is_notifier(node) || space.alarms.sources.has(&space.plan, node))
-                && joined(space, above, node)
             {
                 back(space.notifies(node), above, all);
             } else if node == Node::Machine
@@ -249,23 +248,13 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
             if node == Node::Machine {
                 all.push(forward(ReferenceTypeId::Organizes, Node::Condition(Part::Folder)));
             }
-            let told = source::below(&space.plan, node, &space.alarms.sources, |number| space.standard(number));
-            let told = told.into_iter().filter(|target| joined(space, node, *target));
-            all.extend(told.map(|target| forward(space.notifies(target), target)));
+            let told = source::below(space, node, &space.alarms.sources, |number| space.standard(number));
+            all.extend(told.into_iter().map(|target| forward(space.notifies(target), target)));
             let conditions = space.alarms.sources.conditions(&space.plan, node);
             all.extend(
                 conditions.map(|alarm| forward(ReferenceTypeId::HasCondition, Node::Condition(Part::Alarm(alarm)))),
             );
         }
-    }
-}
-
-/// Whether a notifier refers to what is told at it. Messages of alike devices have one name each: those that do not hang from
-/// the bus are not referred to from there, or it would have two of a name. Their events are told there all the same.
-fn joined(space: &Space, above: Node, node: Node) -> bool {
-    match node {
-        Node::Message(..) => space.parent(node).is_some_and(|(_, parent)| parent == above),
-        _ => true,
     }
 }
 

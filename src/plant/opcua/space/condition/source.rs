@@ -3,7 +3,7 @@
 use opcua::types::ObjectId;
 
 use crate::plan::{Alarm, AlarmIndex, MessageIndex, Plan, TagIndex};
-use crate::plant::opcua::space::Node;
+use crate::plant::opcua::space::{Node, Space};
 
 /// The alarms of each source: by what they are about, then by key. What that is, is computed anew each time.
 pub struct Sources {
@@ -91,20 +91,31 @@ fn signal(plan: &Plan, tag: TagIndex) -> (Node, Option<Node>) {
 }
 
 /// Where the events of a node are told, next to it; `None`: at Server, or it has none.
-pub fn notifier(plan: &Plan, node: Node) -> Option<Node> {
+pub fn notifier(space: &Space, node: Node) -> Option<Node> {
+    let plan = space.plan();
     match node {
         Node::Signal(tag, None) => Some(Node::Message(plan.tags[tag].message, None)),
-        Node::Message(message, None) => Some(Node::Bus(plan.messages[message].bus)),
+        // its device, of several alike: their messages have the same names
+        Node::Message(message, None) => space.home(message),
+        Node::Model(_) => space.alike(node).map(|(bus, _)| Node::Bus(bus)),
         Node::Bus(_) => Some(Node::Machine),
         _ => None,
     }
 }
 
 /// The nodes whose events are told at this one, next to it.
-pub fn below(plan: &Plan, node: Node, sources: &Sources, standard: impl Fn(u32) -> Option<Node>) -> Vec<Node> {
+pub fn below(space: &Space, node: Node, sources: &Sources, standard: impl Fn(u32) -> Option<Node>) -> Vec<Node> {
+    let plan = space.plan();
     match node {
         Node::Machine => (0..plan.buses.len()).map(Node::Bus).collect(),
-        Node::Bus(bus) => plan.buses[bus].messages.clone().map(|message| Node::Message(message, None)).collect(),
+        Node::Bus(bus) => {
+            let messages = plan.buses[bus].messages.clone().filter(|message| space.instance(*message).is_none());
+            messages.map(|message| Node::Message(message, None)).chain(space.alike_on(bus)).collect()
+        }
+        Node::Model(_) => {
+            let messages = space.alike(node).map_or(&[][..], |(_, messages)| messages);
+            messages.iter().map(|message| Node::Message(*message as usize, None)).collect()
+        }
         Node::Message(message, None) => {
             let tags = plan.messages[message].tags.clone().map(|tag| Node::Signal(tag, None));
             tags.filter(|node| sources.has(plan, *node)).collect()

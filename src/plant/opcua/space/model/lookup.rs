@@ -45,6 +45,19 @@ impl Space {
         Some(Node::Model(super::Part::Device(Device::Listed(device))))
     }
 
+    /// A configured device of several alike: its bus and its messages.
+    pub(in crate::plant::opcua::space) fn alike(&self, node: Node) -> Option<(BusIndex, &[u32])> {
+        let Node::Model(super::Part::Device(Device::Listed(number))) = node else { return None };
+        let device = self.devices.get(number).filter(|device| device.is_instance())?;
+        Some((device.bus, &device.messages))
+    }
+
+    /// All of them on a bus.
+    pub(in crate::plant::opcua::space) fn alike_on(&self, bus: BusIndex) -> impl Iterator<Item = Node> {
+        let devices = self.devices.of_bus(bus).filter(|(_, device)| device.is_instance());
+        devices.map(|(number, _)| Node::Model(super::Part::Device(Device::Listed(number))))
+    }
+
     /// The name of a message in its parent: without that of the device, which has one of its own.
     pub(in crate::plant::opcua::space) fn message_name(&self, message: MessageIndex) -> &str {
         let Some(described) = self.plan.messages.get(message) else { return "" };
