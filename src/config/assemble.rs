@@ -239,7 +239,7 @@ impl<'a> Parts<'a, '_> {
 pub fn read(assembled: &mut Assembled<'_>) -> (written::File, Vec<super::document::Dropped>) {
     let limits = plant::opcua::limits::KEYS.iter().map(|key| (format!("opcua.{}", key.name), key.takes()));
     let limits: Vec<(String, String)> = limits.collect();
-    let mut takes = written::TAKES.to_vec();
+    let mut takes = super::takes::TAKES.to_vec();
     takes.extend(limits.iter().map(|(name, takes)| (name.as_str(), takes.as_str())));
     assembled.document.read(&takes, &mut assembled.found)
 }

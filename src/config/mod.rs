@@ -31,6 +31,7 @@ mod route;
 mod sources;
 mod suggest;
 mod tag;
+mod takes;
 mod transmission;
 mod unit;
 mod variable;
