@@ -15,7 +15,7 @@ mod trusted;
 mod writing;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -588,11 +588,19 @@ fn changed_chunks_never_panic() {
     }
 }
 
-/// Writes the seeds of the fuzz target `framing`: `cargo test --lib fuzz_seeds -- --ignored`.
+/// Where the seeds of a fuzz target go: below CANVOY_FUZZ_CORPUS, which is fuzz/corpus where they are made anew, else a folder
+/// that nobody keeps.
+pub fn corpus(target: &str) -> std::path::PathBuf {
+    let kept = std::env::var_os("CANVOY_FUZZ_CORPUS").map(std::path::PathBuf::from);
+    let folder = kept.unwrap_or_else(|| std::env::temp_dir().join(format!("canvoy-seeds-{}", std::process::id())));
+    std::fs::create_dir_all(folder.join(target)).unwrap();
+    folder.join(target)
+}
+
+/// The seeds of the fuzz target `framing`: what a client begins with, and chunks in a channel.
 #[test]
-#[ignore = "writes files that are kept in fuzz/corpus"]
 fn fuzz_seeds() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/framing");
+    let folder = corpus("framing");
     let mut open = Writer::new();
     open.raw(b"OPNF\0\0\0\0");
     open.u32(0);
@@ -619,5 +627,6 @@ fn fuzz_seeds() {
     for (letter, body) in [(b'C', [3; 200]), (b'F', [4; 200]), (b'C', [5; 200]), (b'A', [6; 200]), (b'F', [7; 200])] {
         out.seal(letter, 1, &body, &mut all).unwrap();
     }
+    assert!(all.len() > 1_000, "{} bytes", all.len());
     std::fs::write(folder.join("seed-chunks"), all).unwrap();
 }

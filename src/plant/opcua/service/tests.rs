@@ -345,12 +345,11 @@ async fn a_client_that_its_certificate_does_not_name_counts_once() {
     assert_eq!((summary.rejected_requests_count, summary.security_rejected_requests_count), (1, 1));
 }
 
-/// Writes the seeds of the fuzz target `dispatch`: `cargo test --lib fuzz_seeds -- --ignored`.
+/// The seeds of the fuzz target `dispatch`: a request of each kind without its header, and all of them.
 #[test]
-#[ignore = "writes files that are kept in fuzz/corpus"]
 fn fuzz_seeds() {
     let Bench { session, .. } = bench();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dispatch");
+    let folder = crate::plant::opcua::channel::tests::corpus("dispatch");
     let mut all = Vec::new();
     for whole in requests(&session) {
         let mut reader = Reader::new(&whole);
@@ -363,5 +362,6 @@ fn fuzz_seeds() {
         std::fs::write(folder.join(format!("seed-{service:?}")), &seed).unwrap();
         all.extend(seed);
     }
+    assert!(all.len() > 500, "{} bytes", all.len());
     std::fs::write(folder.join("seed-all"), all).unwrap();
 }
