@@ -176,7 +176,8 @@ fn one(scene: &Scene, node: Node, text: &mut String) -> bool {
     for reference in scene.references(node) {
         let target = reference.target;
         let here = match (reference.forward, is_ours(space, target)) {
-            (false, _) => parent == Some(reference),
+            // nobody else in the file says what the standard's nodes refer to
+            (false, ours) => !ours || parent == Some(reference),
             // types and rules of the standard
             (true, false) => true,
             // what hangs from here says so itself
