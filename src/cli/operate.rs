@@ -43,8 +43,8 @@ pub struct DisarmArgs {
 
 /// Take one message, or all of them, to the fallback values by hand
 ///
-/// The machine stays armed: the others go on. It ends with `canvoy reset`, or with `canvoy arm`. Not an emergency stop: those
-/// are wired.
+/// The machine stays armed: the others go on. It ends with `canvoy reset`, with `canvoy arm`, and with a restart of the controller
+/// where the machine arms itself at the start. Not an emergency stop: those are wired.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  canvoy fallback line.DriveCommand\n  canvoy fallback --all")]
 pub struct FallbackArgs {

@@ -39,6 +39,8 @@ struct Item {
     raised: u8,
     /// The last good value.
     value: f64,
+    /// What hangs on it knows whether it lasts.
+    told: bool,
 }
 
 enum What {
@@ -83,7 +85,7 @@ impl Configured {
         let items: Box<[Item]> = limits
             .chain(off_normals)
             .enumerate()
-            .map(|(at, what)| Item { alarm: first + at, what, raised: 0, value: f64::NAN })
+            .map(|(at, what)| Item { alarm: first + at, what, raised: 0, value: f64::NAN, told: false })
             .collect();
         let mut of: Vec<Vec<usize>> = vec![Vec::new(); plan.messages.len()];
         for (at, item) in items.iter().enumerate() {
@@ -155,11 +157,9 @@ impl Configured {
         }
         let item = &mut self.items[at];
         let (on_delay, off_delay) = item.delays();
-        let beyond = match item.beyond(means) {
-            Some(beyond) => beyond,
-            // nobody knows how long it lasts
-            None => item.raised,
-        };
+        let found = item.beyond(means);
+        // nobody knows how long it lasts
+        let beyond = found.unwrap_or(item.raised);
         for (place, level) in Level::ALL.into_iter().enumerate() {
             let (timer, bit) = (at * TIMERS + place, level.bit());
             let on = beyond & bit != 0;
@@ -179,6 +179,16 @@ impl Configured {
             }
         }
         self.tell(at, now, time, means);
+        if found.is_some_and(|beyond| beyond & !self.items[at].raised == 0) {
+            self.told(at, now, means);
+        }
+    }
+
+    /// It is known whether it lasts, what is beyond a limit having lasted for its time.
+    fn told(&mut self, at: usize, now: Now, means: &mut Means<'_>) {
+        if !std::mem::replace(&mut self.items[at].told, true) {
+            means.authority.alarm_told(now, self.items[at].alarm, means.store);
+        }
     }
 
     /// A level lasted for its time, which ended at this moment (CLOCK_MONOTONIC nanoseconds).
@@ -187,6 +197,7 @@ impl Configured {
         self.items[at].raised ^= 1 << place;
         let time = now.realtime.saturating_sub(now.monotonic.saturating_sub(moment));
         self.tell(at, now, time, means);
+        self.told(at, now, means);
     }
 
     /// Puts the state into the store, and tells the outputs that fall back on it.

@@ -347,6 +347,35 @@ fn nothing_is_armed_while_it_lasts_and_what_arms_by_itself_waits_for_the_end() {
 }
 
 #[test]
+fn what_arms_by_itself_waits_until_it_is_known_whether_the_alarm_lasts() {
+    let lines = "[bus.a.message.Command]\nfallback_on = \"hot\"\n";
+    let alarm = "[alarm.hot]\ntag = \"a.Status.Temp\"\nhi = 230\non_delay_ms = 500\n";
+    let toml = toml(lines, alarm).replace("by-hand", "at-start");
+    for (name, script) in [
+        ("nothing came yet", "0 on not-armed\n1000 on not-armed\n1010 temp 20\n1010 off not-armed"),
+        (
+            "beyond, for less than its delay",
+            "0 temp 240\n200 temp 240\n400 temp 240\n400 on not-armed\n450 temp 20\n450 off not-armed",
+        ),
+        (
+            "beyond until it is raised",
+            "0 temp 240\n200 temp 240\n400 temp 240\n499 on not-armed\n500 on limit hot\n500 on not-armed\n510 temp 20\n510 off not-armed",
+        ),
+        // a person knows more
+        ("armed by hand", "0 on not-armed\n10 arm\n10 off not-armed"),
+    ] {
+        let mut bench = Bench::unplugged(&toml, FILES);
+        bench.play("0 state a active");
+        let listened = script.lines().map(|line| {
+            let (ms, what) = line.split_once(' ').unwrap();
+            format!("{} {what}\n", ms.parse::<u64>().unwrap() + 300)
+        });
+        eprintln!("{name}");
+        bench.play(&expand(&listened.collect::<String>()));
+    }
+}
+
+#[test]
 fn an_output_that_falls_back_on_what_it_says_itself_ends_in_fallback() {
     let lines = "[bus.a.message.Command]\nfallback_on = \"high\"\n";
     let mut bench = Bench::new(&toml(lines, "[alarm.high]\ntag = \"a.Command.Setpoint\"\nhi = 200"), FILES);

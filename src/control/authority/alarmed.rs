@@ -21,6 +21,8 @@ struct Tie {
     /// Bits of the alarm's state that count.
     state: u8,
     lasts: bool,
+    /// It has been told since the start whether the alarm lasts: until then nothing arms by itself.
+    told: bool,
 }
 
 impl Alarmed {
@@ -34,7 +36,7 @@ impl Alarmed {
             for on in &transmission.fallback_on {
                 let Some(alarm) = plan.alarm(on.alarm) else { continue };
                 of[alarm].push(ties.len());
-                ties.push(Tie { alarm, output, state: on.state, lasts: false });
+                ties.push(Tie { alarm, output, state: on.state, lasts: false, told: false });
             }
         }
         Alarmed { ties: ties.into(), of: of.into_iter().map(Vec::into_boxed_slice).collect() }
@@ -45,9 +47,14 @@ impl Alarmed {
         self.ties.iter().find(|tie| tie.lasts && outputs.contains(&tie.output)).map(|tie| tie.alarm)
     }
 
-    /// Whether none lasts on which this output hangs.
+    /// Whether it is known that none lasts on which this output hangs.
     pub fn none_lasts(&self, output: usize) -> bool {
-        self.ties.iter().all(|tie| tie.output != output || !tie.lasts)
+        self.ties.iter().all(|tie| tie.output != output || (tie.told && !tie.lasts))
+    }
+
+    /// Whether of some alarm on which an output hangs nobody knows yet whether it lasts.
+    pub fn untold(&self) -> bool {
+        self.ties.iter().any(|tie| !tie.told)
     }
 }
 
@@ -63,6 +70,14 @@ impl Authority {
                 self.latch(now, output, Latch::Alarm, store);
             }
         }
+    }
+
+    /// Its value was good for the first time, and nothing of it waits for its delay to be raised.
+    pub fn alarm_told(&mut self, now: Now, alarm: AlarmIndex, store: &mut Writer) {
+        for at in 0..self.alarmed.of[alarm].len() {
+            self.alarmed.ties[self.alarmed.of[alarm][at]].told = true;
+        }
+        self.arm_by_itself(now, store);
     }
 
     /// An alarm of the configuration has this state now: what hangs on it falls back when it is raised, and is not armed while

@@ -173,7 +173,7 @@ impl Authority {
     /// Arms for the first time, where the plan says so and nothing stands against it. A message that somebody else sent
     /// stays as it is: that takes the command.
     pub(super) fn arm_by_itself(&mut self, now: Now, store: &mut Writer) {
-        if !self.by_itself {
+        if !self.by_itself || self.alarmed.untold() {
             return;
         }
         let retry = self.outputs.len() + FORCES;

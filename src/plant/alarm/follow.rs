@@ -105,14 +105,15 @@ impl Follower {
             || book.position().next < self.view.reader.alarm_events_next()
             || book.is_due(now)
             || book.has_entries()
-            || self.dirty && now.saturating_sub(self.kept) >= KEEP
+            || self.dirty && (now < self.kept || now - self.kept >= KEEP)
     }
 
     /// Does what there is to do; whether there is more. `now`: CLOCK_REALTIME nanoseconds.
     pub fn step(&mut self, plant: &Plant, now: u64) -> bool {
         let alarms = &plant.alarms;
-        let more = self.read(alarms, now);
+        // looked at first: what the old ring has is read to its end before it is left
         let view = plant.view();
+        let more = self.read(alarms, now);
         if !more && !Arc::ptr_eq(&self.view, &view) {
             self.take_up(alarms, view, now);
         } else if !more && self.unsettled {
@@ -222,7 +223,8 @@ impl Follower {
 
     /// The states, at most once a second.
     fn keep(&mut self, alarms: &Alarms, now: u64) {
-        if !self.dirty || now.saturating_sub(self.kept) < KEEP {
+        // a clock that was stepped back keeps nothing from the disk
+        if !self.dirty || (now >= self.kept && now - self.kept < KEEP) {
             return;
         }
         self.kept = now;

@@ -257,7 +257,9 @@ impl Journal {
     }
 
     fn rotate(&mut self) -> std::io::Result<()> {
-        for age in (0..self.limits.1.saturating_sub(1)).rev() {
+        // where the new file could not be made last time, the others have their places already
+        let ages = if path(&self.folder, 0).exists() { self.limits.1.saturating_sub(1) } else { 0 };
+        for age in (0..ages).rev() {
             match fs::rename(path(&self.folder, age), path(&self.folder, age + 1)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}

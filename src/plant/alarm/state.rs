@@ -313,7 +313,8 @@ impl State {
                 self.suppressed = true;
                 self.alone_since = 0;
                 self.times.suppressed = time;
-                if time.saturating_sub(self.times.active) <= TOGETHER && !self.acknowledged {
+                let together = (self.times.active..=self.times.active.saturating_add(TOGETHER)).contains(&time);
+                if self.is_active() && together && !self.acknowledged {
                     self.acknowledged = true;
                     self.times.acknowledged = time;
                 }
@@ -333,7 +334,9 @@ impl State {
 
     /// What time alone changes; to be asked until there is nothing more.
     pub fn expire(&mut self, now: u64) -> Option<What> {
-        if self.suppressed && self.alone_since != 0 && self.alone_since.saturating_add(AFTERMATH) <= now {
+        // a clock that was stepped back would keep it for as long
+        let ahead = self.alone_since > now;
+        if self.suppressed && self.alone_since != 0 && (ahead || self.alone_since.saturating_add(AFTERMATH) <= now) {
             self.suppressed = false;
             self.alone_since = 0;
             self.times.suppressed = now;
