@@ -187,11 +187,13 @@ fn check_tree(peer: &mut Peer) {
         .iter()
         .map(|row| [0, 1, 2, 3].map(|column| row[column].as_str().unwrap_or_default()))
         .collect();
-    // Objects/Canvoy/bus/message/signal, and bus/message/message@SA/signal: bus.Message.Signal, bus.Message@SA.Signal
+    // Objects/Canvoy/bus/message/signal, and bus/bus.@SA/message/signal: bus.Message.Signal, bus.Message@SA.Signal
     let variables = rows.iter().filter(|row| row[2] == "Variable" && row[3] != "PropertyType");
     let (machine, signals): (Vec<&[&str; 4]>, Vec<&[&str; 4]>) =
         variables.partition(|row| row[0].starts_with("Canvoy/Machine/"));
-    let machine: Vec<&str> = machine.iter().map(|row| row[1]).collect();
+    // buses, controller, areas and alarms are below
+    let own = machine.iter().filter(|row| row[0].matches('/').count() == 2);
+    let machine: Vec<&str> = own.map(|row| row[1]).collect();
     assert_eq!(
         machine,
         [
@@ -201,6 +203,7 @@ fn check_tree(peer: &mut Peer) {
             "ClockSynchronized",
             "ConfigurationHash",
             "ConfigurationTime",
+            "FallbackReasons",
             "Forces",
             "Remote"
         ]
@@ -209,8 +212,16 @@ fn check_tree(peer: &mut Peer) {
     assert!(signals.len() > 300, "{} signals", signals.len());
     for [path, id, ..] in &signals {
         let parts: Vec<&str> = path.split('/').collect();
-        let [_, bus, .., message, signal] = parts[..] else { panic!("{path}") };
-        assert_eq!(*id, format!("{bus}.{message}.{signal}"), "NodeId of {path}");
+        let expected = match parts[..] {
+            [_, bus, message, signal, "RawValue"] => format!("{bus}.{message}.{signal}.RawValue"),
+            [_, bus, message, signal] => format!("{bus}.{message}.{signal}"),
+            [_, bus, device, message, signal] => {
+                let (_, address) = device.rsplit_once('@').expect(path);
+                format!("{bus}.{message}@{address}.{signal}")
+            }
+            _ => panic!("{path}"),
+        };
+        assert_eq!(*id, expected, "NodeId of {path}");
     }
     for kind in ["AnalogUnitType", "MultiStateValueDiscreteType", "TwoStateDiscreteType"] {
         assert!(signals.iter().any(|row| row[3] == kind), "no {kind}");

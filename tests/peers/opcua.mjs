@@ -106,6 +106,8 @@ const actions = {
       for (const reference of found) {
         const here = [...path, reference.browseName.name];
         if (path.length === 0 && here[0] !== 'Canvoy') continue;
+        // HasEventSource and HasNotifier, where events are told: to what is in the tree anyhow
+        if ([36, 48].includes(reference.referenceTypeId.value)) continue;
         const kind = reference.typeDefinition;
         const name = kind.namespace === 0 ? opcua.ObjectTypeIds?.[kind.value] ?? opcua.VariableTypeIds?.[kind.value] : undefined;
         rows.push([here.join('/'), String(reference.nodeId.value), NodeClass[reference.nodeClass], name ?? String(kind.value)]);

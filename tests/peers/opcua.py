@@ -122,6 +122,9 @@ class Peer:
                 here = [*path, found.BrowseName.Name]
                 if not path and here != ["Canvoy"]:
                     continue
+                # where events are told: to what is in the tree anyhow
+                if found.ReferenceTypeId.Identifier in (ua.ObjectIds.HasNotifier, ua.ObjectIds.HasEventSource):
+                    continue
                 kind = found.TypeDefinition.Identifier
                 kind = ua.ObjectIdNames.get(kind, str(kind)) if found.TypeDefinition.NamespaceIndex == 0 else str(kind)
                 rows.append(["/".join(here), str(found.NodeId.Identifier), ua.NodeClass(found.NodeClass).name, kind])

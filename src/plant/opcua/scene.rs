@@ -170,6 +170,14 @@ impl Scene {
     /// Whether this user is told of an event. `source`: the node of its SourceNode, where that is here.
     pub fn may_be_told(&self, user: &User, event: &Event, source: Option<Node>) -> bool {
         let operation = if event.confidential { Operation::Audit } else { Operation::Events };
+        if let Some(condition) = &event.condition {
+            // what went with a reload, or came with one that holds elsewhere already, is told to nobody who may see a part only
+            let all = self.space.rights.sees_all(user.roles);
+            return match self.find(NodeRef::from(&condition.node)) {
+                Some(node) => self.space.may(user, operation, node),
+                None => all && self.space.rights.may(user.roles, operation, Subject::Machine),
+            };
+        }
         let subject = source.map_or(Subject::Machine, |node| self.space.subject(node));
         // who reads the audit trail reads all of it, or what is hidden from it could be done unseen
         let subject = if event.confidential { Subject::Machine } else { subject };

@@ -174,6 +174,23 @@ pub fn subject(space: &Space, part: Part) -> Subject {
     }
 }
 
+/// All of the plant that an alarm tells of: who may not see one of them does not see the alarm.
+pub fn subjects(space: &Space, part: Part) -> Vec<Subject> {
+    let plan = &space.plan;
+    let (Part::Alarm(alarm) | Part::Member(alarm, _)) = part else { return vec![Subject::Machine] };
+    match plan.alarms.get(alarm) {
+        Some(Alarm::Limit(at)) => plan.limits.get(*at).map(|limit| Subject::Tag(limit.tag)).into_iter().collect(),
+        Some(Alarm::OffNormal(at)) => {
+            let when = plan.off_normals.get(*at).map_or(&[][..], |alarm| &alarm.when);
+            when.iter().map(|condition| Subject::Tag(condition.tag)).collect()
+        }
+        Some(Alarm::Storm(route)) => {
+            plan.routes.get(*route).map_or(Vec::new(), |route| vec![Subject::Bus(route.from), Subject::Bus(route.to)])
+        }
+        _ => vec![subject(space, part)],
+    }
+}
+
 /// What calling it is; `None`: it is no method.
 pub fn operation(space: &Space, part: Part) -> Option<Operation> {
     let Part::Member(alarm, member) = part else { return None };

@@ -329,17 +329,19 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
     }
 }
 
+/// Whether an argument says what of the plant it is about.
+pub fn names_its_subject(part: Part) -> bool {
+    use OfMachine::{Force, Release, RestartBus, SwitchRoute};
+    matches!(part, Part::Method(Method::Machine(Force | Release | RestartBus | SwitchRoute)))
+}
+
 /// Whether a user has the right to call a method; whether that makes sense now is the controller's to say. What an argument
 /// names is asked about when it is called.
 pub fn may_call(space: &Space, user: &User, method: Method) -> bool {
-    let operation = right(method);
-    match method {
-        Method::Machine(OfMachine::Force | OfMachine::Release | OfMachine::RestartBus | OfMachine::SwitchRoute) => {
-            user.roles.iter().any(|role| role.grants(operation))
-        }
-        Method::Machine(_) | Method::Bus(_) | Method::Message(..) => {
-            space.may(user, operation, Node::Method(Part::Method(method)))
-        }
+    let (operation, part) = (right(method), Part::Method(method));
+    match names_its_subject(part) {
+        true => user.roles.iter().any(|role| role.grants(operation)),
+        false => space.may(user, operation, Node::Method(part)),
     }
 }
 

@@ -30,6 +30,7 @@ use model::asset::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
 use names::{Named, Names};
+use naming::number_of;
 use standard::Standard;
 
 /// Namespace of all nodes of the plant.
@@ -376,13 +377,18 @@ impl Space {
     fn parts(&self, node: Node, passing: Passing<'_>, all: &mut Vec<Reference>) {
         model::references(self, node, passing, all);
         condition::references(self, node, passing, all);
+        let before = all.len();
         method::references(self, node, passing, all);
+        if all.len() > before {
+            self.sort(all);
+        }
     }
 
     /// Of the forward references of a node with many children, those to nodes of this name; `None`: it has not many.
     pub fn references_named(&self, node: Node, namespace: u16, name: &str) -> Option<Vec<Reference>> {
         let Node::Bus(bus) = node else { return None };
-        if namespace != NAMESPACE {
+        // alarms of the bus have a colon in their names
+        if namespace != NAMESPACE || name.contains(':') {
             return None;
         }
         let found = self.names.find(&self.plan, &[&self.plan.buses[bus].name, ".", name]);
@@ -477,12 +483,6 @@ pub fn array(kind: VariantScalarTypeId, values: Vec<Variant>) -> Variant {
 
 fn forward(kind: ReferenceTypeId, target: Node) -> Reference {
     Reference { kind: kind as u32, forward: true, target }
-}
-
-/// One spelling for one number: no "+1", no "01".
-fn number_of(text: &str) -> Option<u32> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
-    text.parse().ok().filter(|_| digits)
 }
 
 /// Whether the value comes from the store.

@@ -14,6 +14,7 @@ use opcua::types::{
     VariableTypeId, Variant,
 };
 
+use super::names::Named;
 use super::{Fact, Node, Passing, ROOT, Reference, Source, Space, forward, number_of};
 use crate::plan::{MessageIndex, TagIndex};
 use crate::plant::opcua::mapping::{self, Property};
@@ -438,18 +439,32 @@ pub fn is_live(part: Part) -> bool {
     }
 }
 
+/// Whether a user may know of a message or signal with this name.
+fn seen(space: &Space, user: &User, name: &str) -> bool {
+    let node = match space.names.find(&space.plan, &[name]) {
+        Some(Named::Message(message)) => Node::Message(message, None),
+        Some(Named::Tag(tag)) => Node::Signal(tag, None),
+        Some(Named::Bus(bus)) => Node::Bus(bus),
+        None => return true,
+    };
+    space.sees(user, node)
+}
+
 /// The value, with its sample where it comes from the store. `now`: CLOCK_MONOTONIC nanoseconds.
 pub fn value(
     scene: &Scene,
     part: Part,
-    _user: &User,
+    user: &User,
     now: u64,
 ) -> Result<(Option<Variant>, Option<Sample>), StatusCode> {
     let space = &scene.space;
     let nothing = || space.null_of(standard_data_type(space, part), value_rank(space, part));
     Ok(match part {
         Part::Field(owner, field) => match owner.value(&scene.view, field, now) {
-            Some((value, sample)) => (Some(value).filter(|value| *value != Variant::Empty), Some(sample)),
+            Some((value, sample)) => {
+                let value = kinds::seen_of(value, |name| seen(space, user, name));
+                (Some(value).filter(|value| *value != Variant::Empty), Some(sample))
+            }
             None => (Some(nothing()), None),
         },
         Part::States => (Some(kinds::state_strings()), None),

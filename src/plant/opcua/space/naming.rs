@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use opcua::types::{LocalizedText, NodeId, QualifiedName};
 
-use super::{MACHINE, NAMESPACE, Node, ROOT, Source, Space, condition, method, model};
+use super::{MACHINE, NAMESPACE, Node, ROOT, Reference, Source, Space, condition, method, model};
 use crate::plan::MessageIndex;
 use crate::plant::opcua::wire::NodeRef;
 
@@ -141,9 +141,30 @@ impl Space {
         }
     }
 
+    /// Puts what has been added behind others of the same kind of reference into the order of names.
+    pub fn sort(&self, all: &mut [Reference]) {
+        let kinds: Vec<(u32, bool)> = all.iter().map(|reference| (reference.kind, reference.forward)).collect();
+        let mut name = String::new();
+        all.sort_by_cached_key(|Reference { kind, forward, target }| {
+            let first = kinds.iter().position(|known| known == &(*kind, *forward));
+            if *forward {
+                self.name_in(*target, &mut name);
+            } else {
+                name.clear();
+            }
+            (first, name.clone())
+        });
+    }
+
     pub fn display_name(&self, node: Node) -> LocalizedText {
         let mut text = String::new();
         self.display_name_in(node, &mut text);
         LocalizedText::new("", &text)
     }
+}
+
+/// One spelling for one number: no "+1", no "01".
+pub fn number_of(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
+    text.parse().ok().filter(|_| digits)
 }

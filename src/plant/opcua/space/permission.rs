@@ -44,13 +44,14 @@ impl Space {
         self.any(node, |subject| self.rights.may(user.roles, operation, subject))
     }
 
-    /// Asks about what a node is about; a device is about several messages.
+    /// Asks about what a node is about; a device is about several messages, an alarm about all that it tells of.
     fn any(&self, node: Node, ask: impl Fn(Subject) -> bool) -> bool {
         match node {
             Node::Model(part) => match model::messages(self, part) {
                 Some(messages) => messages.iter().any(|message| ask(Subject::Message(*message as usize))),
                 None => ask(self.subject(node)),
             },
+            Node::Condition(part) => condition::subjects(self, part).into_iter().all(ask),
             _ => ask(self.subject(node)),
         }
     }
@@ -100,7 +101,14 @@ impl Space {
             | bit(PermissionType::Write, level & 2 != 0 && may(Self::writing(node)))
             | bit(PermissionType::ReadHistory, level & 4 != 0 && may(Operation::History))
             | bit(PermissionType::ReceiveEvents, may(Operation::Events))
-            | bit(PermissionType::Call, call.is_some_and(may))
+            | bit(
+                PermissionType::Call,
+                call.is_some_and(|operation| match node {
+                    // what it is about an argument names
+                    Node::Method(part) if method::names_its_subject(part) => role.grants(operation),
+                    _ => may(operation),
+                }),
+            )
     }
 
     /// What calling a method is; `None`: it is none, or nobody may call it.

@@ -267,7 +267,7 @@ async fn what_is_called_reaches_the_controller_or_is_refused_with_a_reason() {
     // what is there, and how it is called where a signal has the name
     let names =
         browse(&mut client, id("line.DriveCommand"), BrowseDirection::Forward, ReferenceTypeId::HasComponent).await;
-    let wanted = "2:Enable 2:Fallback 2:Locked 2:Setpoint 2:Steps 2:FallbackMethod 2:ResetFallback 2:Send";
+    let wanted = "2:Enable 2:Fallback 2:FallbackMethod 2:Locked 2:ResetFallback 2:Send 2:Setpoint 2:Steps";
     assert_eq!(names, wanted);
     let arguments =
         read(&mut client, id("Canvoy.Methods.line.DriveCommand.Send.InputArguments"), AttributeId::Value).await;

@@ -43,7 +43,6 @@ pub fn refresh(ask: &Ask<'_>, method: u32, arguments: &[Variant]) -> Outcome {
 
 fn refreshed(ask: &Ask<'_>, id: u32, item: Option<u32>) -> StatusCode {
     let scene = ask.server.scenes.now();
-    let conditions = tell::retained(&scene);
     let start = tell::about(ObjectTypeId::RefreshStartEventType, "The conditions of interest follow");
     let end = tell::about(ObjectTypeId::RefreshEndEventType, "These were the conditions of interest");
     let replies = {
@@ -54,7 +53,8 @@ fn refreshed(ask: &Ask<'_>, id: u32, item: Option<u32>) -> StatusCode {
         if !known {
             return StatusCode::BadMonitoredItemIdInvalid;
         }
-        // under one lock: no other event comes between, and no other refresh is in progress
+        // under one lock: no other event comes between or before, and no other refresh is in progress
+        let conditions = tell::retained(&scene);
         for event in std::iter::once(&start).chain(&conditions).chain(std::iter::once(&end)) {
             all.event_for(event, (id, item));
         }

@@ -2,6 +2,7 @@
 
 use opcua::types::{
     AttributeId, DataTypeId, EnumDefinition, EnumField, ExtensionObject, LocalizedText, NodeId, StatusCode, Variant,
+    VariantScalarTypeId,
 };
 
 use super::super::{NAMESPACE, Space};
@@ -417,6 +418,20 @@ fn lateness(buckets: &[u64], share: f64) -> Option<f64> {
         counted >= wanted
     });
     reached.filter(|_| all > 0).map(|(power, _)| f64::powi(2.0, power) / 1e3)
+}
+
+/// Of a list of names, behind which values may be, what may be seen; everything else as it is.
+pub fn seen_of(value: Variant, seen: impl Fn(&str) -> bool) -> Variant {
+    let Variant::Array(list) = &value else { return value };
+    let name = |text: &str| text.split(" = ").next().unwrap_or_default().to_owned();
+    let shown = list.values.iter().filter_map(|one| match one {
+        Variant::String(text) => seen(&name(text.as_ref())).then(|| text.as_ref().to_owned()),
+        _ => None,
+    });
+    match list.value_type {
+        VariantScalarTypeId::String => Variant::from(shown.collect::<Vec<String>>()),
+        _ => value,
+    }
 }
 
 /// `bus.Message.Signal = value`.
