@@ -218,7 +218,7 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
 /// What it hangs from.
 pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
     Some(match part {
-        Part::Folder => (ReferenceTypeId::Organizes, Node::Machine),
+        Part::Folder => (ReferenceTypeId::HasComponent, Node::Machine),
         Part::Alarm(_) => (ReferenceTypeId::HasComponent, Node::Condition(Part::Folder)),
         Part::Member(alarm, member) => {
             let member = space.member(alarm, member)?;
@@ -263,7 +263,7 @@ pub fn references(space: &Space, node: Node, _passing: Passing<'_>, all: &mut Ve
                 back(ReferenceTypeId::HasNotifier, server, all);
             }
             if node == Node::Machine {
-                all.push(forward(ReferenceTypeId::Organizes, Node::Condition(Part::Folder)));
+                all.push(forward(ReferenceTypeId::HasComponent, Node::Condition(Part::Folder)));
             }
             let told = source::below(space, node, &space.alarms.sources, |number| space.standard(number));
             all.extend(told.into_iter().map(|target| forward(space.notifies(target), target)));
