@@ -1,0 +1,67 @@
+//! DataTypeDefinitions as OPC 10000-3, 8.48 has them: the crate's say neither what a structure derives from nor its inherited
+//! fields.
+
+use std::collections::HashMap;
+
+use opcua::types::{DataTypeDefinition, NodeId, StructureDefinition, StructureField, StructureType};
+
+use super::load::{Draft, Id};
+use super::{HAS_SUBTYPE, MOST_SUPERTYPES};
+
+/// Structure, Union: no more fields above them.
+const BASES: [u32; 2] = [22, 12756];
+
+/// Completes all of them.
+pub(super) fn complete(drafts: &mut [Draft]) {
+    let own: HashMap<u32, (u32, Vec<StructureField>)> = drafts.iter().filter_map(of).collect();
+    for draft in drafts {
+        let Id::Number(0, number) = draft.id else { continue };
+        match (&mut draft.definition, own.get(&number)) {
+            (Some(DataTypeDefinition::Structure(definition)), Some((base, _))) => {
+                definition.base_data_type = NodeId::new(0, *base);
+                definition.fields = Some(inherited(number, &own));
+                definition.structure_type = kind(definition);
+            }
+            // Enumeration itself: an empty structure says nothing of it
+            (definition @ Some(DataTypeDefinition::Structure(_)), None) => *definition = None,
+            _ => {}
+        }
+    }
+}
+
+/// A structure's number, its supertype and its own fields.
+fn of(draft: &Draft) -> Option<(u32, (u32, Vec<StructureField>))> {
+    let (Id::Number(0, number), Some(DataTypeDefinition::Structure(definition))) = (&draft.id, &draft.definition) else {
+        return None;
+    };
+    let base = draft.references.iter().find_map(|reference| match reference {
+        (HAS_SUBTYPE, Id::Number(0, base), false) => Some(*base),
+        _ => None,
+    })?;
+    // BaseDataType
+    (base != 24).then(|| (*number, (base, definition.fields.clone().unwrap_or_default())))
+}
+
+/// The fields of the supertypes, then those of the type itself.
+fn inherited(number: u32, own: &HashMap<u32, (u32, Vec<StructureField>)>) -> Vec<StructureField> {
+    let mut parts = Vec::new();
+    let mut at = number;
+    for _ in 0..MOST_SUPERTYPES {
+        let Some((base, fields)) = own.get(&at) else { break };
+        parts.push(fields);
+        if BASES.contains(base) {
+            break;
+        }
+        at = *base;
+    }
+    parts.into_iter().rev().flatten().cloned().collect()
+}
+
+/// With optional fields, or not (8.49).
+fn kind(definition: &StructureDefinition) -> StructureType {
+    let has_optional = definition.fields.iter().flatten().any(|field| field.is_optional);
+    match definition.structure_type {
+        StructureType::Structure if has_optional => StructureType::StructureWithOptionalFields,
+        kind => kind,
+    }
+}
