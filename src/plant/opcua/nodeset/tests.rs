@@ -22,6 +22,12 @@ fn every_node_of_the_plant_is_in_it_once() {
         assert!(text.contains(piece), "{piece}");
     }
     assert!(!text.contains(MACHINERY_URI));
+    // those of the conditions' methods too
+    let arguments = "BrowseName=\"InputArguments\"";
+    assert!(text.contains("Canvoy.Alarms.late:line.Oven.Acknowledge.InputArguments"));
+    for node in text.split("<UA").filter(|node| node.contains(arguments)) {
+        assert!(node.contains("<Argument>"), "{node}");
+    }
 }
 
 #[test]

@@ -31,7 +31,8 @@ pub(super) fn complete(drafts: &mut [Draft]) {
 
 /// A structure's number, its supertype and its own fields.
 fn of(draft: &Draft) -> Option<(u32, (u32, Vec<StructureField>))> {
-    let (Id::Number(0, number), Some(DataTypeDefinition::Structure(definition))) = (&draft.id, &draft.definition) else {
+    let (Id::Number(0, number), Some(DataTypeDefinition::Structure(definition))) = (&draft.id, &draft.definition)
+    else {
         return None;
     };
     let base = draft.references.iter().find_map(|reference| match reference {
