@@ -16,7 +16,7 @@ fn every_node_of_the_plant_is_in_it_once() {
         "<Range><Low>-40</Low><High>200</High></Range>",
         "<UAObjectType NodeId=\"ns=1;s=Canvoy.Types.line.ECU\" BrowseName=\"1:line.ECU\">",
         "<Reference ReferenceType=\"i=45\" IsForward=\"false\">ns=2;i=1002</Reference>",
-        "<Field Name=\"BusOff\" Value=\"5\"/>",
+        "<Field Name=\"BusOff\" Value=\"5\"><DisplayName>BusOff</DisplayName>",
         "<RequiredModel ModelUri=\"http://opcfoundation.org/UA/DI/\"",
     ] {
         assert!(text.contains(piece), "{piece}");
