@@ -3,6 +3,7 @@
 // The first argument is the folder with the node_modules of package-lock.json, the rest is pairs of --name and value.
 
 import { createRequire } from 'node:module';
+import { createConnection, createServer } from 'node:net';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -57,6 +58,22 @@ export async function connect(options = {}, url = given.url) {
   return one;
 }
 export const login = (client, userName = given.user, password = given.password) => client.createSession({ type: UserTokenType.UserName, userName, password });
+// A way to the server that can be cut: its URL, and what cuts every connection.
+export async function cuttable() {
+  const open = new Set();
+  const { hostname, port } = new URL(given.url.replace('opc.tcp', 'http'));
+  const proxy = createServer((from) => {
+    const to = createConnection(port, hostname);
+    for (const [one, other] of [[from, to], [to, from]]) {
+      open.add(one);
+      one.pipe(other);
+      one.on('error', () => other.destroy());
+      one.on('close', () => { open.delete(one); other.destroy(); });
+    }
+  });
+  await new Promise((done) => { proxy.listen(0, '127.0.0.1', done); });
+  return { url: `opc.tcp://127.0.0.1:${proxy.address().port}`, cut: () => open.forEach((one) => one.destroy()) };
+}
 // The index of the plant's namespace.
 export const plantNamespace = async (session) => (await session.readNamespaceArray()).indexOf(NAMESPACE);
 
