@@ -66,3 +66,35 @@ fn kind(definition: &StructureDefinition) -> StructureType {
         kind => kind,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opcua::types::{BinaryDecodable, ContextOwned, Variant};
+
+    use super::super::Standard;
+    use super::*;
+
+    #[test]
+    fn structures_say_what_they_derive_from_and_all_their_fields() {
+        let standard = Standard::load("urn:own", "urn:plant");
+        let context = ContextOwned::default();
+        let definition = |number: u32| {
+            let mut bytes = standard.entry(standard.number(number)?)?.definition()?;
+            let Ok(Variant::ExtensionObject(object)) = Variant::decode(&mut bytes, &context.context()) else {
+                return None;
+            };
+            let definition = object.inner_as::<StructureDefinition>()?;
+            let fields = definition.fields.iter().flatten().map(|field| field.name.to_string()).collect::<Vec<_>>();
+            Some((definition.base_data_type.as_u32(), definition.structure_type, fields.join(" ")))
+        };
+        for (number, base, kind, fields) in [
+            (884, 22, StructureType::Structure, "Low High"),
+            // UserNameIdentityToken below UserIdentityToken
+            (322, 316, StructureType::Structure, "PolicyId UserName Password EncryptionAlgorithm"),
+        ] {
+            assert_eq!(definition(number), Some((Some(base), kind, fields.into())), "{number}");
+        }
+        // Enumeration is abstract and has no fields, of whatever kind
+        assert!(standard.number(29).and_then(|row| standard.entry(row)).unwrap().definition().is_none());
+    }
+}
