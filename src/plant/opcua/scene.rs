@@ -120,7 +120,7 @@ impl Scene {
             }
             Node::Model(part) => model::value(self, part, user, now),
             Node::Condition(part) => condition::value(self, part, user, now),
-            Node::Method(part) => Ok((Some(method::value(self, part)?), None)),
+            Node::Method(part) => Ok((Some(method::value(self, part, user)?), None)),
             _ => Ok((Some(self.constant(node, user, now)?), None)),
         }
     }

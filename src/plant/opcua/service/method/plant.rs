@@ -85,7 +85,7 @@ async fn carry_out_in(ask: &Ask<'_>, scene: &Scene, method: Method, wanted: Vec<
 /// What the controller is to do, or what is wrong with the arguments.
 fn wanted(scene: &Scene, user: &User, method: Method, arguments: &[Variant]) -> Result<Vec<Action>, Outcome> {
     let action = match method {
-        Method::Message(message, OfMessage::Send) => send(scene, message, arguments)?,
+        Method::Message(message, OfMessage::Send) => send(scene, user, message, arguments)?,
         Method::Message(message, OfMessage::Fallback) => {
             counted::<0>(arguments)?;
             Action::Fallback(Some(message))
@@ -167,10 +167,11 @@ fn switch_route(scene: &Scene, [name, on]: &[Variant; 2]) -> Result<Vec<Action>,
     }
 }
 
-/// All writable signals of a message; of a multiplexed one those that the selectors choose, the others are passed over.
-fn send(scene: &Scene, message: usize, arguments: &[Variant]) -> Result<Action, Outcome> {
+/// All writable signals of a message that the user sees, so that nothing hidden is ever set; of a multiplexed one those that
+/// the selectors choose, the others are passed over.
+fn send(scene: &Scene, user: &User, message: usize, arguments: &[Variant]) -> Result<Action, Outcome> {
     let plan = &scene.view.plan;
-    let tags = method::of_send(&scene.space, message);
+    let tags = method::of_send(&scene.space, user, message);
     if arguments.len() < tags.len() {
         return Err(StatusCode::BadArgumentsMissing.into());
     }
