@@ -136,6 +136,11 @@ impl Sessions {
         self.inner().by_token.get(&token).cloned()
     }
 
+    /// Whether it has not ended.
+    pub fn has(&self, id: u32) -> bool {
+        self.inner().by_id.contains_key(&id)
+    }
+
     pub fn remove(&self, id: u32) -> Option<Arc<Session>> {
         self.inner().remove(id)
     }

@@ -13,6 +13,7 @@ use crate::plant::opcua::audit;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::service::Ask;
+use crate::plant::opcua::service::lease::Commander;
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::method::{self, Method, OfMachine, OfMessage, Part};
@@ -58,7 +59,7 @@ async fn carry_out(ask: &Ask<'_>, called: &NodeId, arguments: &[Variant]) -> Out
         if !wanted.iter().all(|action| rights.may_command(ask.user.roles, action, &scene.view.plan)) {
             return StatusCode::BadUserAccessDenied.into();
         }
-        match carry_out_in(ask, &scene, method, wanted).await {
+        match carry_out_in(ask, &scene, wanted).await {
             Err(WriteError::Refused(Refusal::Reloaded)) => {
                 outcome = mapping::refusal(&WriteError::Refused(Refusal::Reloaded)).into();
                 if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
@@ -72,12 +73,10 @@ async fn carry_out(ask: &Ask<'_>, called: &NodeId, arguments: &[Variant]) -> Out
     outcome
 }
 
-async fn carry_out_in(ask: &Ask<'_>, scene: &Scene, method: Method, wanted: Vec<Action>) -> Result<(), WriteError> {
+async fn carry_out_in(ask: &Ask<'_>, scene: &Scene, wanted: Vec<Action>) -> Result<(), WriteError> {
+    let by = Commander { server: ask.server, session: &ask.session, user: &ask.user, origin: ask.origin() };
     for action in wanted {
-        scene.view.command(ask.origin(), action).await?;
-    }
-    if let Method::Message(message, OfMessage::Send) = method {
-        ask.server.leases.written(&scene.view.plan, message, ask.session.id, std::time::Instant::now());
+        by.command(&scene.view, action).await?;
     }
     Ok(())
 }
