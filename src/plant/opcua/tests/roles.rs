@@ -50,3 +50,60 @@ fn arguments_name_nothing_that_is_hidden() {
         assert_eq!(may, Ok(Variant::Boolean(executable)), "{see:?}");
     }
 }
+
+#[test]
+fn a_type_is_there_for_who_sees_one_of_its_devices() {
+    const PUMP: &str = "VERSION \"\"\nBU_: PLC PUMP\nBO_ 256 Status: 8 PUMP\n SG_ Speed : 0|16@1+ (0.5,0) [0|3000] \"rpm\" PLC\n \
+                        SG_ Heat : 16|8@1+ (1,0) [0|0] \"\" PLC\nBO_ 257 Fault: 8 PUMP\n SG_ Code : 0|8@1+ (1,0) [0|0] \"\" PLC\n";
+    const SETTINGS: &str = "[bus.hall]\ninterface = \"can0\"\nnode = \"PLC\"\n[bus.hall.device.pump]\ndbc = [\"pump.dbc\"]\n\
+                            instances = [{ name = \"a\", id_offset = 16 }, { name = \"b\", id_offset = 32 }, { name = \"c\", id_offset = 48 }]\n";
+    for (see, want) in [
+        (&["bus:hall"][..], "type Status Status.Speed Status.Heat Fault Fault.Code"),
+        (&["hall.c_Status.*"], "type Status Status.Speed Status.Heat"),
+        (&["hall.b_Status.Heat"], "type Status Status.Heat"),
+        (&["hall.b_Status.Heat", "hall.c_Fault.*"], "type Status Status.Heat Fault Fault.Code"),
+        (&["hall.a_Status.Speed"], "type Status Status.Speed"),
+        (&[], ""),
+    ] {
+        let sources = Sources::embedded("plant.toml", SETTINGS, &[("pump.dbc", PUMP.as_bytes())]);
+        let plan = config::load(&sources, LoadOptions::default()).map_err(|mistakes| format!("{mistakes:?}")).unwrap();
+        let (_example, scene, user) = scene(plan.plan, see);
+        let shown =
+            ["", ".Status", ".Status.Speed", ".Status.Heat", ".Fault", ".Fault.Code"].into_iter().filter(|name| {
+                let id = format!("Canvoy.Types.hall.pump{name}");
+                assert!(scene.find(NodeRef::String(2, &id)).is_some(), "{id}");
+                scene.seen(NodeRef::String(2, &id), &user).is_some()
+            });
+        let shown: Vec<&str> = shown.map(|name| if name.is_empty() { "type" } else { &name[1..] }).collect();
+        assert_eq!(shown.join(" "), want, "{see:?}");
+        // whatever is there has its type
+        for device in ["a", "b", "c"] {
+            let Some(node) = scene.seen(NodeRef::String(2, &format!("Canvoy.Devices.hall.{device}")), &user) else {
+                continue;
+            };
+            let typed = scene.references_seen(node, &user).into_iter().any(|one| one.forward && one.kind == 40);
+            assert!(typed, "{device}: {see:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_counted_is_seen() {
+    for (see, forces, names) in [
+        (&["bus:line"][..], 2, 2),
+        (&["line.Oven.Temp"], 1, 1),
+        (&["line.DriveCommand.*"], 1, 1),
+        (&["line.Wide.*"], 0, 0),
+    ] {
+        let (mut example, scene, user) = scene(plan(), see);
+        for (slot, name) in ["Oven.Temp", "DriveCommand.Steps"].into_iter().enumerate() {
+            let tag = tag(&scene.view.plan, name);
+            example.writer.set_force(slot, tag, u64::MAX, 7);
+        }
+        example.writer.set(Word::Forces, 2);
+        assert_eq!(value(&scene, "Canvoy.Machine.Forces", &user), Variant::UInt32(forces), "{see:?}");
+        assert_eq!(value(&scene, "Canvoy.Controller.Forces", &user), Variant::UInt32(forces), "{see:?}");
+        let Variant::Array(list) = value(&scene, "Canvoy.Controller.ForcedSignals", &user) else { panic!("no list") };
+        assert_eq!(list.values.len(), names, "{see:?}");
+    }
+}
