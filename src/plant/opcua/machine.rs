@@ -31,7 +31,7 @@ pub enum State {
     FallbackReasons,
     /// How many signals are forced: UInt32.
     Forces,
-    /// Boolean: the plant may write. Switched at the machine.
+    /// Boolean: the plant may write, arm, force and switch. Switched at the machine.
     Remote,
 }
 
@@ -76,7 +76,9 @@ impl State {
             State::ConfigurationTime => "When that configuration was put in force.",
             State::FallbackReasons => "Messages that have their fallback values, and why.",
             State::Forces => "Number of signals that are forced by an operator.",
-            State::Remote => "Whether the plant may write. Switched at the machine.",
+            State::Remote => {
+                "Whether the plant may write, arm, force and switch. In Local it may only disarm, release and take outputs to fallback. Switched at the machine."
+            }
         }
     }
 

@@ -249,6 +249,7 @@ async fn try_activate(
     let user = Arc::new(user);
     let changed = before.is_some_and(|before| before != user);
     state.user = Some(user.clone());
+    state.user_certificate = activation.token.certificate();
     if changed {
         // what was found and not handed out yet was found for somebody else
         state.browses = Default::default();

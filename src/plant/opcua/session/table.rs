@@ -91,6 +91,7 @@ impl Sessions {
             channel: channel.clone(),
             nonce,
             user: None,
+            user_certificate: None,
             locales: Vec::new(),
             deadline: now + timeout.min(TO_ACTIVATE),
             last_contact: DateTime::now(),

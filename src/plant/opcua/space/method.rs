@@ -107,9 +107,9 @@ impl OfMachine {
                 "Ends the fallback of all outputs of a machine that is armed. Refused while a cause lasts."
             }
             OfMachine::RestartBus => "Restarts a bus that is off.",
-            OfMachine::SetLocal => "Local: the plant may not write.",
+            OfMachine::SetLocal => "Local: the plant may only disarm, release and take outputs to fallback.",
             OfMachine::SetRemote => {
-                "Remote: the plant may write. From the plant only where the configuration has remote_from_plant."
+                "Remote: the plant may write, arm, force and switch. From the plant only where the configuration has remote_from_plant."
             }
             OfMachine::SwitchRoute => "Switches a route between buses on or off.",
         }
@@ -342,6 +342,28 @@ pub fn may_call(space: &Space, user: &User, method: Method) -> bool {
     match names_its_subject(part) {
         true => user.roles.iter().any(|role| role.grants(operation)),
         false => space.may(user, operation, Node::Method(part)),
+    }
+}
+
+/// Whether it makes the machine do something, which the plant may not in Local; what only lets go it may.
+pub fn needs_remote(part: Part) -> bool {
+    let Part::Method(method) = part else { return false };
+    match method {
+        Method::Bus(_) => true,
+        Method::Message(_, method) => method != OfMessage::Fallback,
+        Method::Machine(method) => match method {
+            OfMachine::Arm
+            | OfMachine::Force
+            | OfMachine::ResetFallback
+            | OfMachine::RestartBus
+            | OfMachine::SwitchRoute => true,
+            OfMachine::Disarm
+            | OfMachine::Fallback
+            | OfMachine::Release
+            | OfMachine::ReleaseAll
+            | OfMachine::SetLocal
+            | OfMachine::SetRemote => false,
+        },
     }
 }
 

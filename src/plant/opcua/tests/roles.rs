@@ -107,3 +107,27 @@ fn what_is_counted_is_seen() {
         assert_eq!(list.values.len(), names, "{see:?}");
     }
 }
+
+#[test]
+fn what_local_refuses_is_not_executable() {
+    let (mut example, scene, user) = scene(plan(), &["bus:line"]);
+    for (method, in_local) in [
+        ("Machine.Arm", false),
+        ("Machine.Disarm", true),
+        ("Machine.Fallback", true),
+        ("Machine.ReleaseAll", true),
+        ("Machine.ResetFallback", false),
+        ("Machine.SetLocal", true),
+        ("line.DriveCommand.Send", false),
+        ("line.DriveCommand.Fallback", true),
+        ("line.DriveCommand.ResetFallback", false),
+    ] {
+        let node = scene.find(NodeRef::String(2, &format!("Canvoy.Methods.{method}"))).unwrap();
+        for (remote, want) in [(0, in_local), (1, true)] {
+            example.writer.set(Word::Remote, remote);
+            for attribute in [AttributeId::Executable, AttributeId::UserExecutable] {
+                assert_eq!(scene.described(node, attribute, &user), Ok(Variant::Boolean(want)), "{method} {remote}");
+            }
+        }
+    }
+}

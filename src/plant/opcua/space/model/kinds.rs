@@ -350,7 +350,7 @@ const CONTROLLER: &[Field] = &[
         "Whether its thread runs under a real-time scheduling class.",
         |view, _, _| Variant::Boolean(view.reader.get(Word::Flags) & FLAG_FIFO != 0),
     ),
-    field("Remote", DataTypeId::Boolean, "Whether the plant may write.", |view, _, _| {
+    field("Remote", DataTypeId::Boolean, "Whether the plant may write, arm, force and switch.", |view, _, _| {
         Variant::Boolean(view.reader.get(Word::Remote) == 1)
     }),
     field("Simulated", DataTypeId::Boolean, "Whether the devices are simulated.", |view, _, _| {
