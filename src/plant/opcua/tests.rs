@@ -3,6 +3,7 @@
 mod client;
 pub mod link;
 mod methods;
+mod refresh;
 mod reload;
 mod roles;
 

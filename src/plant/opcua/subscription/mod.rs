@@ -2,7 +2,7 @@
 //!
 //! Who looks at the store is the `sampler`; it finds what to look at in [`Subscriptions::watched`], and hands in what it saw.
 
-mod again;
+pub mod again;
 mod cycle;
 pub mod event;
 mod events;
