@@ -3,7 +3,9 @@
 mod client;
 pub mod link;
 mod methods;
+mod refresh;
 mod reload;
+mod roles;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -121,6 +123,11 @@ impl Example {
     }
 
     fn with(plan: Plan) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
+        Example::with_roles(plan, &Default::default())
+    }
+
+    fn with_roles(plan: Plan, roles: &access::role::Configs) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
+        let rights = Arc::new(access::Rights::new(roles, &plan));
         let plan = Arc::new(plan);
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
@@ -129,8 +136,8 @@ impl Example {
         // no heartbeat is older than this one
         writer.set(Word::Heartbeat, u64::MAX);
         let (sender, receiver) = mpsc::channel(16);
-        let plant =
-            Arc::new(Plant::new(View::new(plan, Reader::open(memory, layout, 7).unwrap(), &generation(1), sender)));
+        let view = View::new(plan, Reader::open(memory, layout, 7).unwrap(), &generation(1), sender);
+        let plant = Arc::new(Plant::new(view.with_rights(rights)));
         (Example { plant, writer }, receiver)
     }
 

@@ -57,6 +57,8 @@ pub enum Notice<'a> {
     Certificate { status: StatusCode, der: &'a [u8] },
     /// OpenSecureChannel was carried out, or refused.
     Open(Opening<'a>),
+    /// A channel has ended.
+    Close(Closing),
 }
 
 /// What an OpenSecureChannel asked for, as far as it was understood, and what came of it.
@@ -69,6 +71,12 @@ pub struct Opening<'a> {
     pub lifetime: u32,
     /// As it came.
     pub certificate: &'a [u8],
+    pub status: StatusCode,
+}
+
+/// A channel that has ended, and why: Good where its client has closed it.
+pub struct Closing {
+    pub channel: u32,
     pub status: StatusCode,
 }
 

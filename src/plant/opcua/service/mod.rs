@@ -9,7 +9,7 @@ mod discovery;
 pub mod fuzz;
 pub mod history;
 mod kind;
-mod lease;
+pub mod lease;
 mod method;
 pub mod session;
 

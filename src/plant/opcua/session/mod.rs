@@ -3,6 +3,7 @@
 mod counts;
 pub mod lease;
 pub mod table;
+pub mod trusted;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -93,6 +94,8 @@ pub struct State {
     pub nonce: Vec<u8>,
     /// `None` until it is activated.
     pub user: Option<Arc<User>>,
+    /// What that user has shown, where it is a certificate.
+    pub user_certificate: Option<Arc<[u8]>>,
     pub locales: Vec<String>,
     pub deadline: Instant,
     pub last_contact: DateTime,

@@ -91,6 +91,7 @@ impl Sessions {
             channel: channel.clone(),
             nonce,
             user: None,
+            user_certificate: None,
             locales: Vec::new(),
             deadline: now + timeout.min(TO_ACTIVATE),
             last_contact: DateTime::now(),
@@ -136,9 +137,9 @@ impl Sessions {
         self.inner().by_token.get(&token).cloned()
     }
 
-    /// Whether a session has not ended.
-    pub fn has(&self, session: &Session) -> bool {
-        self.inner().by_id.contains_key(&session.id)
+    /// Whether it has not ended.
+    pub fn has(&self, id: u32) -> bool {
+        self.inner().by_id.contains_key(&id)
     }
 
     pub fn remove(&self, id: u32) -> Option<Arc<Session>> {
