@@ -121,3 +121,18 @@ async def arguments(s):
         # what a route changes is the bus that it leads to
         wrong += [] if switched == "BadUserAccessDenied" else [f"SwitchRoute over: {switched}"]
     expect(not wrong, "; ".join(wrong))
+
+
+@check("hidden", "who may force a signal may call Force for it, whatever else he may not do with the machine", "OPC 10000-18, 4.2")
+async def forcing(s):
+    async with await s.session("Engineer", "forcing") as one:
+        id, double = ua.VariantType.NodeId, ua.VariantType.Double
+        for method, target, more, want in (
+            ("Force", plants.ANALOG, [(1.0, double), (1000.0, double)], "Good"),
+            ("Force", plants.TEMPERATURE, [(1.0, double), (1000.0, double)], "BadUserAccessDenied"),
+            ("Release", plants.ANALOG, [], "Good"),
+        ):
+            said = await call(one, node(one, "Canvoy.Machine"), node(one, f"Canvoy.Methods.Machine.{method}"), (node(one, target), id), *more)
+            expect(said == want, method, target, said)
+        said = await call(one, node(one, "Canvoy.Machine"), node(one, "Canvoy.Methods.Machine.ReleaseAll"))
+        expect(said == "BadUserAccessDenied", "ReleaseAll", said)

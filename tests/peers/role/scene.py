@@ -44,6 +44,8 @@ SHOWN = {
 }
 # An Engineer of a part: what an argument names counts as what is written does.
 ARGUED = {"Engineer": {"users": ["emil"], "see": ["m.Status.*", "m.Command.*"], "write": ["m.Status.Speed", "m.Command.*", "machine"]}}
+# One who may force a signal and do nothing with the machine as a whole.
+FORCING = {"Engineer": {"users": ["emil"], "write": ["m.Status.Speed"]}}
 # A route to a bus that is not among that.
 ROUTE = """
 [bus.n]
@@ -54,7 +56,7 @@ from = "m"
 to = "n"
 message = "Heartbeat"
 """
-KINDS = {"argued": ARGUED, "roles": SECTIONS, "narrow": NARROW, "shown": SHOWN, "plain": {}}
+KINDS = {"argued": ARGUED, "forcing": FORCING, "roles": SECTIONS, "narrow": NARROW, "shown": SHOWN, "plain": {}}
 SERVER, OBJECTS = ua.NodeId(ua.ObjectIds.Server, 0), ua.NodeId(ua.ObjectIds.ObjectsFolder, 0)
 
 

@@ -83,7 +83,10 @@ async def user_executable(s):
     callers = {
         "Canvoy.Methods.m.Command.Send": {"Operator", "Engineer"},
         "Canvoy.Methods.m.Cycle.Send": {"Engineer"},
+        "Canvoy.Methods.m.Command.Fallback": {"Engineer"},
+        "Canvoy.Methods.m.Command.ResetFallback": {"Engineer"},
         "Canvoy.Methods.Machine.Arm": {"Operator", "Engineer"},
+        "Canvoy.Methods.Machine.Fallback": {"Engineer"},
         "Canvoy.Methods.Machine.Force": {"Engineer"},
         "Canvoy.Methods.Machine.ReleaseAll": {"Engineer"},
     }
