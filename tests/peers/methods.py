@@ -256,7 +256,7 @@ async def refused_by_the_controller(s):
     expect(await s.machine("Release", ua.Variant(s.node(plants.ANALOG))) == "BadInvalidState", "released what is not forced")
     expect(await s.machine("RestartBus", ua.Variant(s.node("m"))) == "BadNotSupported")
     expect(await s.machine("SetLocal") == "Good")
-    expect((await s.said(COMMAND, "m.Command.Send", *command(1)))[0] == "BadInvalidState", "sent in Local")
+    expect((await s.said(COMMAND, "m.Command.Send", *command(1)))[0] == "BadNotExecutable", "sent in Local")
     expect(await s.machine("SetRemote") == "BadNotExecutable", "Remote from the plant")
     expect("Remote" in s.need_plant().ask("remote"))
     expect(await s.machine("Disarm") == "Good")
