@@ -423,6 +423,22 @@ async def kept_by_requests(s):
     return said
 
 
+@check("leases", "who calls Send holds the lease as who writes does", "what the machine does")
+async def held_by_send(s):
+    await s.ready()
+    async with await s.fresh() as other, Monitor(s.need_plant()) as monitor:
+        said = await s.said(COMMAND, "m.Command.Send", *command(290), connection=other)
+        expect(said[0] == "Good", said)
+        for _ in range(15):
+            await asyncio.sleep(LEASE / 5000)
+            await other.read([zero(2259)])
+        last = time.time()
+        expect(setpoint(monitor.frames()[-1][1]) == 290, "lost while the session was alive")
+        said = in_time(await fell_back(monitor, last))
+    await s.ready()
+    return said
+
+
 @check("leases", "Publish alone keeps a lease", "what the machine does")
 async def kept_by_publish(s):
     await s.ready()
