@@ -13,6 +13,7 @@ mod reload;
 mod report;
 mod retain;
 mod supervision;
+mod trial;
 mod watchdog;
 
 use std::collections::VecDeque;

@@ -195,7 +195,7 @@ impl Scene {
                 let number = self.space.standard.entry(row).and_then(|entry| entry.id().standard());
                 number.is_some_and(ServerObject::is_live)
             }
-            node => space::is_live(node),
+            node => space::is_live(&self.space, node),
         }
     }
 

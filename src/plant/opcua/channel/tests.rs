@@ -262,7 +262,7 @@ async fn strangers_bytes_are_refused_with_a_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn trust_that_is_taken_back_ends_open_channels() {
     let (mut door, folder) = door(&pairs()[0], &pairs()[1].0);
-    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let told: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     door.tell = {
         let told = told.clone();
         Arc::new(move |_, notice| {

@@ -119,6 +119,12 @@ impl Session {
         self.state().user.clone()
     }
 
+    /// Was created on this channel, and is not activated.
+    pub fn is_new_on(&self, channel: &Channel) -> bool {
+        let state = self.state();
+        state.user.is_none() && state.channel.id == channel.id
+    }
+
     /// Whether its client wants a response of this length, in bytes.
     pub fn takes(&self, bytes: usize) -> bool {
         self.max_response_bytes == 0 || u32::try_from(bytes).is_ok_and(|bytes| bytes <= self.max_response_bytes)
