@@ -257,6 +257,13 @@ async def refused_by_the_controller(s):
     expect(await s.machine("RestartBus", ua.Variant(s.node("m"))) == "BadNotSupported")
     expect(await s.machine("SetLocal") == "Good")
     expect((await s.said(COMMAND, "m.Command.Send", *command(1)))[0] == "BadNotExecutable", "sent in Local")
+    expect(await s.machine("Arm") == "BadNotExecutable", "armed in Local")
+    expect(await s.machine("ResetFallback") == "BadNotExecutable", "reset in Local")
+    expect(await force(plants.ANALOG) == "BadNotExecutable", "forced in Local")
+    for name, can in (("Arm", False), ("Force", False), ("ResetFallback", False), ("Disarm", True), ("Fallback", True), ("Release", True)):
+        said = await s.connection.value(s.node("Canvoy.Methods.Machine." + name), ua.AttributeIds.UserExecutable)
+        expect(said is can, name, "in Local", said)
+    expect("armed" in s.need_plant().ask("arm"), "who stands at the machine may")
     expect(await s.machine("SetRemote") == "BadNotExecutable", "Remote from the plant")
     expect("Remote" in s.need_plant().ask("remote"))
     expect(await s.machine("Disarm") == "Good")
