@@ -3,6 +3,7 @@
 
 mod attribute;
 pub mod condition;
+pub mod meaning;
 pub mod method;
 pub mod model;
 mod names;
@@ -12,6 +13,7 @@ pub mod range;
 pub mod role;
 pub mod server;
 pub mod standard;
+pub mod version;
 
 use std::sync::Arc;
 
@@ -72,6 +74,8 @@ pub enum Node {
     /// Alarms.
     Condition(condition::Part),
     Method(method::Part),
+    /// The NodeVersion of a node.
+    Version(version::Part),
 }
 
 /// What is told about one session (OPC 10000-5, 6.3.5), in the order of the names.
@@ -221,6 +225,7 @@ impl Space {
         }
         let found = model::find(self, text, passing).map(Node::Model);
         let found = found.or_else(|| condition::find(self, text).map(Node::Condition));
+        let found = found.or_else(|| version::find(self, text, passing).map(Node::Version));
         if let Some(node) = found.or_else(|| method::find(self, text).map(Node::Method)) {
             return Some(node);
         }
@@ -302,6 +307,7 @@ impl Space {
             Node::State(_) | Node::Fact(..) | Node::Signal(..) | Node::Property(..) | Node::Diagnostic(..) => {
                 NodeClass::Variable
             }
+            Node::Version(_) => NodeClass::Variable,
             Node::Standard(row) => self.standard.entry(row).map_or(NodeClass::Unspecified, |entry| entry.class()),
             Node::Model(part) => model::class(part),
             Node::Condition(part) => condition::class(self, part),
@@ -320,7 +326,7 @@ impl Space {
             }
             Node::Message(..) => return Some(Node::Model(model::Part::Object(Owner::Type(Kind::Message)))),
             Node::Machine => ObjectTypeId::BaseObjectType as u32,
-            Node::Fact(..) => VariableTypeId::PropertyType as u32,
+            Node::Fact(..) | Node::Version(_) => VariableTypeId::PropertyType as u32,
             Node::Property(_, _, property) => property.type_definition() as u32,
             Node::Signal(tag, _) => mapping::form(self.plan.signal(tag)).type_definition() as u32,
             Node::Standard(row) => return Some(Node::Standard(self.standard.entry(row)?.type_definition()?)),
@@ -382,6 +388,7 @@ impl Space {
         if all.len() > before {
             self.sort(all);
         }
+        version::references(self, node, all);
     }
 
     /// Of the forward references of a node with many children, those to nodes of this name; `None`: it has not many.
@@ -428,6 +435,7 @@ impl Space {
             Node::Model(part) => return model::parent(self, part),
             Node::Condition(part) => return condition::parent(self, part),
             Node::Method(part) => return method::parent(self, part),
+            Node::Version(part) => (HasProperty, part.node()),
             Node::Standard(_) => return None,
         })
     }
@@ -463,7 +471,7 @@ impl Space {
             Node::Session(session) => all
                 .extend(Diagnostic::ALL.map(|diagnostic| forward(HasComponent, Node::Diagnostic(session, diagnostic)))),
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
-            Node::Model(_) | Node::Condition(_) | Node::Method(_) => {}
+            Node::Model(_) | Node::Condition(_) | Node::Method(_) | Node::Version(_) => {}
         }
     }
 }

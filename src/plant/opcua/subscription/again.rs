@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use opcua::types::MonitoringMode;
+use opcua::types::{AttributeId, MonitoringMode};
 
 use super::Subscriptions;
 use super::cycle::Subscription;
@@ -13,6 +13,7 @@ use super::watched::Place;
 use crate::plan::TagIndex;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
+use crate::plant::opcua::space::{Node, meaning};
 
 impl Subscriptions {
     /// Finds every item anew in another scene, which holds from now on.
@@ -27,6 +28,7 @@ impl Subscriptions {
                     Target::Node(node) => new.find(old.space.id_in(*node, &mut text)),
                     Target::Gone(id) => new.find((&**id).into()),
                 };
+                item.turned |= turned((&old, &item.target), (new, found), item.attribute);
                 item.target = match (found, &item.target) {
                     (Some(node), _) => Target::Node(node),
                     (None, Target::Node(node)) => Target::Gone(Box::new(old.space.id(*node))),
@@ -57,6 +59,19 @@ impl Subscriptions {
             self.watch(key, every, place, since, now);
             self.watched.look_now(every, now);
         }
+    }
+}
+
+/// Bits of the StatusCode for what has become of the meaning of a value.
+fn turned((old, was): (&Scene, &Target), (new, is): (&Scene, Option<Node>), attribute: AttributeId) -> u32 {
+    let same = Arc::ptr_eq(&old.space, &new.space);
+    match (was, is) {
+        (Target::Node(Node::Signal(before, _)), Some(Node::Signal(after, _)))
+            if !same && attribute == AttributeId::Value =>
+        {
+            meaning::of_signal((&old.space, *before), (&new.space, after)).bits
+        }
+        _ => 0,
     }
 }
 

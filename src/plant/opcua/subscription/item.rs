@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 
-use opcua::types::{AttributeId, MonitoringMode, NodeId, StatusCode, TimestampsToReturn, Variant};
+use opcua::types::{
+    AttributeId, ModelChangeStructureDataType, MonitoringMode, NodeId, SemanticChangeStructureDataType, StatusCode,
+    TimestampsToReturn, Variant,
+};
 
 use super::event::{EventFilter, Fields};
 use super::filter::{Filter, Trigger, differs};
 use crate::plant::opcua::mapping;
-use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::range::Ranges;
+use crate::plant::opcua::space::{Node, meaning};
 use crate::plant::opcua::wire::Writer;
 
 /// InfoType DataValue, and the overflow bit (OPC 10000-4, 7.38.1).
@@ -23,6 +26,12 @@ pub fn weight(value: &Variant) -> usize {
         Variant::LocalizedText(text) => 64 + text.text.as_ref().len() + text.locale.as_ref().len(),
         Variant::Array(array) => array.values.iter().map(|value| size_of::<Variant>() + weight(value)).sum(),
         // structures of ours: what the server tells about its sessions is the largest
+        Variant::ExtensionObject(object)
+            if object.inner_is::<ModelChangeStructureDataType>()
+                || object.inner_is::<SemanticChangeStructureDataType>() =>
+        {
+            256
+        }
         Variant::ExtensionObject(_) => 1024,
         Variant::Variant(inner) => size_of::<Variant>() + weight(inner),
         _ => 32,
@@ -65,6 +74,13 @@ impl Seen {
             // a frame may have come since the look was begun
             writer.i64(mapping::ticks(self.server_time.max(self.source_time)));
         }
+    }
+}
+
+/// Says in its StatusCode that a value means something else.
+fn turn(seen: &mut Seen, bits: u32) {
+    if bits != 0 {
+        seen.status = StatusCode::from(seen.status.bits() | bits);
     }
 }
 
@@ -119,6 +135,8 @@ pub struct Item {
     pub listed: bool,
     /// Values were lost before the next one.
     pub gap: bool,
+    /// What has become of its meaning, for the StatusCode of the next value: that is told even if it is no news.
+    pub turned: u32,
     /// Of what is no signal: the scene of the last look, and when that was (CLOCK_MONOTONIC nanoseconds).
     pub scene: u64,
     pub looked: u64,
@@ -168,7 +186,7 @@ impl Item {
                     || filter.trigger == Trigger::Timestamp && last.source_time != seen.source_time
             }
         };
-        if !news && !self.gap {
+        if !news && !self.gap && self.turned == 0 {
             return Change::default();
         }
         self.last = Some(seen.clone());
@@ -185,13 +203,19 @@ impl Item {
             }
         };
         let mut change = Change { news: true, ..Change::default() };
+        // only what is notified has it, not what the next value is compared to (OPC 10000-4, 7.39.1)
+        turn(&mut seen, std::mem::take(&mut self.turned));
         if std::mem::take(&mut self.gap) {
             mark(&mut seen);
             change.lost += 1;
         }
         if values.len() >= most {
             let gone = if self.settings.discard_oldest { values.pop_front() } else { values.pop_back() };
-            change.bytes -= gone.map_or(0, |gone| gone.bytes() as isize);
+            change.bytes -= gone.as_ref().map_or(0, |gone| gone.bytes() as isize);
+            // whoever does not get it is told with the next one
+            let turned = gone.map_or(0, |gone| gone.status.bits() & meaning::CHANGED);
+            let next = if self.settings.discard_oldest { values.front_mut() } else { None };
+            turn(next.unwrap_or(&mut seen), turned);
             change.lost += 1;
             if !self.settings.discard_oldest {
                 mark(&mut seen);
@@ -324,6 +348,7 @@ pub mod tests {
             triggered: false,
             listed: false,
             gap: false,
+            turned: 0,
             scene: 0,
             looked: 0,
         }

@@ -296,6 +296,7 @@ impl Subscriptions {
             triggered: false,
             listed: false,
             gap: false,
+            turned: 0,
             scene: scene.number,
             looked: now,
         };
