@@ -160,7 +160,7 @@ impl Pair {
                 let name = &plan.signal(tag).name;
                 let Some(of) = was.tags.clone().find(|tag| old.plan().signal(*tag).name == *name) else { continue };
                 let there = both(Part::Signal(of, None), Part::Signal(tag, None));
-                if !there || sources.is_empty() || !meaning::of_signal((old, of), (new, tag)).told {
+                if !there || sources.is_empty() || !meaning::of_signal((old, of), (new, tag)) {
                     continue;
                 }
                 let each = sources.iter().map(|source| Change { part: Part::Signal(tag, *source), is: true, verb: 0 });

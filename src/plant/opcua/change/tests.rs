@@ -168,6 +168,9 @@ fn a_plan_after_another() {
             [lines(&pair, &model, ""), lines(&pair, &pair.meaning(&user), "")].map(|lines| lines.join("|"))
         });
         assert_eq!(told.as_flattened(), want, "{name}");
+        // what is told is found out at all because the plan has another hash
+        let same = pair.old.space.plan().hash == pair.new.space.plan().hash;
+        assert_eq!(same, pair.same_plan() || *name == "nothing", "{name}");
     }
 }
 

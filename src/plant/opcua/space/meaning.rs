@@ -11,25 +11,11 @@ pub const STRUCTURE_CHANGED: u32 = 1 << 15;
 /// Both of them.
 pub const CHANGED: u32 = SEMANTICS_CHANGED | STRUCTURE_CHANGED;
 
-/// What became of a signal's meaning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
-    /// Whether a SemanticChangeEvent names it.
-    pub told: bool,
-    /// For the next StatusCode of its value.
-    pub bits: u32,
-}
-
-/// Of a signal that both plans have.
-pub fn of_signal((old, before): (&Space, TagIndex), (new, after): (&Space, TagIndex)) -> Turn {
+/// What has become of a signal that both plans have, for the next StatusCode of its value.
+pub fn bits((old, before): (&Space, TagIndex), (new, after): (&Space, TagIndex)) -> u32 {
     let (was, is) = (old.plan.signal(before), new.plan.signal(after));
-    let words = |space: &Space, tag| {
-        let node = Node::Signal(tag, None);
-        (space.described(node).ok(), space.display_name(node))
-    };
-    let worded = words(old, before) != words(new, after);
     if was == is {
-        return Turn { told: worded, bits: 0 };
+        return 0;
     }
     let has = |property, signal| mapping::has_property(signal, property);
     let mut constant = Property::ALL.into_iter().filter(|property| property.is_constant());
@@ -40,7 +26,16 @@ pub fn of_signal((old, before): (&Space, TagIndex), (new, after): (&Space, TagIn
     });
     let structure = mapping::value_type(was) != mapping::value_type(is);
     let bit = |on: bool, bit: u32| if on { bit } else { 0 };
-    Turn { told: semantics || worded, bits: bit(semantics, SEMANTICS_CHANGED) | bit(structure, STRUCTURE_CHANGED) }
+    bit(semantics, SEMANTICS_CHANGED) | bit(structure, STRUCTURE_CHANGED)
+}
+
+/// Whether a SemanticChangeEvent names a signal that both plans have: for its words too, by which no value is another one.
+pub fn of_signal((old, before): (&Space, TagIndex), (new, after): (&Space, TagIndex)) -> bool {
+    let words = |space: &Space, tag| {
+        let node = Node::Signal(tag, None);
+        (space.described(node).ok(), space.display_name(node))
+    };
+    bits((old, before), (new, after)) & SEMANTICS_CHANGED != 0 || words(old, before) != words(new, after)
 }
 
 /// Whether that of a message that both plans have is another one.

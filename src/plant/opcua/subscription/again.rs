@@ -69,7 +69,7 @@ fn turned((old, was): (&Scene, &Target), (new, is): (&Scene, Option<Node>), attr
         (Target::Node(Node::Signal(before, _)), Some(Node::Signal(after, _)))
             if !same && attribute == AttributeId::Value =>
         {
-            meaning::of_signal((&old.space, *before), (&new.space, after)).bits
+            meaning::bits((&old.space, *before), (&new.space, after))
         }
         _ => 0,
     }

@@ -257,15 +257,16 @@ impl Item {
         let most = self.settings.queue_size.max(1) as usize;
         let mut freed = 0;
         if let Queue::Values(values) = &mut self.queue {
-            let mut cut = false;
+            let (mut cut, mut turned) = (false, 0);
             while values.len() > most {
                 let gone = if self.settings.discard_oldest { values.pop_front() } else { values.pop_back() };
-                freed -= gone.map_or(0, |gone| gone.bytes() as isize);
+                freed -= gone.as_ref().map_or(0, |gone| gone.bytes() as isize);
+                turned |= gone.map_or(0, |gone| gone.status.bits() & meaning::CHANGED);
                 cut = true;
             }
             let marked = if self.settings.discard_oldest { values.front_mut() } else { values.back_mut() };
-            if let Some(marked) = marked.filter(|_| cut && most > 1) {
-                marked.status = StatusCode::from(marked.status.bits() | OVERFLOW);
+            if let Some(marked) = marked.filter(|_| cut) {
+                turn(marked, turned | if most > 1 { OVERFLOW } else { 0 });
             }
         }
         freed
@@ -277,11 +278,15 @@ impl Item {
         match &mut self.queue {
             Queue::Values(values) => {
                 let gone = values.len().saturating_sub(most);
-                change.bytes -= values.drain(..gone).map(|seen| seen.bytes() as isize).sum::<isize>();
+                let mut turned = 0;
+                for seen in values.drain(..gone) {
+                    change.bytes -= seen.bytes() as isize;
+                    turned |= seen.status.bits() & meaning::CHANGED;
+                }
                 change.lost = gone as u64;
                 values.shrink_to(most);
                 if let Some(first) = values.front_mut().filter(|_| gone > 0) {
-                    first.status = StatusCode::from(first.status.bits() | OVERFLOW);
+                    turn(first, turned | OVERFLOW);
                 }
             }
             Queue::Events { waiting, lost, .. } => {
@@ -391,6 +396,38 @@ pub mod tests {
             assert_eq!(bytes, item.bytes() as isize);
             bytes += item.clear();
             assert_eq!(bytes, 0);
+        }
+    }
+
+    #[test]
+    fn another_meaning_is_told_once() {
+        const SEMANTICS: u32 = meaning::SEMANTICS_CHANGED;
+        for (size, discard_oldest, count, want) in [
+            // what waits was of the meaning before
+            (1, true, 1, vec![0x4000]),
+            (3, true, 1, vec![0, 0x4000]),
+            (3, true, 2, vec![0, 0x4000, 0]),
+            // it goes over to the one after, where it does not fit
+            (2, true, 3, vec![0x4480, 0]),
+            (2, false, 3, vec![0, 0x4480]),
+            (1, true, 3, vec![0x4000]),
+        ] {
+            let mut item = item(size, discard_oldest);
+            let mut bytes = item.offer(seen(1.0, StatusCode::Good, 5)).bytes;
+            item.turned = SEMANTICS;
+            // the same value as before is told
+            for number in 1..=count {
+                bytes += item.offer(seen(f64::from(number), StatusCode::Good, 5)).bytes;
+            }
+            let Queue::Values(values) = &item.queue else { panic!() };
+            let bits: Vec<u32> = values.iter().map(|seen| seen.status.bits()).collect();
+            assert_eq!(bits, want, "{size} {discard_oldest} {count}");
+            assert!(!item.offer(seen(f64::from(count), StatusCode::Good, 5)).news, "once");
+            bytes += item.shorten(1).bytes;
+            assert_eq!(bytes, item.bytes() as isize);
+            let Queue::Values(values) = &item.queue else { panic!() };
+            let last = values.front().unwrap().status.bits();
+            assert_eq!(last & SEMANTICS, SEMANTICS, "{size} {last:x}");
         }
     }
 
