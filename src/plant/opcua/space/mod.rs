@@ -3,6 +3,7 @@
 
 mod attribute;
 pub mod condition;
+mod diagnostic;
 pub mod meaning;
 pub mod method;
 pub mod model;
@@ -18,8 +19,7 @@ pub mod version;
 use std::sync::Arc;
 
 use opcua::types::{
-    Array, DataTypeId, NodeClass, NodeId, ObjectId, ObjectTypeId, ReferenceTypeId, VariableTypeId, Variant,
-    VariantScalarTypeId,
+    Array, NodeClass, NodeId, ObjectId, ObjectTypeId, ReferenceTypeId, VariableTypeId, Variant, VariantScalarTypeId,
 };
 
 use super::identity::Identity;
@@ -28,6 +28,7 @@ use super::mapping::{self, Property};
 use super::wire::NodeRef;
 use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
 use crate::plant::access::Rights;
+pub use diagnostic::Diagnostic;
 use model::asset::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
@@ -76,42 +77,6 @@ pub enum Node {
     Method(method::Part),
     /// The NodeVersion of a node.
     Version(version::Part),
-}
-
-/// What is told about one session (OPC 10000-5, 6.3.5), in the order of the names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Diagnostic {
-    Session,
-    Security,
-    Subscriptions,
-}
-
-impl Diagnostic {
-    const ALL: [Diagnostic; 3] = [Diagnostic::Session, Diagnostic::Security, Diagnostic::Subscriptions];
-
-    fn name(self) -> &'static str {
-        match self {
-            Diagnostic::Session => "SessionDiagnostics",
-            Diagnostic::Security => "SessionSecurityDiagnostics",
-            Diagnostic::Subscriptions => "SubscriptionDiagnosticsArray",
-        }
-    }
-
-    fn type_definition(self) -> VariableTypeId {
-        match self {
-            Diagnostic::Session => VariableTypeId::SessionDiagnosticsVariableType,
-            Diagnostic::Security => VariableTypeId::SessionSecurityDiagnosticsType,
-            Diagnostic::Subscriptions => VariableTypeId::SubscriptionDiagnosticsArrayType,
-        }
-    }
-
-    fn data_type(self) -> DataTypeId {
-        match self {
-            Diagnostic::Session => DataTypeId::SessionDiagnosticsDataType,
-            Diagnostic::Security => DataTypeId::SessionSecurityDiagnosticsDataType,
-            Diagnostic::Subscriptions => DataTypeId::SubscriptionDiagnosticsDataType,
-        }
-    }
 }
 
 /// What comes and goes, whatever the plan.

@@ -7,8 +7,8 @@ use opcua::types::{AttributeId, MonitoringMode};
 
 use super::Subscriptions;
 use super::cycle::Subscription;
-use super::item::Target;
-use super::items::{FASTEST_CONSTANT, analog, interval, is_looked_at, item_place};
+use super::item::{Item, Target};
+use super::items::{FASTEST_CONSTANT, analog, interval, item_place};
 use super::watched::Place;
 use crate::plan::TagIndex;
 use crate::plant::opcua::scene::Scene;
@@ -100,4 +100,10 @@ fn watched(scene: &Scene, subscription: &mut Subscription) -> Vec<Watch> {
         watch.push(((subscription.id, item.id), every, place, since));
     }
     watch
+}
+
+/// Whether an item changes by more than a reload.
+pub(super) fn is_looked_at(scene: &Scene, item: &Item, user: &User) -> bool {
+    item_place(scene, item, user).is_some()
+        || matches!(item.target, Target::Node(node) if scene.is_live(node, item.attribute))
 }
