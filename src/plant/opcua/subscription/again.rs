@@ -1,6 +1,7 @@
 //! Monitored items over a reload and a change of the user: their nodes are found anew, by their ids, in the plan that holds
 //! now, and looked at as far as the user may.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use opcua::types::{AttributeId, MonitoringMode};
@@ -9,31 +10,57 @@ use super::Subscriptions;
 use super::cycle::Subscription;
 use super::item::{Item, Target};
 use super::items::{FASTEST_CONSTANT, analog, interval, item_place};
-use super::watched::Place;
+use super::watched::{Key, Place};
 use crate::plan::TagIndex;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::{Node, meaning};
 
+/// What items look at in another scene, and bits for the StatusCodes of what means something else there; found while nothing is
+/// locked: names are looked up by the hundred thousand.
+pub type Found = HashMap<Key, (Target, u32)>;
+
+/// Finds in the new scene what items look at in the old one.
+pub fn found(old: &Scene, new: &Scene, targets: Vec<(Key, Target)>) -> Found {
+    let mut text = String::new();
+    targets.into_iter().map(|(key, target)| (key, found_one(old, new, &target, &mut text))).collect()
+}
+
+fn found_one(old: &Scene, new: &Scene, target: &Target, text: &mut String) -> (Target, u32) {
+    let found = match target {
+        Target::Node(node) => new.find(old.space.id_in(*node, text)),
+        Target::Gone(id) => new.find((&**id).into()),
+    };
+    match (found, target) {
+        (Some(node), _) => (Target::Node(node), turned((old, target), (new, node))),
+        (None, Target::Node(node)) => (Target::Gone(Box::new(old.space.id(*node))), 0),
+        (None, Target::Gone(id)) => (Target::Gone(id.clone()), 0),
+    }
+}
+
 impl Subscriptions {
-    /// Finds every item anew in another scene, which holds from now on.
-    pub fn find_again(&mut self, new: &Arc<Scene>, now: u64) {
+    /// What all items look at, in the scene that holds.
+    pub fn targets(&self) -> Vec<(Key, Target)> {
+        let mut targets = Vec::with_capacity(self.items);
+        for own in self.subscriptions.values() {
+            targets.extend(own.items.values().map(|item| ((own.id, item.id), item.target.clone())));
+        }
+        targets
+    }
+
+    /// Has every item look at the same in another scene, which holds from now on. `found`: what [`found`] gave for this scene; an
+    /// item that came since is found here.
+    pub fn find_again(&mut self, new: &Arc<Scene>, mut found: Found, now: u64) {
         let old = std::mem::replace(&mut self.scene, new.clone());
         self.watched.clear();
         let mut text = String::new();
-        let mut watch = Vec::new();
+        let mut watch = Vec::with_capacity(self.items);
         for subscription in self.subscriptions.values_mut() {
             for item in subscription.items.values_mut() {
-                let found = match &item.target {
-                    Target::Node(node) => new.find(old.space.id_in(*node, &mut text)),
-                    Target::Gone(id) => new.find((&**id).into()),
-                };
-                item.turned |= turned((&old, &item.target), (new, found), item.attribute);
-                item.target = match (found, &item.target) {
-                    (Some(node), _) => Target::Node(node),
-                    (None, Target::Node(node)) => Target::Gone(Box::new(old.space.id(*node))),
-                    (None, Target::Gone(id)) => Target::Gone(id.clone()),
-                };
+                let known = found.remove(&(subscription.id, item.id));
+                let (target, turned) = known.unwrap_or_else(|| found_one(&old, new, &item.target, &mut text));
+                item.target = target;
+                item.turned |= if item.attribute == AttributeId::Value { turned } else { 0 };
             }
             watch.extend(watched(new, subscription));
         }
@@ -45,6 +72,7 @@ impl Subscriptions {
             class.due = class.due.min(now);
         }
     }
+
     /// A session has another user: its items see what that one may see, and tell it anew.
     pub fn user_changed(&mut self, session: u32, user: &Arc<User>, now: u64) {
         let scene = self.scene();
@@ -63,12 +91,9 @@ impl Subscriptions {
 }
 
 /// Bits of the StatusCode for what has become of the meaning of a value.
-fn turned((old, was): (&Scene, &Target), (new, is): (&Scene, Option<Node>), attribute: AttributeId) -> u32 {
-    let same = Arc::ptr_eq(&old.space, &new.space);
+fn turned((old, was): (&Scene, &Target), (new, is): (&Scene, Node)) -> u32 {
     match (was, is) {
-        (Target::Node(Node::Signal(before, _)), Some(Node::Signal(after, _)))
-            if !same && attribute == AttributeId::Value =>
-        {
+        (Target::Node(Node::Signal(before, _)), Node::Signal(after, _)) if !Arc::ptr_eq(&old.space, &new.space) => {
             meaning::bits((&old.space, *before), (&new.space, after))
         }
         _ => 0,
