@@ -122,7 +122,7 @@ impl<'a> Reading<'a> {
             Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.sample(tag, source);
                 let (status, time) = of(&sample);
-                Ok((self.scene.shown(node, tag, &sample).map_or(Shown::None, Shown::Value), status, time))
+                Ok((self.scene.shown(node, tag, &sample, self.user).map_or(Shown::None, Shown::Value), status, time))
             }
             _ => {
                 let (value, sample) = self.scene.value_for(node, self.user, self.now)?;

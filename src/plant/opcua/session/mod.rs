@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use opcua::types::{ApplicationDescription, DateTime, NodeId};
 
 use super::channel::Channel;
+use super::locale::Locales;
 use super::pki::Certificate;
 use super::view::ContinuationPoints;
 use crate::plant::access::{Role, Roles};
@@ -27,23 +28,39 @@ pub enum Proof {
 }
 
 /// Somebody with a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct User {
     /// Empty: anonymous.
     pub name: String,
     pub proof: Proof,
     /// What it may do follows from these; what may be written at all the controller decides.
     pub roles: Roles,
+    /// What its client understands.
+    pub locales: Locales,
 }
+
+/// The same somebody, whatever the language.
+impl PartialEq for User {
+    fn eq(&self, other: &User) -> bool {
+        (&self.name, self.proof, self.roles) == (&other.name, other.proof, other.roles)
+    }
+}
+
+impl Eq for User {}
 
 impl User {
     pub fn anonymous() -> User {
-        User { name: String::new(), proof: Proof::Anonymous, roles: Roles::of(&[Role::Anonymous]) }
+        User {
+            name: String::new(),
+            proof: Proof::Anonymous,
+            roles: Roles::of(&[Role::Anonymous]),
+            locales: Locales::default(),
+        }
     }
 
     /// Somebody who has logged in.
     pub fn named(name: &str, proof: Proof, roles: Roles) -> User {
-        User { name: name.to_owned(), proof, roles }
+        User { name: name.to_owned(), proof, roles, locales: Locales::default() }
     }
 
     /// Who may do everything, as whoever logs in where no roles are given.
@@ -93,7 +110,6 @@ pub struct State {
     pub nonce: Vec<u8>,
     /// `None` until it is activated.
     pub user: Option<Arc<User>>,
-    pub locales: Vec<String>,
     pub deadline: Instant,
     pub last_contact: DateTime,
     /// Browses to be continued.

@@ -91,7 +91,6 @@ impl Sessions {
             channel: channel.clone(),
             nonce,
             user: None,
-            locales: Vec::new(),
             deadline: now + timeout.min(TO_ACTIVATE),
             last_contact: DateTime::now(),
             browses: Default::default(),

@@ -407,9 +407,9 @@ pub fn value_rank(part: Part) -> i32 {
     }
 }
 
-pub fn value(scene: &Scene, part: Part) -> Result<Variant, StatusCode> {
+pub fn value(scene: &Scene, part: Part, user: &User) -> Result<Variant, StatusCode> {
     match part {
         Part::Method(_) => Err(StatusCode::BadAttributeIdInvalid),
-        Part::Arguments(method) => Ok(Variant::from(arguments(&scene.space, method))),
+        Part::Arguments(method) => Ok(Variant::from(arguments(&scene.space, method, user))),
     }
 }

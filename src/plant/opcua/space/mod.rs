@@ -12,6 +12,7 @@ pub mod range;
 pub mod role;
 pub mod server;
 pub mod standard;
+mod translated;
 
 use std::sync::Arc;
 

@@ -382,15 +382,15 @@ pub fn attribute(
     space: &Space,
     part: Part,
     attribute: AttributeId,
-    _user: &User,
+    user: &User,
 ) -> Option<Result<Variant, StatusCode>> {
     let description = match part {
         Part::State if attribute == AttributeId::DataTypeDefinition => return kinds::state_attribute(attribute),
         _ if attribute != AttributeId::Description => return None,
         Part::Object(owner) => owner.kind().description(),
         Part::Field(owner, field) => owner.field(field).description,
-        Part::Message(_, message) => return Some(space.described(Node::Message(message, None))),
-        Part::Signal(_, tag) => return Some(space.described(Node::Signal(tag, None))),
+        Part::Message(_, message) => return Some(space.described(Node::Message(message, None), &user.locales)),
+        Part::Signal(_, tag) => return Some(space.described(Node::Signal(tag, None), &user.locales)),
         Part::State => "State of a CAN bus (ISO 11898-1), or that its interface is not there.",
         _ => return None,
     };
@@ -472,10 +472,12 @@ pub fn value(
         Part::Mark(mark) => (mark.value(&space.identity.machine), None),
         // a declaration has no value of its own (OPC 10000-3, 4.6.2)
         Part::Fact(..) | Part::Signal(..) => (Some(nothing()), None),
-        Part::Property(_, tag, property) => match mapping::property_value(space.plan().signal(tag), property) {
-            Variant::Empty => (Some(nothing()), None),
-            value => (Some(value), None),
-        },
+        Part::Property(_, tag, property) => {
+            match mapping::property_value(space.plan().signal(tag), property, space.words(tag, user)) {
+                Variant::Empty => (Some(nothing()), None),
+                value => (Some(value), None),
+            }
+        }
         Part::Object(_)
         | Part::State
         | Part::Buses

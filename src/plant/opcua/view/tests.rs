@@ -117,7 +117,7 @@ fn browse_tells_what_there_is_in_pages_or_at_once() {
             assert_eq!(told.is_forward, reference.forward);
             assert_eq!(told.node_id.node_id, space.id(target));
             assert_eq!(told.browse_name, space.browse_name(target));
-            assert_eq!(told.display_name.text, space.display_name(target).text);
+            assert_eq!(told.display_name.text, space.display_name(target, Locales::NONE).text);
             assert_eq!(told.node_class, space.class(target));
             assert_eq!(told.type_definition.node_id, space.type_definition_id(target));
             assert!(!told.browse_name.name.is_empty() && !told.display_name.text.is_empty(), "{id}");
