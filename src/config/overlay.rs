@@ -247,11 +247,10 @@ impl<'a> Table<'a> {
                 }
                 (Column::Description(None), _) => {
                     let message = Arc::make_mut(&mut bus.messages[message].message);
-                    let comment = match signal {
-                        Some(signal) => &mut message.signals[signal].comment,
-                        None => &mut message.comment,
-                    };
-                    overlay.comment = std::mem::replace(comment, own());
+                    match signal {
+                        Some(signal) => message.signals[signal].comment = own(),
+                        None => message.comment = own(),
+                    }
                 }
                 (Column::Unit | Column::Min | Column::Max, None) => {
                     return Err((*index, "a message has no unit and no limits; its signals have".to_owned()));

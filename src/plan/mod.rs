@@ -240,8 +240,6 @@ pub struct Overlay {
     pub descriptions: Vec<(String, String)>,
     /// By locale, sorted: words of the value table by raw value, sorted.
     pub words: Vec<(String, Vec<(i128, String)>)>,
-    /// What the DBC file says, where the table has a description without locale in its place.
-    pub comment: Option<String>,
 }
 
 impl Overlay {

@@ -95,9 +95,6 @@ fn overlays(plan: &Plan) -> String {
         .map(|(tag, overlay)| (plan.tag_name(*tag, None), overlay, plan.signal(*tag).comment.clone()));
     let line = |(name, overlay, comment): (String, &canvoy::plan::Overlay, Option<String>)| {
         let mut text = format!("{name} {:?} {:?} {:?} {comment:?}", overlay.alias, overlay.area, overlay.descriptions);
-        if let Some(comment) = &overlay.comment {
-            write!(text, " for {comment:?}").unwrap();
-        }
         if !overlay.aliases.is_empty() || !overlay.words.is_empty() {
             write!(text, " {:?} {:?}", overlay.aliases, overlay.words).unwrap();
         }

@@ -49,6 +49,8 @@ pub enum Form {
 /// Properties of signals, in the order of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Property {
+    /// In no session's language: the Description is.
+    Comment,
     EngineeringUnits,
     EnumValues,
     EuRange,
@@ -60,7 +62,8 @@ pub enum Property {
 }
 
 impl Property {
-    pub const ALL: [Property; 7] = [
+    pub const ALL: [Property; 8] = [
+        Property::Comment,
         Property::EngineeringUnits,
         Property::EnumValues,
         Property::EuRange,
@@ -73,6 +76,7 @@ impl Property {
     /// The BrowseName, but for one the standard's.
     pub fn name(self) -> &'static str {
         match self {
+            Property::Comment => "Comment",
             Property::EngineeringUnits => "EngineeringUnits",
             Property::EnumValues => "EnumValues",
             Property::EuRange => "EURange",
@@ -85,7 +89,7 @@ impl Property {
 
     /// Namespace of the BrowseName.
     pub fn namespace(self) -> u16 {
-        if self == Property::RawValue { NAMESPACE } else { 0 }
+        if matches!(self, Property::Comment | Property::RawValue) { NAMESPACE } else { 0 }
     }
 
     /// What a signal has it by.
@@ -109,7 +113,9 @@ impl Property {
             Property::EngineeringUnits => DataTypeId::EUInformation,
             Property::EnumValues => DataTypeId::EnumValueType,
             Property::EuRange => DataTypeId::Range,
-            Property::FalseState | Property::TrueState | Property::ValueAsText => DataTypeId::LocalizedText,
+            Property::Comment | Property::FalseState | Property::TrueState | Property::ValueAsText => {
+                DataTypeId::LocalizedText
+            }
         }
     }
 
@@ -222,6 +228,7 @@ pub fn has_property(signal: &Signal, property: Property) -> bool {
         (Form::Unit | Form::Number, Property::EuRange) => range(signal).is_some(),
         (Form::MultiState, Property::EnumValues | Property::ValueAsText) => true,
         (Form::TwoState, Property::FalseState | Property::TrueState) => true,
+        (_, Property::Comment) => signal.comment.is_some(),
         // of what is not scaled, the value is the raw value
         (_, Property::RawValue) => !unscaled(signal),
         _ => false,
@@ -232,6 +239,7 @@ pub fn has_property(signal: &Signal, property: Property) -> bool {
 pub fn property_value(signal: &Signal, property: Property, words: Words<'_>) -> Variant {
     let state = |raw: u64| localized(word(raw.into(), signal.label(Raw::Unsigned(raw)).unwrap_or_default(), words));
     match property {
+        Property::Comment => localized(("", signal.comment.as_deref().unwrap_or_default())),
         Property::EngineeringUnits => {
             Variant::from(ExtensionObject::from_message(units::engineering_units(&signal.unit)))
         }
@@ -482,7 +490,7 @@ mod tests {
     fn properties() {
         let plan = plan();
         for (name, want) in [
-            ("Oven.Temp", "EngineeringUnits EURange -40..200 RawValue"),
+            ("Oven.Temp", "Comment EngineeringUnits EURange -40..200 RawValue"),
             ("Oven.Mode", "EnumValues ValueAsText"),
             ("Oven.Door", "FalseState TrueState"),
             ("Oven.Flag", ""),

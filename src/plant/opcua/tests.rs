@@ -345,7 +345,7 @@ async fn an_operator_reads_and_writes() {
             id("line.Oven.Temp"),
             BrowseDirection::Both,
             ReferenceTypeId::References,
-            "2:Oven AnalogUnitType EngineeringUnits EURange 2:RawValue",
+            "2:Oven AnalogUnitType 2:Comment EngineeringUnits EURange 2:RawValue",
         ),
         (id("line.Nothing"), BrowseDirection::Forward, ReferenceTypeId::References, "BadNodeIdUnknown"),
     ] {

@@ -9,6 +9,7 @@ mod robustness;
 mod roles;
 mod security;
 mod times;
+mod words;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 8] = [
+pub const TESTS: [&[Test]; 9] = [
     alarms::TESTS,
     conformance::TESTS,
     methods::TESTS,
@@ -29,6 +30,7 @@ pub const TESTS: [&[Test]; 8] = [
     robustness::TESTS,
     roles::TESTS,
     times::TESTS,
+    words::TESTS,
 ];
 
 /// Time for all checks of one program; each has its own, shorter one.

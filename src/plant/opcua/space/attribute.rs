@@ -126,6 +126,7 @@ impl Space {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
             Node::Property(tag, _, property) => property.data_type(self.plan.signal(tag)),
             Node::Fact(_, _, Fact::CycleTime | Fact::LeaseTime) => DataTypeId::Duration,
+            Node::Fact(_, _, Fact::Comment) => DataTypeId::LocalizedText,
             Node::State(state) => state.data_type(),
             Node::Standard(row) => return self.standard.entry(row).map_or(0, |entry| entry.data_type()),
             Node::Diagnostic(_, diagnostic) => diagnostic.data_type(),
@@ -181,6 +182,7 @@ impl Space {
         let planned = &self.plan.messages[message];
         let message = &planned.message;
         match fact {
+            Fact::Comment => Variant::from(LocalizedText::new("", message.comment.as_deref().unwrap_or_default())),
             Fact::CycleTime => match message.cycle_time {
                 Some(period) => Variant::Double(period.as_secs_f64() * 1000.0),
                 None => Variant::Empty,

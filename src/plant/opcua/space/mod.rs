@@ -123,6 +123,8 @@ pub struct Passing<'a> {
 /// What is known about a message: its properties, in the order of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fact {
+    /// In no session's language: the Description is.
+    Comment,
     CycleTime,
     Identifier,
     /// Within it the plant must write again, or its session give a sign of life.
@@ -131,10 +133,11 @@ pub enum Fact {
 }
 
 impl Fact {
-    const ALL: [Fact; 4] = [Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
+    const ALL: [Fact; 5] = [Fact::Comment, Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
 
     fn name(self) -> &'static str {
         match self {
+            Fact::Comment => "Comment",
             Fact::CycleTime => "CycleTime",
             Fact::Identifier => "Identifier",
             Fact::LeaseTime => "LeaseTime",
@@ -288,6 +291,7 @@ impl Space {
         let description = &planned.message;
         Fact::ALL.into_iter().filter_map(move |fact| {
             let known = match fact {
+                Fact::Comment => description.comment.is_some(),
                 Fact::CycleTime => description.cycle_time.is_some(),
                 Fact::Identifier => true,
                 Fact::LeaseTime => lease(planned).is_some(),

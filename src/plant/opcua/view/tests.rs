@@ -160,7 +160,7 @@ fn what_is_asked_for_chooses() {
         // HasCondition
         (plant("line.Oven"), 9006, true, 0, "late:line.Oven protection:line.Oven"),
         (plant("line.Oven"), 47, true, 0, "Door Flag Level Mode Temp Trim"),
-        (plant("line.Oven.Temp"), 46, true, 0, "EngineeringUnits EURange"),
+        (plant("line.Oven.Temp"), 46, true, 0, "Comment EngineeringUnits EURange"),
         (plant("line.Oven.Temp"), 33, true, 1, ""),
         (plant("line.EEC1"), 47, true, 0, ""),
         (plant("Canvoy.Devices.line.@33"), 47, true, 0, "EEC1"),
