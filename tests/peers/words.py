@@ -79,6 +79,34 @@ async def languages(s):
     return f"{len(cases)} sessions"
 
 
+@check("words", "aliases are AliasNames of the variables they name, found by FindAlias", "OPC 10000-17, 6.2, 6.3.2, 9.3")
+async def aliases(s):
+    alias_for = ua.NodeId(23469)
+    async with Session(s) as session:
+        category = session.get_node(ua.NodeId(23479))
+        expect((await category.get_parent()).nodeid == ua.NodeId(23470), "not below Aliases")
+        below = await category.get_references(ua.ObjectIds.Organizes, ua.BrowseDirection.Forward)
+        names = [one.BrowseName.Name for one in below]
+        expect(names == ['Setpoint, "speed"'], names)
+        node = session.get_node(below[0].NodeId)
+        expect(await node.read_type_definition() == ua.NodeId(23455), node)
+        variables = await node.get_references(alias_for, ua.BrowseDirection.Forward)
+        expect([one.NodeId.Identifier for one in variables] == [plants.SETPOINT], variables)
+        back = await session.get_node(ua.NodeId(plants.SETPOINT, 2)).get_references(alias_for, ua.BrowseDirection.Inverse)
+        expect([one.NodeId for one in back] == [below[0].NodeId], back)
+        for at, method in ((23479, 23485), (23470, 23476)):
+            for pattern, filter, want in (("Set%", alias_for, names), ("%", ua.NodeId(), names), ("%", ua.NodeId(32), names), ("Off%", alias_for, [])):
+                found = await session.get_node(ua.NodeId(at)).call_method(ua.NodeId(method), pattern, ua.Variant(filter, ua.VariantType.NodeId))
+                expect([one.AliasName.Name for one in found or []] == want, pattern, found)
+                expect(all(one.ReferencedNodes[0].Identifier == plants.SETPOINT for one in found or []), found)
+        try:
+            await category.call_method(ua.NodeId(23485), "%", ua.Variant(ua.NodeId(35), ua.VariantType.NodeId))
+            expect(False, "Organizes is no AliasFor")
+        except ua.UaStatusCodeError as error:
+            expect(error.code == ua.StatusCodes.BadInvalidArgument, error)
+        return ", ".join(names)
+
+
 class Told:
     def __init__(self):
         self.values = []

@@ -91,6 +91,12 @@ impl Scene {
         self.space.references(node, Passing { address: &address, sessions: &sessions })
     }
 
+    /// The variables that an alias means.
+    pub fn aliased(&self, alias: u32) -> Vec<Node> {
+        let address = |message, slot| self.view.source(message, slot);
+        self.space.aliased(alias, Passing { address: &address, sessions: &Vec::new })
+    }
+
     /// Of the references of a node, at least those to nodes of this name; `None` where it is as well to look at all.
     pub fn references_named(&self, node: Node, namespace: u16, name: &str) -> Option<Vec<Reference>> {
         self.space.references_named(node, namespace, name)

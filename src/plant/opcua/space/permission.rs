@@ -47,6 +47,9 @@ impl Space {
     /// Asks about what a node is about; a device is about several messages, an alarm about all that it tells of.
     fn any(&self, node: Node, ask: impl Fn(Subject) -> bool) -> bool {
         match node {
+            Node::Model(model::Part::Alias(alias)) => {
+                self.aliases.tags(alias).iter().any(|tag| ask(Subject::Tag(*tag as usize)))
+            }
             Node::Model(part) => match model::messages(self, part) {
                 Some(messages) => messages.iter().any(|message| ask(Subject::Message(*message as usize))),
                 None => ask(self.subject(node)),

@@ -274,6 +274,39 @@ fn texts_are_in_the_language_of_who_asks() {
 }
 
 #[test]
+fn aliases_lead_to_their_variables() {
+    let mut plan = plan();
+    let named = |alias: &str| Overlay { alias: Some(alias.into()), ..Overlay::default() };
+    let tags = ["Oven.Temp", "Oven.Mode", "Oven.Door", "EEC1.EngineSpeed"].map(|name| tag(&plan, name));
+    plan.tag_overlays = tags.into_iter().zip(["Oven no. 3.", "B", "B", "@1"].map(named)).collect();
+    let space = Space::new(Arc::new(plan), table(), Default::default());
+    let ids = |node: Node, kind: ReferenceTypeId, forward: bool| -> Vec<String> {
+        let all = space.references(node, PASSING).into_iter();
+        let of_kind = all.filter(|one| one.kind == kind as u32 && one.forward == forward);
+        of_kind.map(|one| space.id(one.target).identifier.to_string()).collect()
+    };
+    let category = space.standard(alias::CATEGORY).unwrap();
+    let aliases = ["s=Canvoy.Aliases.@1", "s=Canvoy.Aliases.B", "s=Canvoy.Aliases.Oven no. 3."];
+    assert_eq!(ids(category, ReferenceTypeId::Organizes, true), aliases);
+    for (alias, variables) in aliases.into_iter().zip([
+        &["s=line.EEC1@200.EngineSpeed", "s=line.EEC1@33.EngineSpeed"][..],
+        &["s=line.Oven.Mode", "s=line.Oven.Door"],
+        &["s=line.Oven.Temp"],
+    ]) {
+        let find = |id: &str| space.find(NodeRef::String(NAMESPACE, id.strip_prefix("s=").unwrap()), PASSING).unwrap();
+        assert_eq!(ids(find(alias), ReferenceTypeId::AliasFor, true), variables);
+        for variable in variables {
+            assert_eq!(ids(find(variable), ReferenceTypeId::AliasFor, false), [alias]);
+        }
+    }
+    for gone in ["Canvoy.Aliases.A", "Canvoy.Aliases.", "Canvoy.Aliases", "Canvoy.Aliases.Z"] {
+        assert_eq!(space.find(NodeRef::String(NAMESPACE, gone), PASSING), None, "{gone}");
+    }
+    let count = walk(&space).len();
+    assert_eq!(count, walk(&self::space()).len() + 3, "each is come to");
+}
+
+#[test]
 fn who_may_write_sees_it() {
     let space = space();
     let level = |text: &str, attribute, user: &User| {

@@ -148,7 +148,7 @@ fn what_is_asked_for_chooses() {
         (number(84), 33, true, 0, "Objects Types Views"),
         (number(84), 33, false, 0, ""),
         (number(84), 35, false, 0, "Objects Types Views"),
-        (number(85), 33, true, 0, "DeviceSet Machines Server Canvoy"),
+        (number(85), 33, true, 0, "Aliases DeviceSet Machines Server Canvoy"),
         (server.clone(), 33, true, 4, "GetMonitoredItems ResendData"),
         (server.clone(), 40, true, 0, "ServerType"),
         (plant("Canvoy"), 33, true, 0, "Machine line"),
