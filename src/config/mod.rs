@@ -324,6 +324,7 @@ fn add(
         plan.messages.push(message);
     }
     for ((message, signal), overlay) in overlays {
+        plan.locales.extend(overlay.locales().cloned());
         let message = first_message + message;
         match signal {
             Some(signal) => plan.tag_overlays.insert(plan.messages[message].tags.start + signal, overlay),

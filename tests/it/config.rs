@@ -462,17 +462,27 @@ a.DriveCommand.Trim           100  sent       i8    -100  100   %     20        
 a.DriveStatus.State           200  received   u4    0     15          20        50           no
 ";
     assert_eq!(tags::table(&picked), table);
-    let csv = "tag,id,direction,type,min,max,unit,cycle_ms,deadline_ms,writable,alias,area,comment\r\n\
-        a.DriveCommand.SpeedSetpoint,100,sent,u16,0,3000,rpm,20,,no,,,\
-        \"Wanted speed, \"\"measured\"\" at the shaft, before the gear, and after the coupling.\"\r\n\
-        a.DriveCommand.Trim,100,sent,i8,-100,100,%,20,,yes,,,\r\n\
-        a.DriveStatus.State,200,received,u4,0,15,,20,50,no,,,\r\n";
-    assert_eq!(tags::csv(&picked), csv);
+    let csv = tags::csv(&picked);
+    let mut lines = csv.split_terminator("\r\n");
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    for (line, begins) in lines.zip([
+        "a.DriveCommand.SpeedSetpoint,100,sent,u16,0,3000,rpm,20,,no,,,\
+         \"Wanted speed, \"\"measured\"\" at the shaft, before the gear, and after the coupling.\",",
+        "a.DriveCommand.Trim,100,sent,i8,-100,100,%,20,,yes,,,,",
+        "a.DriveStatus.State,200,received,u4,0,15,,20,50,no,,,,",
+    ]) {
+        assert!(line.starts_with(begins), "{line}");
+    }
+    let first =
+        "tag,id,direction,type,min,max,unit,cycle_ms,deadline_ms,writable,alias,area,comment,node_id,node_id_uri,";
+    assert!(csv.starts_with(first), "{csv}");
+    assert_eq!(header.len(), 39);
     let json = serde_json::json!({
         "tag": "a.DriveStatus.State", "bus": "a", "message": "DriveStatus", "signal": "State", "id": "200",
         "extended": false, "pgn": null, "direction": "received", "unit": "", "min": 0.0, "max": 15.0, "type": "u4",
         "cycle_ms": 20.0, "deadline_ms": 50.0, "writable": false, "alias": null, "area": null,
-        "device_type": null, "device": null, "comment": null, "descriptions": {},
+        "device_type": null, "device": null, "comment": null, "descriptions": {}, "senders": ["Drive"],
+        "factor": 1.0, "offset": 0.0, "instrument_low": 0.0, "instrument_high": 15.0, "start": null, "fallback": null,
         "values": [{"raw": "0", "label": "Off"}, {"raw": "1", "label": "Running, \"hot\""}],
     });
     assert_eq!(serde_json::to_value(&rows[5]).unwrap(), json);

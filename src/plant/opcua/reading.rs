@@ -125,7 +125,7 @@ impl<'a> Reading<'a> {
             Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.sample(tag, source);
                 let (status, time) = of(&sample);
-                Ok((self.scene.shown(node, tag, &sample).map_or(Shown::None, Shown::Value), status, time))
+                Ok((self.scene.shown(node, tag, &sample, self.user).map_or(Shown::None, Shown::Value), status, time))
             }
             Node::Version(part) => {
                 let value = match self.versions.get(&part) {

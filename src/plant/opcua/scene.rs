@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use opcua::types::{AttributeId, DataValue, DateTime, NodeClass, StatusCode, Variant};
+use opcua::types::{AttributeId, DataValue, DateTime, NodeClass, StatusCode, VariableId, Variant};
 use tokio::sync::watch;
 
 use super::identity::Identity;
@@ -94,6 +94,12 @@ impl Scene {
         self.space.references(node, Passing { address: &address, sessions: &sessions })
     }
 
+    /// The variables that an alias means.
+    pub fn aliased(&self, alias: u32) -> Vec<Node> {
+        let address = |message, slot| self.view.source(message, slot);
+        self.space.aliased(alias, Passing { address: &address, sessions: &Vec::new })
+    }
+
     /// Of the references of a node, at least those to nodes of this name; `None` where it is as well to look at all.
     pub fn references_named(&self, node: Node, namespace: u16, name: &str) -> Option<Vec<Reference>> {
         self.space.references_named(node, namespace, name)
@@ -112,7 +118,7 @@ impl Scene {
         match node {
             Node::Signal(tag, source) | Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.view.sample(tag, source.map_or(0, |source| source.slot), now);
-                Ok((self.shown(node, tag, &sample), Some(sample)))
+                Ok((self.shown(node, tag, &sample, user), Some(sample)))
             }
             Node::State(state) => {
                 // what is hidden is in no list either
@@ -138,25 +144,31 @@ impl Scene {
     }
 
     /// What a variable of a signal shows of its sample.
-    pub(super) fn shown(&self, node: Node, tag: TagIndex, sample: &Sample) -> Option<Variant> {
+    pub(super) fn shown(&self, node: Node, tag: TagIndex, sample: &Sample, user: &User) -> Option<Variant> {
         let signal = self.view.plan.signal(tag);
         match node {
             Node::Signal(..) => mapping::value(signal, sample),
             Node::Property(_, _, Property::RawValue) => mapping::raw_value(signal, sample),
-            _ => mapping::value_as_text(signal, sample),
+            _ => mapping::value_as_text(signal, sample, self.space.words(tag, user)),
         }
     }
 
     /// What does not come from the store.
     fn constant(&self, node: Node, user: &User, now: u64) -> Result<Variant, StatusCode> {
         match node {
-            Node::Property(tag, _, property) => Ok(mapping::property_value(self.view.plan.signal(tag), property)),
+            Node::Property(tag, _, property) => {
+                let words = self.space.words(tag, user);
+                Ok(mapping::property_value(self.view.plan.signal(tag), property, words))
+            }
             Node::Fact(message, source, fact) => Ok(self.space.fact_value(message, source, fact)),
             Node::Standard(row) => {
                 let id = self.space.standard.entry(row).map(|entry| entry.id());
                 let number = id.and_then(|id| id.standard()).unwrap_or(0);
                 if let Some(own) = id.and_then(permission::default_of) {
                     return permission::default_permissions(&self.space.rights, user, own);
+                }
+                if number == VariableId::Server_ServerCapabilities_LocaleIdArray as u32 {
+                    return Ok(self.space.locales());
                 }
                 let health = if self.view.alive(now) { Health::Good } else { Health::ControllerGone };
                 let known = self.server.value(number, health);

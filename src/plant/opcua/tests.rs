@@ -352,7 +352,7 @@ async fn an_operator_reads_and_writes() {
             id("line.Oven.Temp"),
             BrowseDirection::Both,
             ReferenceTypeId::References,
-            "2:Oven AnalogUnitType EngineeringUnits EURange NodeVersion 2:RawValue",
+            "2:Oven AnalogUnitType 2:Comment EngineeringUnits EURange NodeVersion 2:RawValue",
         ),
         (id("line.Nothing"), BrowseDirection::Forward, ReferenceTypeId::References, "BadNodeIdUnknown"),
     ] {

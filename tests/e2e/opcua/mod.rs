@@ -10,6 +10,7 @@ mod robustness;
 mod roles;
 mod security;
 mod times;
+mod words;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 9] = [
+pub const TESTS: [&[Test]; 10] = [
     alarms::TESTS,
     conformance::TESTS,
     methods::TESTS,
@@ -31,6 +32,7 @@ pub const TESTS: [&[Test]; 9] = [
     robustness::TESTS,
     roles::TESTS,
     times::TESTS,
+    words::TESTS,
 ];
 
 /// Time for all checks of one program; each has its own, shorter one.

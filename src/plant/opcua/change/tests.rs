@@ -106,7 +106,13 @@ fn a_plan_after_another() {
         ("another unit", (DBC, NAMES, &[]), (&unit, NAMES, &[]), ["", "line.Oven.Temp", "", "line.Oven.Temp"]),
         ("another word", (DBC, NAMES, &[]), (&words, NAMES, &[]), ["", "line.Oven.Mode", "", "line.Oven.Mode"]),
         ("another comment", (DBC, NAMES, &[]), (&comment, NAMES, &[]), ["", "line.Oven.Temp", "", "line.Oven.Temp"]),
-        ("another alias", (DBC, NAMES, &[]), (DBC, alias, &[]), ["", "line.Oven.Temp", "", "line.Oven.Temp"]),
+        // which is a node of its own, that the signal refers to
+        (
+            "another alias",
+            (DBC, NAMES, &[]),
+            (DBC, alias, &[]),
+            ["+ line.Oven.Temp", "line.Oven.Temp", "+ line.Oven.Temp", "line.Oven.Temp"],
+        ),
         (
             "a factor",
             (DBC, NAMES, &[]),

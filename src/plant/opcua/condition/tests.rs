@@ -57,9 +57,7 @@ fn text(value: Option<Variant>) -> String {
         Some(Variant::Double(number)) => number.to_string(),
         Some(Variant::StatusCode(status)) => status.to_string(),
         Some(Variant::DateTime(time)) if time.is_null() => "never".into(),
-        Some(Variant::DateTime(time)) => {
-            (time.as_chrono().timestamp() - (MOMENT / 1_000_000_000) as i64).to_string()
-        }
+        Some(Variant::DateTime(time)) => (time.as_chrono().timestamp() - (MOMENT / 1_000_000_000) as i64).to_string(),
         Some(other) => format!("{other:?}"),
     }
 }

@@ -92,7 +92,6 @@ impl Sessions {
             nonce,
             user: None,
             user_certificate: None,
-            locales: Vec::new(),
             deadline: now + timeout.min(TO_ACTIVATE),
             last_contact: DateTime::now(),
             browses: Default::default(),

@@ -1,9 +1,11 @@
 //! The address space: which nodes there are. Those of the plant (namespace 2) are computed from the plan and never kept, their
 //! NodeIds and names are fixed for good; all others are in one table (`standard`).
 
+pub mod alias;
 mod attribute;
 pub mod condition;
 mod diagnostic;
+mod fact;
 pub mod meaning;
 pub mod method;
 pub mod model;
@@ -14,6 +16,7 @@ pub mod range;
 pub mod role;
 pub mod server;
 pub mod standard;
+mod translated;
 pub mod version;
 
 use std::sync::Arc;
@@ -26,9 +29,11 @@ use super::identity::Identity;
 use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
-use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
 use crate::plant::access::Rights;
 pub use diagnostic::Diagnostic;
+pub use fact::Fact;
+use fact::lease;
 use model::asset::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
@@ -88,29 +93,6 @@ pub struct Passing<'a> {
     pub sessions: &'a dyn Fn() -> Vec<u32>,
 }
 
-/// What is known about a message: its properties, in the order of their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fact {
-    CycleTime,
-    Identifier,
-    /// Within it the plant must write again, or its session give a sign of life.
-    LeaseTime,
-    Sender,
-}
-
-impl Fact {
-    const ALL: [Fact; 4] = [Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
-
-    fn name(self) -> &'static str {
-        match self {
-            Fact::CycleTime => "CycleTime",
-            Fact::Identifier => "Identifier",
-            Fact::LeaseTime => "LeaseTime",
-            Fact::Sender => "Sender",
-        }
-    }
-}
-
 /// A reference from a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reference {
@@ -132,6 +114,7 @@ pub struct Space {
     pub rights: Arc<Rights>,
     devices: Devices,
     areas: Vec<Area>,
+    pub aliases: alias::Aliases,
     identity: Arc<Identity>,
 }
 
@@ -139,6 +122,7 @@ impl Space {
     pub fn new(plan: Arc<Plan>, standard: Arc<Standard>, identity: Arc<Identity>) -> Space {
         let (devices, areas) = (Devices::new(&plan), model::asset::areas(&plan));
         let names = Names::new(&plan);
+        let aliases = alias::Aliases::new(&plan);
         let mut sorted: Vec<u32> = (0..plan.tags.len() as u32).collect();
         for message in &plan.messages {
             if let Some(tags) = sorted.get_mut(message.tags.clone()) {
@@ -146,7 +130,7 @@ impl Space {
             }
         }
         let alarms = condition::Alarms::new(&plan, &standard);
-        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, areas, identity }
+        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, areas, aliases, identity }
     }
 
     /// The same, with rights that belong to its plan.
@@ -165,7 +149,8 @@ impl Space {
 
     /// Bytes that this takes besides the plan and the table of standard nodes.
     pub fn bytes(&self) -> usize {
-        let indices = self.sorted.len() * size_of::<u32>() + self.devices.bytes() + self.alarms.bytes();
+        let indices =
+            self.sorted.len() * size_of::<u32>() + self.devices.bytes() + self.alarms.bytes() + self.aliases.bytes();
         self.names.bytes() + indices + size_of::<Space>()
     }
 
@@ -244,26 +229,6 @@ impl Space {
     fn sources<'a>(&'a self, message: MessageIndex, passing: Passing<'a>) -> impl Iterator<Item = Source> + 'a {
         let slots = if self.is_j1939(message) { self.plan.messages[message].sources } else { 0 };
         (0..slots).filter_map(move |slot| Some(Source { slot, address: (passing.address)(message, slot)? }))
-    }
-
-    /// What is known about a message. A signal of the same name keeps the name to itself.
-    fn facts(&self, message: MessageIndex) -> impl Iterator<Item = Fact> {
-        self.facts_of(message).filter(|(_, free)| *free).map(|(fact, _)| fact)
-    }
-
-    /// What is known about a message, and whether no signal has its name.
-    fn facts_of(&self, message: MessageIndex) -> impl Iterator<Item = (Fact, bool)> {
-        let planned = &self.plan.messages[message];
-        let description = &planned.message;
-        Fact::ALL.into_iter().filter_map(move |fact| {
-            let known = match fact {
-                Fact::CycleTime => description.cycle_time.is_some(),
-                Fact::Identifier => true,
-                Fact::LeaseTime => lease(planned).is_some(),
-                Fact::Sender => !description.senders.is_empty(),
-            };
-            known.then(|| (fact, description.signals.iter().all(|signal| signal.name != fact.name())))
-        })
     }
 
     pub fn class(&self, node: Node) -> NodeClass {
@@ -438,14 +403,6 @@ impl Space {
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
             Node::Model(_) | Node::Condition(_) | Node::Method(_) | Node::Version(_) => {}
         }
-    }
-}
-
-/// Nanoseconds of the lease of a message that we send.
-fn lease(message: &plan::Message) -> Option<u64> {
-    match &message.direction {
-        plan::Direction::Output(transmission) => transmission.lease,
-        plan::Direction::Input(_) => None,
     }
 }
 

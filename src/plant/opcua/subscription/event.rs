@@ -392,7 +392,7 @@ fn order(a: &Variant, b: &Variant) -> Option<std::cmp::Ordering> {
 }
 
 /// The operator Like (7.7.3): `%` is any text, `_` any character. Sets of characters are not supported.
-fn like(text: &str, pattern: &str) -> bool {
+pub fn like(text: &str, pattern: &str) -> bool {
     let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
     let (mut at, mut in_pattern) = (0, 0);
     // where to go on when what follows the last % does not fit

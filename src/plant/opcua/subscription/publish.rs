@@ -278,6 +278,8 @@ impl Subscriptions {
             false => subscription.diagnostics.transferred_to_other += 1,
         }
         subscription.session = Some(session);
+        // who speaks another language there
+        subscription.user = user.clone();
         subscription.heard();
         let available = subscription.available().collect();
         if initial {
