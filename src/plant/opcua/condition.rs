@@ -252,8 +252,9 @@ impl Condition {
         if let Some(word) = path.strip_prefix("Severity") {
             return Some(Variant::UInt16(limit.severities[level_of(word)?.index()]));
         }
-        if first == "LimitState" {
-            let level = Level::of(self.state.level).next().filter(|_| limit.exclusive).map(level_names);
+        // the states of one that is not exclusive are those of its levels
+        if first == "LimitState" && limit.exclusive {
+            let level = Level::of(self.state.level).next().map(level_names);
             return Some(match rest {
                 "CurrentState" => words(level.map_or("", |(name, _)| name)),
                 "CurrentState/Id" => level.map_or(Variant::from(NodeId::null()), |(_, id)| number(id)),
