@@ -5,6 +5,7 @@ mod alarms;
 mod conformance;
 mod methods;
 mod model;
+mod reloads;
 mod robustness;
 mod roles;
 mod security;
@@ -26,6 +27,7 @@ pub const TESTS: [&[Test]; 9] = [
     conformance::TESTS,
     methods::TESTS,
     model::TESTS,
+    reloads::TESTS,
     security::TESTS,
     robustness::TESTS,
     roles::TESTS,
