@@ -124,11 +124,6 @@ impl Property {
         !matches!(self, Property::RawValue | Property::ValueAsText)
     }
 
-    /// It says words of the value table.
-    pub fn has_words(self) -> bool {
-        matches!(self, Property::EnumValues | Property::FalseState | Property::TrueState)
-    }
-
     /// One dimension or a scalar.
     pub fn is_array(self) -> bool {
         self == Property::EnumValues

@@ -15,9 +15,8 @@ pub const CHANGED: u32 = SEMANTICS_CHANGED | STRUCTURE_CHANGED;
 /// What has become of a signal that both plans have, for the next StatusCode of its value.
 pub fn bits((old, before): (&Space, TagIndex), (new, after): (&Space, TagIndex)) -> u32 {
     let (was, is) = (old.plan.signal(before), new.plan.signal(after));
-    let words =
-        |space: &Space, tag| space.plan.tag_overlays.get(&tag).map(|overlay| overlay.words.clone()).unwrap_or_default();
-    let translated = words(old, before) != words(new, after);
+    let words = |space: &'_ Space, tag| space.plan.tag_overlays.get(&tag).map(|overlay| overlay.words.clone());
+    let translated = words(old, before).unwrap_or_default() != words(new, after).unwrap_or_default();
     if was == is && !translated {
         return 0;
     }
@@ -25,12 +24,12 @@ pub fn bits((old, before): (&Space, TagIndex), (new, after): (&Space, TagIndex))
     let mut constant =
         Property::ALL.into_iter().filter(|property| property.is_constant() && *property != Property::Comment);
     // what a DA variable tells of by its StatusCode: OPC 10000-8, 5.3.2 and 5.3.3
-    let value = |property, signal| mapping::property_value(signal, property, None);
-    let semantics = constant.any(|property| {
-        has(property, was) != has(property, is)
-            || has(property, is) && value(property, was) != value(property, is)
-            || has(property, is) && translated && property.has_words()
-    });
+    let semantics = translated
+        || constant.any(|property| {
+            has(property, was) != has(property, is)
+                || has(property, is)
+                    && mapping::property_value(was, property, None) != mapping::property_value(is, property, None)
+        });
     let structure = mapping::value_type(was) != mapping::value_type(is);
     let bit = |on: bool, bit: u32| if on { bit } else { 0 };
     bit(semantics, SEMANTICS_CHANGED) | bit(structure, STRUCTURE_CHANGED)
@@ -38,8 +37,13 @@ pub fn bits((old, before): (&Space, TagIndex), (new, after): (&Space, TagIndex))
 
 /// Whether a SemanticChangeEvent names a signal that both plans have: for its words too, by which no value is another one.
 pub fn of_signal((old, before): (&Space, TagIndex), (new, after): (&Space, TagIndex)) -> bool {
-    let words = |space: &Space, tag| texts(space, Node::Signal(tag, None), space.plan.tag_overlays.get(&tag));
-    bits((old, before), (new, after)) & SEMANTICS_CHANGED != 0 || words(old, before) != words(new, after)
+    let words = |space: &Space, tag| {
+        let node = Node::Signal(tag, None);
+        (space.described(node, Locales::NONE).ok(), space.display_name(node, Locales::NONE))
+    };
+    bits((old, before), (new, after)) & SEMANTICS_CHANGED != 0
+        || words(old, before) != words(new, after)
+        || translations(old.plan.tag_overlays.get(&before)) != translations(new.plan.tag_overlays.get(&after))
 }
 
 /// Whether that of a message that both plans have is another one.
@@ -48,13 +52,16 @@ pub fn of_message((old, before): (&Space, MessageIndex), (new, after): (&Space, 
         let fact = |fact: Fact| space.fact_value(message, None, fact);
         space.facts(message).map(fact).collect::<Vec<_>>()
     };
-    let words =
-        |space: &Space, message| texts(space, Node::Message(message, None), space.plan.message_overlays.get(&message));
-    words(old, before) != words(new, after) || facts(old, before) != facts(new, after)
+    let words = |space: &Space, message| {
+        let node = Node::Message(message, None);
+        (space.described(node, Locales::NONE).ok(), space.display_name(node, Locales::NONE))
+    };
+    words(old, before) != words(new, after)
+        || facts(old, before) != facts(new, after)
+        || translations(old.plan.message_overlays.get(&before)) != translations(new.plan.message_overlays.get(&after))
 }
 
-/// Description and name of a node, in all languages.
-fn texts(space: &Space, node: Node, overlay: Option<&Overlay>) -> impl PartialEq + use<> {
-    let translated = overlay.map(|overlay| (overlay.descriptions.clone(), overlay.aliases.clone()));
-    (space.described(node, Locales::NONE).ok(), space.display_name(node, Locales::NONE), translated.unwrap_or_default())
+/// Names and descriptions in other languages.
+fn translations(overlay: Option<&Overlay>) -> [&[(String, String)]; 2] {
+    overlay.map_or([&[], &[]], |overlay| [&overlay.aliases, &overlay.descriptions])
 }
