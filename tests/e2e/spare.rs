@@ -191,6 +191,19 @@ fn a_spare_computer_takes_over_and_no_client_notices() {
     poll("the value on the disk", LIMIT, || {
         (!files(&first.path().join("var/lib/canvoy/retained")).is_empty()).then_some(())
     });
+    // nothing is armed after the start, and somebody has seen it
+    let alarms = |root: &Path| {
+        let state = root.join("var/lib/canvoy-plant").display().to_string();
+        let (_, said) = canvoy(&["alarms", "--all", "--json", "--state", &state], root);
+        serde_json::from_str::<serde_json::Value>(&said).unwrap_or_default()
+    };
+    let journal = |root: &Path| {
+        let state = root.join("var/lib/canvoy-plant").display().to_string();
+        canvoy(&["alarms", "--journal", "--json", "--state", &state], root).1
+    };
+    poll("states of alarms on the disk", LIMIT, || {
+        first.path().join("var/lib/canvoy-plant/alarms/states.json").exists().then_some(())
+    });
     let from = first.path().display().to_string();
     std::fs::write(desk.path().join("secret"), "correct horse\n").expect("write a file");
     std::fs::write(desk.path().join("wrong"), "battery staple\n").expect("write a file");
