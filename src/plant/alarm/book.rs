@@ -16,6 +16,9 @@ const MOST_FORMER: usize = 10_000;
 /// How long they are kept. Nanoseconds.
 const FORMER: u64 = 90 * 86_400 * 1_000_000_000;
 
+/// Alarms of a plan by their keys.
+type Keys = HashMap<Box<str>, AlarmIndex>;
+
 /// All of them.
 #[derive(Default)]
 pub struct Book {
@@ -23,7 +26,7 @@ pub struct Book {
     /// By alarm.
     keys: Vec<Box<str>>,
     states: Vec<State>,
-    by_key: HashMap<Box<str>, AlarmIndex>,
+    by_key: Keys,
     /// By alarm: those that follow from it, and how many of its own causes are active.
     effects: Vec<Vec<u32>>,
     causes: Vec<u32>,
@@ -135,7 +138,7 @@ impl Book {
 
     /// What is not in the plan any more can't end by itself, and nobody can acknowledge it: it ends now. `before`: the plan
     /// that it was in, where there was one.
-    fn retire(&mut self, before: Option<&(Arc<Plan>, HashMap<Box<str>, AlarmIndex>)>, now: u64) {
+    fn retire(&mut self, before: Option<&(Arc<Plan>, Keys)>, now: u64) {
         for (key, kept) in &mut self.former {
             let level = kept.state.level;
             let Some(what) = kept.state.remove(now) else { continue };

@@ -286,18 +286,6 @@ impl Journal {
         written
     }
 
-    /// The disk refuses from now on; what is to be given back.
-    #[cfg(test)]
-    pub fn refuse(&mut self, folder: &Path) -> File {
-        let only_read = File::open(path(folder, 0)).expect("the journal");
-        std::mem::replace(&mut self.file, only_read)
-    }
-
-    #[cfg(test)]
-    pub fn accept(&mut self, file: File) {
-        self.file = file;
-    }
-
     /// Half a line would make the next one unreadable.
     fn mend(&mut self) -> std::io::Result<()> {
         if self.torn {

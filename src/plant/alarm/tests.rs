@@ -301,7 +301,7 @@ fn what_a_full_disk_did_not_take_is_written_later_or_told_as_lost() {
         let mut bench = Bench::new(&format!("full-{changes}"));
         bench.set(Alarm::Overrun, true);
         bench.later();
-        let whole = bench.follower.disk.journal.as_mut().unwrap().refuse(&bench.folder);
+        let whole = bench.follower.disk.journal.as_mut().unwrap().refuse();
         for change in 0..changes {
             bench.set(Alarm::Forced, change % 2 == 0);
         }
@@ -331,7 +331,7 @@ fn lines_that_waited_when_it_was_killed_are_told_as_lost() {
     let mut bench = Bench::new("waited");
     bench.set(Alarm::Overrun, true);
     bench.later();
-    bench.follower.disk.journal.as_mut().unwrap().refuse(&bench.folder);
+    bench.follower.disk.journal.as_mut().unwrap().refuse();
     for _ in 0..5 {
         bench.set(Alarm::Forced, true);
         bench.set(Alarm::Forced, false);

@@ -446,6 +446,18 @@ mod tests {
     }
 
     #[test]
+    fn alarms_that_are_not_on_the_disk_are_told() {
+        let example = Example::new();
+        let filter = Filter::from_query(None);
+        let (view, status) = (example.plant.view(), Status::new(&example.plan, &[]).unwrap());
+        for kept in [true, false] {
+            let snapshot = Snapshot { alarms_kept: kept, ..take(&view, &status, &filter, NOW) };
+            let banner = r#"<p id="unkept" class="banner stale" role="alert">"#;
+            assert_eq!(render(&snapshot, &filter, "0123").contains(banner), !kept);
+        }
+    }
+
+    #[test]
     fn nothing_is_loaded_from_elsewhere() {
         let page = page(&Example::new(), "");
         check(

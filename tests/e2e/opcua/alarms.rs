@@ -5,6 +5,7 @@ use crate::harness::ROOT;
 
 crate::tests! {
     Tools: alarm_nodes, alarm_events, alarm_methods, alarm_restarts, alarms_node_opcua, alarm_flood;
+    Vcan: a_bus_that_is_off_is_one_alarm;
 }
 
 fn category(name: &str) {
@@ -37,4 +38,8 @@ fn alarms_node_opcua() {
 /// A minute of it is in tests/peers/flood.py.
 fn alarm_flood() {
     super::check("flood.py", &["--seconds", "10"]);
+}
+
+fn a_bus_that_is_off_is_one_alarm() {
+    super::check("busoff.py", &[]);
 }
