@@ -70,7 +70,7 @@ pub enum Action {
     Fallback(Option<MessageIndex>),
     /// Ends the fallback of one output, or of all, of a machine that is armed: if no cause of it lasts.
     ResetFallback(Option<MessageIndex>),
-    /// Remote (the plant may write) or Local.
+    /// Remote, or Local: the plant may not make the machine do anything.
     Remote(bool),
     /// Restarts a bus that is off, and forgets how often it was.
     Restart(BusIndex),
@@ -122,6 +122,15 @@ pub struct Reply {
 
 /// Longest force: a day.
 pub const MAX_FORCE_SECONDS: f64 = 86_400.0;
+
+/// Where a command comes from: in Local the machine obeys who stands before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The terminal of the machine.
+    Machine,
+    /// The network side.
+    Plant,
+}
 
 /// A checked command, as the real-time thread takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -78,17 +78,17 @@ struct Outputs {
     all: bool,
 }
 
-/// Local: the plant may not write
+/// Local: the plant may only disarm, release and take outputs to fallback
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  canvoy local      # while somebody works at the machine\n  canvoy remote     # the plant may write again"
+    after_help = "Example:\n  canvoy local      # while somebody works at the machine\n  canvoy remote     # the plant may write, arm and force again"
 )]
 pub struct LocalArgs {
     #[command(flatten)]
     door: Door,
 }
 
-/// Remote: the plant may write again
+/// Remote: the plant may write, arm and force again
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:\n  canvoy remote")]
 pub struct RemoteArgs {
@@ -204,11 +204,11 @@ fn outputs(
 }
 
 pub fn local(args: LocalArgs) -> anyhow::Result<ExitCode> {
-    simple(args.door, Action::Remote(false), "Local: the plant may not write\n")
+    simple(args.door, Action::Remote(false), "Local: the plant may only disarm, release and take outputs to fallback\n")
 }
 
 pub fn remote(args: RemoteArgs) -> anyhow::Result<ExitCode> {
-    simple(args.door, Action::Remote(true), "Remote: the plant may write\n")
+    simple(args.door, Action::Remote(true), "Remote: the plant may write, arm and force\n")
 }
 
 pub fn force(args: ForceArgs) -> anyhow::Result<ExitCode> {

@@ -37,7 +37,7 @@ pub enum Refusal {
     BusDown,
     #[error("{tag} belongs to a link")]
     OwnedByLink { tag: String },
-    #[error("the machine is in Local; the plant may not write")]
+    #[error("the machine is in Local: the plant may only disarm, release and take outputs to fallback")]
     Local,
     #[error("the outputs are not armed; arm first")]
     NotArmed,

@@ -18,7 +18,7 @@ mod transmit;
 
 use crate::bus::error_frame::ErrorFrame;
 use crate::can::{Frame, FrameId};
-use crate::command::{Change, Denied, Patch};
+use crate::command::{Change, Denied, Patch, Place};
 use crate::dbc::Lookup;
 use crate::plan::{BusIndex, Condition, ContractIndex, Direction, MessageIndex, Plan, RouteIndex};
 use crate::store::Writer;
@@ -249,11 +249,13 @@ impl Control {
     pub fn command(
         &mut self,
         now: Now,
+        place: Place,
         change: &Change,
         store: &mut Writer,
         transmit: &mut Transmit,
     ) -> Result<(), Denied> {
-        let result = self.carry_out(now, change, store, transmit);
+        let allowed = self.authority.may_be_asked(place, change);
+        let result = allowed.and_then(|()| self.carry_out(now, change, store, transmit));
         store.add(if result.is_ok() { Word::Commands } else { Word::CommandsRefused }, 1);
         self.authority_changed(now, store, transmit);
         result

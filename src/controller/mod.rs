@@ -13,6 +13,7 @@ mod reload;
 mod report;
 mod retain;
 mod supervision;
+mod trial;
 mod watchdog;
 
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Gid;
 use tracing::{error, info, warn};
 
-use crate::command::{self, Action, Command, Generation, Refusal};
+use crate::command::{self, Action, Command, Generation, Place, Refusal};
 use crate::control::Wish;
 use crate::link;
 use crate::notify::Notifier;
@@ -338,12 +339,13 @@ impl Controller {
             };
         }
         let ticket = self.tickets;
+        let place = if origin.protocol == AT_THE_MACHINE { Place::Machine } else { Place::Plant };
         let result = check::check(&self.plan, &self.reader, &action, &origin).and_then(|change| {
             // one answer has room in the notices for each that is pending
             if self.pending.len() >= rt::ORDERS {
                 return Err(Refusal::Busy);
             }
-            self.rt.order(Order::Command { ticket, change }).map_err(|_| Refusal::Busy)
+            self.rt.order(Order::Command { ticket, place, change }).map_err(|_| Refusal::Busy)
         });
         match result {
             Ok(()) => {

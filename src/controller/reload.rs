@@ -1,7 +1,6 @@
 //! Another configuration while the machine runs: read and checked beside everything else, put in force at the end of a cycle,
 //! and taken back where it can't keep its times.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::audit::Entry;
 use super::supervision::Supervision;
+use super::trial::{Trials, Verdict};
 use super::{Controller, generation};
 use crate::command::Refusal;
 use crate::plan::{Alarm, Plan};
@@ -40,11 +40,6 @@ pub type Load = dyn Fn(Option<&[u8]>) -> Result<Candidate, String> + Send + Sync
 const FAREWELL: u64 = 10_000_000_000;
 /// Longest text about mistakes that is answered, in bytes; the log has all of it.
 const MISTAKES: usize = 32 * 1024;
-/// Missed budgets within the trial that are never a reason to go back.
-const FORGIVEN: u64 = 3;
-/// Seconds over which missed budgets are remembered: the longest trial.
-const REMEMBERED: usize = 60;
-
 /// What is under way.
 pub struct Reload {
     load: Option<Arc<Load>>,
@@ -59,10 +54,8 @@ pub struct Reload {
     number: u64,
     /// What is left of the plan before, until then (CLOCK_MONOTONIC nanoseconds).
     left: Option<(Box<Next>, u64)>,
-    trial: Option<Trial>,
-    /// Missed budgets in total, once a second, the newest last.
-    missed: VecDeque<u64>,
-    sampled: u64,
+    /// The bundle of the configuration before, for as long as it may come back.
+    trials: Trials<OwnedFd>,
 }
 
 /// A thread reads and checks.
@@ -109,17 +102,6 @@ struct Parts {
     store: OwnedFd,
 }
 
-/// The first time of a new plan, in which it may be taken back.
-struct Trial {
-    /// CLOCK_MONOTONIC nanoseconds.
-    ends: u64,
-    /// Missed budgets at its beginning, and how many more are allowed.
-    missed: u64,
-    allowed: u64,
-    /// The configuration before.
-    bundle: OwnedFd,
-}
-
 impl Reload {
     pub fn new(load: Option<Arc<Load>>, state: Option<PathBuf>) -> Reload {
         Reload {
@@ -130,9 +112,7 @@ impl Reload {
             waiting: Vec::new(),
             number: 0,
             left: None,
-            trial: None,
-            missed: VecDeque::with_capacity(REMEMBERED + 1),
-            sampled: 0,
+            trials: Trials::new(0, 0),
         }
     }
 
@@ -311,9 +291,10 @@ impl Controller {
         let (plan, old) = (self.plan.short_hash(), before.short_hash());
         if back {
             error!(plan, given_up = old, "the new configuration missed its times: the one before is in force again");
+            self.reload.trials.went_back(now, self.missed_budgets());
         } else {
             info!(plan, before = old, "another configuration is in force");
-            self.begin_trial(now, bundle);
+            self.reload.trials.begin(now, self.missed_budgets(), self.plan.machine.reload_trial, bundle);
         }
         self.alarm_taken_back(back);
         self.report_buses();
@@ -340,49 +321,20 @@ impl Controller {
         self.door.renew(handout, bundle, store)
     }
 
-    fn begin_trial(&mut self, now: u64, bundle: OwnedFd) {
-        let time = self.plan.machine.reload_trial;
-        if time == 0 {
-            return;
-        }
-        let missed = self.missed_budgets();
-        let seconds = (time / 1_000_000_000) as usize;
-        let earlier = self.reload.missed.len().saturating_sub(seconds + 1);
-        let usual = missed.saturating_sub(self.reload.missed.get(earlier).copied().unwrap_or(missed));
-        let allowed = FORGIVEN.max(2 * usual);
-        self.reload.trial = Some(Trial { ends: now + time, missed, allowed, bundle });
-    }
-
     fn look_at_trial(&mut self, now: u64) {
-        if now - self.reload.sampled >= 1_000_000_000 {
-            self.reload.sampled = now;
-            let missed = self.missed_budgets();
-            if self.reload.missed.len() > REMEMBERED {
-                self.reload.missed.pop_front();
-            }
-            self.reload.missed.push_back(missed);
-        }
-        let Some(trial) = &self.reload.trial else { return };
         // What is being read is known in a moment. One that waits may do so for hours, and is given up for the one before.
-        if self.reload.reading.is_some() {
-            return;
-        }
-        let missed = self.missed_budgets().saturating_sub(trial.missed);
-        if missed > trial.allowed {
-            error!(
-                missed,
-                allowed = trial.allowed,
-                "times are missed since the reload: going back to the configuration before"
-            );
-            let bytes = read(&trial.bundle);
-            self.reload.trial = None;
-            match bytes {
-                Ok(bytes) => self.begin_reading(Some(bytes), None, None, true),
-                Err(error) => error!(%error, "can't go back"),
+        let undecided = self.reload.reading.is_some();
+        let missed = self.missed_budgets();
+        match self.reload.trials.look(now, missed, undecided) {
+            None => {}
+            Some(Verdict::Kept(missed)) => info!(missed, "the new configuration has kept its times"),
+            Some(Verdict::Missed { missed, allowed, before }) => {
+                error!(missed, allowed, "times are missed since the reload: going back to the configuration before");
+                match read(&before) {
+                    Ok(bytes) => self.begin_reading(Some(bytes), None, None, true),
+                    Err(error) => error!(%error, "can't go back"),
+                }
             }
-        } else if now >= trial.ends {
-            info!(missed, "the new configuration has kept its times");
-            self.reload.trial = None;
         }
     }
 

@@ -87,7 +87,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Machine {
     pub arm: Arm,
-    /// All hold: the machine is in Local, and the plant may not write. Empty: Local and Remote are switched by command only.
+    /// All hold: the machine is in Local, and the plant may not make it do anything. Empty: Local and Remote are switched by command only.
     pub local_when: Vec<Condition>,
     /// A cyclic frame that misses its budget takes the outputs of its bus to their fallback values.
     pub fallback_on_overrun: bool,

@@ -16,7 +16,7 @@ pub struct Machine {
     pub armed: bool,
     /// When that changed; `null`: never, or the clock was not set then.
     pub armed_since: Option<String>,
-    /// The plant may write.
+    /// Remote: the plant may write, arm and force.
     pub remote: bool,
     /// A time service keeps the clock; `null`: not known.
     pub clock_synchronized: Option<bool>,

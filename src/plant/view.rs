@@ -147,6 +147,11 @@ impl View {
 
     /// Anything that the controller can be asked to do; answered by it.
     pub async fn command(&self, origin: Origin, action: Action) -> Result<(), WriteError> {
+        self.send(origin, action)?.answer().await
+    }
+
+    /// Puts a command on its way; the controller takes them in the order in which they are sent.
+    pub fn send(&self, origin: Origin, action: Action) -> Result<Sent, WriteError> {
         if !self.connected {
             return Err(WriteError::ControllerGone);
         }
@@ -156,6 +161,15 @@ impl View {
             mpsc::error::TrySendError::Full(_) => WriteError::Refused(Refusal::Busy),
             mpsc::error::TrySendError::Closed(_) => WriteError::ControllerGone,
         })?;
-        done.await.map_err(|_| WriteError::Unanswered)?.map_err(WriteError::Refused)
+        Ok(Sent(done))
+    }
+}
+
+/// A command on its way.
+pub struct Sent(oneshot::Receiver<Result<(), Refusal>>);
+
+impl Sent {
+    pub async fn answer(self) -> Result<(), WriteError> {
+        self.0.await.map_err(|_| WriteError::Unanswered)?.map_err(WriteError::Refused)
     }
 }

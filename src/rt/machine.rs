@@ -240,8 +240,8 @@ impl Machine {
                 continue;
             }
             match order {
-                Order::Command { ticket, change } => {
-                    let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
+                Order::Command { ticket, place, change } => {
+                    let result = self.control.command(now, place, &change, &mut self.store, &mut self.transmit);
                     self.send(now);
                     self.notify(Notice::Done { ticket, result });
                     self.wishes();

@@ -26,7 +26,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::bus::error_frame::ErrorFrame;
 use crate::bus::socketcan::Sockets;
-use crate::command::{Change, Denied, Patch};
+use crate::command::{Change, Denied, Patch, Place};
 use crate::control::Wish;
 use crate::plan::{AlarmIndex, Plan};
 use crate::sim::Simulator;
@@ -51,7 +51,7 @@ const HEARTBEAT: u64 = 50_000_000;
 /// From the main thread.
 pub enum Order {
     /// A checked command; answered by [`Notice::Done`].
-    Command { ticket: u64, change: Change },
+    Command { ticket: u64, place: Place, change: Change },
     /// New sockets for a bus, and the state of its interface when they were opened. Old ones come back.
     Open { bus: usize, sockets: Sockets, state: BusState },
     /// What the kernel says about an interface.

@@ -60,7 +60,7 @@ pub enum Word {
     SourcesDropped,
     /// 1: armed.
     Armed,
-    /// 1: Remote, the plant may write. 0: Local.
+    /// 1: Remote, the plant may write, arm and force. 0: Local.
     Remote,
     /// Forces in force.
     Forces,

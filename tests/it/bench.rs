@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use canvoy::can::Frame;
 use canvoy::candump::{self, Content};
-use canvoy::command::{self, Change, Value, Write};
+use canvoy::command::{self, Change, Place, Value, Write};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::{Control, Event, Now, Sent, State, Transmit};
 use canvoy::plan::{Alarm, Bits, BusIndex, MessageIndex, Plan, Succession, TagIndex};
@@ -32,6 +32,8 @@ pub struct Bench {
     pub room: Vec<Option<usize>>,
     /// Nanoseconds from the event to the return of the transmit call.
     pub call: u64,
+    /// Where commands come from.
+    pub place: Place,
     /// What was sent and not yet looked at by a script: milliseconds since the start, and the frame.
     log: Vec<(u64, String)>,
     /// Transitions of alarms under this plan and those before it, by key, so far as [`Bench::alarm_events`] was asked.
@@ -79,6 +81,7 @@ impl Bench {
             now: START,
             room,
             call: 0,
+            place: Place::Machine,
             log: Vec::new(),
             events: Vec::new(),
             reloading,
@@ -230,7 +233,7 @@ impl Bench {
     pub fn command(&mut self, change: Change) -> Result<Vec<String>, String> {
         self.reload_unseen();
         let now = self.at();
-        let result = self.control.command(now, &change, &mut self.store, &mut self.transmit);
+        let result = self.control.command(now, self.place, &change, &mut self.store, &mut self.transmit);
         result.map_err(|denied| denied.refusal(&self.plan).to_string())?;
         Ok(self.sent())
     }

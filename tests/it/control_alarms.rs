@@ -2,7 +2,7 @@
 
 use canvoy::can::{Frame, FrameId};
 use canvoy::cli::{check, diff};
-use canvoy::command::{Change, Value, Write, compile};
+use canvoy::command::{Change, Place, Value, Write, compile};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::{Event, Now, Sent};
 use canvoy::plan::{Alarm, Level};
@@ -511,7 +511,9 @@ fn alarms_allocate_nothing() {
         };
         bench.control.step(now, event, &mut bench.store, &mut bench.transmit);
         for change in [&Change::Arm, &patches[turn % 2]] {
-            refused += u32::from(bench.control.command(now, change, &mut bench.store, &mut bench.transmit).is_err());
+            refused += u32::from(
+                bench.control.command(now, Place::Machine, change, &mut bench.store, &mut bench.transmit).is_err(),
+            );
         }
         bench.control.flush(now, &mut bench.store, &mut bench.transmit, |_, _| Sent::At(now.monotonic));
         while bench.control.take_wish().is_some() {}

@@ -1,7 +1,7 @@
 //! What an output says and who may say it: owners, forces, interlocks, fallback; latches and what arms again.
 
 use canvoy::cli::check;
-use canvoy::command::{self, Change, Value};
+use canvoy::command::{self, Change, Place, Value};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::Event;
 use canvoy::plan::Alarm;
@@ -78,7 +78,8 @@ fn answer(result: Result<Vec<String>, String>) -> String {
 }
 
 /// Plays lines of a [`Bench::play`] script and these, each with the answer that is wanted behind `=>` (`ok` where there is
-/// none): `arm`, `disarm`, `fallback`, `fallback MESSAGE`, `reset`, `reset MESSAGE`, `remote`, `local`, `put TAG VALUE`, `hold TAG VALUE SECONDS`, `let TAG`, `let`, `renew MESSAGE`;
+/// none): `arm`, `disarm`, `fallback`, `fallback MESSAGE`, `reset`, `reset MESSAGE`, `remote`, `local`, `put TAG VALUE`, `hold TAG VALUE SECONDS`, `let TAG`, `let`, `renew MESSAGE`; `from plant`, `from
+/// machine`: where the next ones come from;
 /// `says MESSAGE HEX CAUSE`: the payload in the store, and the cause (`good`); `armed N`, `is-remote N`, `forces N`;
 /// `latched MESSAGE Start Lease`: exactly these. The time `.` is now.
 fn play(b: &mut Bench, script: &str) {
@@ -111,6 +112,7 @@ fn play(b: &mut Bench, script: &str) {
             continue;
         }
         match (*verb, arguments) {
+            ("from", [place]) => b.place = if *place == "plant" { Place::Plant } else { Place::Machine },
             ("put", [tag, value]) => {
                 at(b);
                 assert_eq!(answer(b.write(&[(tag, Value::Engineering(value.parse().unwrap()))])), want, "{line}");
@@ -523,8 +525,8 @@ fn an_attempt_that_local_or_an_interlock_refuses_keeps_the_lease() {
         0 rx a 101#00
         0 put a.Command.Enable 1
         10 local
-        40 put a.Command.Enable 1 => the machine is in Local; the plant may not write
-        80 put a.Command.Enable 1 => the machine is in Local; the plant may not write
+        40 put a.Command.Enable 1 => the machine is in Local: the plant may only disarm, release and take outputs to fallback
+        80 put a.Command.Enable 1 => the machine is in Local: the plant may only disarm, release and take outputs to fallback
         90 remote
         120 rx a 101#01
         120 put a.Command.Enable 1 => a.Command.Enable is held by an interlock; only the value it is held at can be written
@@ -780,8 +782,53 @@ fn a_multiplexed_signal_is_forced_only_while_its_branch_is_sent() {
 }
 
 #[test]
+fn in_local_the_plant_makes_the_machine_do_nothing() {
+    let refused = "the machine is in Local: the plant may only disarm, release and take outputs to fallback";
+    let script = format!(
+        "
+        0 from plant
+        0 hold a.Command.Enable 1 60
+        0 local
+        1 arm => {refused}
+        1 hold a.Command.Enable 0 60 => {refused}
+        1 forces 1
+        2 let a.Command.Enable
+        2 let
+        2 forces 0
+        3 fallback a.Command
+        3 latched a.Command Hand
+        4 reset a.Command => {refused}
+        4 reset => {refused}
+        5 fallback
+        5 disarm
+        5 armed 0
+        6 arm => {refused}
+        7 local
+        8 armed 0
+        9 from machine
+        9 hold a.Command.Enable 1 60
+        9 forces 1
+        9 let
+        9 arm
+        9 armed 1
+        9 fallback a.Command
+        9 reset a.Command
+        9 latched a.Command
+        10 from plant
+        10 hold a.Command.Enable 1 60 => {refused}
+        11 remote
+        11 hold a.Command.Enable 1 60
+        12 disarm
+        12 arm
+        12 armed 1
+    "
+    );
+    run("", "", &script);
+}
+
+#[test]
 fn in_local_the_plant_may_not_write() {
-    let refused = "the machine is in Local; the plant may not write";
+    let refused = "the machine is in Local: the plant may only disarm, release and take outputs to fallback";
     let script = format!(
         "
         0 is-remote 1

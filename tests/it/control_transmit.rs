@@ -2,7 +2,7 @@
 
 use canvoy::bus::error_frame::ErrorFrame;
 use canvoy::can::{Frame, FrameId};
-use canvoy::command::{Change, Value, Write, compile};
+use canvoy::command::{Change, Place, Value, Write, compile};
 use canvoy::control::{Event, Sent};
 use canvoy::plan::{Alarm, Direction, Timed};
 use canvoy::store::layout::{BusState, BusWord, Word};
@@ -663,10 +663,16 @@ all = true
         b.control.step(now, event, &mut b.store, &mut b.transmit);
         if turn % 5 == 0 {
             // what is refused is an answer, too
-            let _ = b.control.command(now, &patches[turn / 5 % 2], &mut b.store, &mut b.transmit);
+            let _ = b.control.command(now, Place::Machine, &patches[turn / 5 % 2], &mut b.store, &mut b.transmit);
         }
         if turn % 37 == 0 {
-            let _ = b.control.command(now, &changes[turn / 37 % changes.len()], &mut b.store, &mut b.transmit);
+            let _ = b.control.command(
+                now,
+                Place::Machine,
+                &changes[turn / 37 % changes.len()],
+                &mut b.store,
+                &mut b.transmit,
+            );
         }
         b.control.flush(now, &mut b.store, &mut b.transmit, |_, _| match turn % 100 {
             0..30 => {

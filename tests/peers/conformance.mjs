@@ -3,71 +3,15 @@
 //   node tests/peers/conformance.mjs .testenv/node [--only text]
 // which starts the plant and adds --url, --user and --password.
 
-import { createRequire } from 'node:module';
-import { createConnection, createServer } from 'node:net';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { connect as connected, Unexpected, cuttable, expect, given, login, opcua, pause, plantNamespace, references as referencesOf, run } from './common/node.mjs';
 
-const load = createRequire(resolve(process.argv[2], 'package.json'));
-const opcua = load('node-opcua-client');
-const { OPCUACertificateManager } = load('node-opcua-certificate-manager');
-const { AttributeIds, BrowseDirection, DataType, MessageSecurityMode, NodeClass, SecurityPolicy, StatusCodes, TimestampsToReturn } = opcua;
-
-const given = {};
-for (let at = 3; at + 1 < process.argv.length; at += 2) given[process.argv[at].slice(2)] = process.argv[at + 1];
-const NAMESPACE = 'urn:canvoy:plant';
+const { AttributeIds, DataType, MessageSecurityMode, NodeClass, SecurityPolicy, StatusCodes, TimestampsToReturn } = opcua;
 const [ANALOG, STATE, BIT, FAST, BEAT, LATE, SETPOINT] = [
   'm.Status.Speed', 'm.Status.State', 'm.Status.Bit', 'm.Fast.FastCounter', 'm.Heartbeat.BeatCounter', 'm.Late.Held', 'm.Command.Setpoint',
 ];
-const LIMIT = 60000;
-const folder = mkdtempSync(join(tmpdir(), 'canvoy-node-opcua-'));
-let session, client, namespace;
-
-class Unexpected extends Error {}
-function expect(condition, ...said) {
-  if (!condition) throw new Unexpected(said.map((one) => (typeof one === 'string' ? one : JSON.stringify(one) ?? String(one))).join(' '));
-}
+let session, client, namespace, way;
 const node = (name) => `ns=${namespace};s=${name}`;
-const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
-
-async function manager() {
-  const one = new OPCUACertificateManager({ rootFolder: join(folder, 'pki'), automaticallyAcceptUnknownCertificate: true });
-  await one.initialize();
-  return one;
-}
-
-// A way to the server that can be cut: its URL, and what cuts every connection.
-const ways = new Set();
-const cut = () => ways.forEach((one) => one.destroy());
-const { hostname, port } = new URL(given.url.replace('opc.tcp', 'http'));
-const proxy = createServer((from) => {
-  const to = createConnection(port, hostname);
-  for (const [one, other] of [[from, to], [to, from]]) {
-    ways.add(one);
-    one.pipe(other);
-    one.on('error', () => other.destroy());
-    one.on('close', () => { ways.delete(one); other.destroy(); });
-  }
-});
-await new Promise((done) => { proxy.listen(0, '127.0.0.1', done); });
-const proxied = `opc.tcp://127.0.0.1:${proxy.address().port}`;
-
-async function connect(policy, mode, options = {}, url = given.url) {
-  const one = opcua.OPCUAClient.create({
-    applicationName: 'canvoy-check',
-    clientCertificateManager: await manager(),
-    securityMode: MessageSecurityMode[mode],
-    securityPolicy: SecurityPolicy[policy],
-    endpointMustExist: false,
-    connectionStrategy: { initialDelay: 100, maxDelay: 500, maxRetry: 5 },
-    transportTimeout: 20000,
-    ...options,
-  });
-  await one.connect(url);
-  return one;
-}
-const login = (one, password = given.password) => one.createSession({ type: opcua.UserTokenType.UserName, userName: given.user, password });
+const connect = (policy, mode, options = {}, url = given.url) => connected({ securityMode: MessageSecurityMode[mode], securityPolicy: SecurityPolicy[policy], ...options }, url);
 const withSession = async (policy, mode, options, use, url) => {
   const one = await connect(policy, mode, options, url);
   try {
@@ -80,15 +24,7 @@ const withSession = async (policy, mode, options, use, url) => {
   }
 };
 const read = async (name, attributeId = AttributeIds.Value) => session.read({ nodeId: name, attributeId });
-async function references(name, reference = 'HierarchicalReferences') {
-  let result = await session.browse({ nodeId: name, referenceTypeId: reference, includeSubtypes: true, browseDirection: BrowseDirection.Forward, resultMask: 63 });
-  const found = [...(result.references ?? [])];
-  while (result.continuationPoint?.length) {
-    result = await session.browseNext(result.continuationPoint, false);
-    found.push(...(result.references ?? []));
-  }
-  return found;
-}
+const references = (name, reference = 'HierarchicalReferences') => referencesOf(session, name, reference);
 // Changes of one item until `enough(changes)` holds.
 async function changes(name, parameters, enough, options = {}) {
   const subscription = await session.createSubscription2({
@@ -128,7 +64,7 @@ const CHECKS = [
   ['wrong_password', 'a wrong password is refused', 'OPC 10000-4, 5.7.3.3', async () => {
     const one = await connect('Basic256Sha256', 'SignAndEncrypt');
     try {
-      const its = await login(one, 'wrong').then(() => 'Good', (error) => error.message);
+      const its = await login(one, given.user, 'wrong').then(() => 'Good', (error) => error.message);
       expect(its !== 'Good', its);
     } finally {
       await one.disconnect();
@@ -272,38 +208,15 @@ const CHECKS = [
     item.on('changed', () => { seen += 1; });
     const more = async (count) => { for (const end = Date.now() + 30000; seen < count;) { if (Date.now() > end) throw new Unexpected(`${seen} changes`); await pause(50); } };
     await more(5);
-    cut();
+    way.cut();
     await more(seen + 20);
-  }, proxied)],
+  }, way.url)],
 ];
 
-console.log = console.warn = console.info = console.error = (...words) => process.stderr.write(`${words.join(' ')}\n`);
-let failed = 0;
-const chosen = CHECKS.filter(([name]) => !given.only || name.includes(given.only));
-try {
+await run(CHECKS, async () => {
   client = await connect('Basic256Sha256', 'SignAndEncrypt', { keepSessionAlive: true });
   session = await login(client);
-  const namespaces = (await session.read({ nodeId: 'ns=0;i=2255', attributeId: AttributeIds.Value })).value.value;
-  namespace = namespaces.indexOf(NAMESPACE);
-} catch (error) {
-  failed += 1;
-  process.stdout.write(`${JSON.stringify({ name: 'connect', category: 'node-opcua', expected: 'the client connects', clause: 'OPC 10000-4, 5.7', ok: false, said: String(error.message) })}\n`);
-}
-if (session) {
-  for (const [name, expected, clause, run] of chosen) {
-    const started = Date.now();
-    let ok = true, said = '', timer;
-    try {
-      const late = new Promise((_, refuse) => { timer = setTimeout(() => refuse(new Unexpected('no end after a minute')), LIMIT); });
-      said = (await Promise.race([run(), late])) ?? '';
-    } catch (error) {
-      ok = false;
-      failed += 1;
-      said = error instanceof Unexpected ? error.message : `${error.constructor.name}: ${error.message}`;
-    }
-    clearTimeout(timer);
-    process.stdout.write(`${JSON.stringify({ name, category: 'node-opcua', expected, clause, ok, said: String(said).slice(0, 800), seconds: (Date.now() - started) / 1000 })}\n`);
-  }
-}
-rmSync(folder, { recursive: true, force: true });
-process.exit(failed ? 1 : 0);
+  namespace = await plantNamespace(session);
+  way = await cuttable();
+  return { end: async () => { await session.close(true); await client.disconnect(); } };
+});

@@ -73,8 +73,7 @@ class MethodScene(Scene):
 
     async def call(self, target, method, *arguments, connection=None):
         """The CallMethodResult; `method` as behind `Canvoy.Methods.`."""
-        one = ua.CallMethodRequest(ObjectId=self.node(target), MethodId=self.node("Canvoy.Methods." + method), InputArguments=list(arguments))
-        return (await (connection or self.connection).service("Call", MethodsToCall=[one]))[0]
+        return await (connection or self.connection).call(self.node(target), self.node("Canvoy.Methods." + method), *arguments)
 
     async def said(self, target, method, *arguments, connection=None):
         """The names of its status and of the results of its arguments."""

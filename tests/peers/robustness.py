@@ -9,7 +9,7 @@ Without --full the sizes are those of continuous integration, about 90 s.
 import sys
 
 from common import check
-from robust import framing, services  # noqa: F401  each brings its checks
+from robust import calls, framing, services  # noqa: F401  each brings its checks
 from robust.scene import Scene
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Authority;
-use crate::command::Denied;
+use crate::command::{Change, Denied, Place};
 use crate::control::receive::Inputs;
 use crate::control::{Now, condition};
 use crate::plan::{self, Bus, BusIndex, Condition, Direction, InterlockIndex, MessageIndex, Plan, TagIndex};
@@ -147,7 +147,26 @@ impl Authority {
         }
     }
 
-    /// Remote (the plant may write) or Local. Refused where `local_when` says otherwise.
+    /// Whether this may be asked for from there. In Local the plant makes the machine do nothing; what only lets go stays open to
+    /// it. A write is refused where it is carried out, as it renews its lease all the same.
+    pub fn may_be_asked(&self, place: Place, change: &Change) -> Result<(), Denied> {
+        let acts = match change {
+            Change::Arm
+            | Change::ResetFallback(_)
+            | Change::Force { .. }
+            | Change::Restart(_)
+            | Change::Route { .. } => true,
+            Change::Patch(_)
+            | Change::Renew(_)
+            | Change::Release(_)
+            | Change::Disarm
+            | Change::Fallback(_)
+            | Change::Remote(_) => false,
+        };
+        if acts && place == Place::Plant && !self.is_remote() { Err(Denied::Local) } else { Ok(()) }
+    }
+
+    /// Remote or Local. Refused where `local_when` says otherwise.
     pub fn set_remote(&mut self, remote: bool, store: &mut Writer) -> Result<(), Denied> {
         if remote && self.watches.held_local {
             return Err(Denied::HeldLocal);

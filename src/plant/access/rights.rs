@@ -208,7 +208,13 @@ impl Rights {
         match action {
             Action::Set(writes) => writes.iter().all(|write| one(Operation::Write, Subject::Tag(write.tag))),
             Action::Send(writes) => writes.iter().all(|write| one(Operation::Send, message(write.tag))),
-            Action::Renew(tag) => one(Operation::Write, Subject::Tag(*tag)),
+            // who may write some of it
+            Action::Renew(tag) => {
+                let of = plan.tags.get(*tag).and_then(|tag| plan.messages.get(tag.message));
+                let is_writable = |tag: &TagIndex| plan.tags.get(*tag).is_some_and(|tag| tag.writable);
+                let mut tags = of.map(|of| of.tags.clone()).unwrap_or_default().filter(is_writable);
+                tags.any(|tag| one(Operation::Write, Subject::Tag(tag)))
+            }
             Action::Force { tag, .. } | Action::Release(Some(tag)) => one(Operation::Force, Subject::Tag(*tag)),
             Action::Release(None) => one(Operation::Force, Subject::Machine),
             Action::Arm | Action::Disarm => one(Operation::Arm, Subject::Machine),

@@ -16,7 +16,7 @@ const STEP: usize = 4;
 pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     for (name, word, help) in [
         ("canvoy_armed", Word::Armed, "1 while the outputs are armed; 0: they have their fallback values."),
-        ("canvoy_remote", Word::Remote, "1 in Remote, the plant may write; 0 in Local."),
+        ("canvoy_remote", Word::Remote, "1 in Remote, the plant may write, arm and force; 0 in Local."),
         ("canvoy_forces", Word::Forces, "Signals that are forced."),
         ("canvoy_alarms_active", Word::AlarmsActive, "Alarms that are active."),
     ] {

@@ -1,5 +1,7 @@
 //! Who a user is (OPC 10000-4, 7.40): nobody in particular, a name with its password, or a certificate.
 
+use std::sync::Arc;
+
 use opcua::crypto::KeySize;
 use opcua::types::{SignatureData, StatusCode};
 
@@ -64,6 +66,14 @@ impl Token {
             })
         };
         token(&mut reader).map_err(|_| invalid)
+    }
+
+    /// The certificate that was shown, with those of its issuers where they came along.
+    pub fn certificate(&self) -> Option<Arc<[u8]>> {
+        match self {
+            Token::Certificate { der, .. } => Some(der.as_slice().into()),
+            Token::Anonymous { .. } | Token::UserName { .. } => None,
+        }
     }
 
     /// Whom it names, for audit records; what comes from a client is not trusted to be printable.

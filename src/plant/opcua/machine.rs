@@ -5,7 +5,7 @@ use opcua::types::{DataTypeId, StatusCode, Variant};
 use super::mapping;
 use super::space::{Node, condition};
 use crate::command::{Action, latch_words};
-use crate::plan::AlarmIndex;
+use crate::plan::{AlarmIndex, TagIndex};
 use crate::plant::{View, active};
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
@@ -31,7 +31,7 @@ pub enum State {
     FallbackReasons,
     /// How many signals are forced: UInt32.
     Forces,
-    /// Boolean: the plant may write. Switched at the machine.
+    /// Boolean: the plant may write, arm, force and switch. Switched at the machine.
     Remote,
 }
 
@@ -76,7 +76,9 @@ impl State {
             State::ConfigurationTime => "When that configuration was put in force.",
             State::FallbackReasons => "Messages that have their fallback values, and why.",
             State::Forces => "Number of signals that are forced by an operator.",
-            State::Remote => "Whether the plant may write. Switched at the machine.",
+            State::Remote => {
+                "Whether the plant may write, arm, force and switch. In Local it may only disarm, release and take outputs to fallback. Switched at the machine."
+            }
         }
     }
 
@@ -101,7 +103,6 @@ impl State {
     /// counts leave out the others. `now`: CLOCK_MONOTONIC nanoseconds.
     pub fn value(self, view: &View, sees: impl Fn(Node) -> bool, now: u64) -> (Variant, Sample) {
         let View { plan, reader, .. } = view;
-        let number = |word: Word| Variant::UInt32(u32::try_from(reader.get(word)).unwrap_or(u32::MAX));
         let clock = reader.clock();
         let sees_alarm = |alarm: AlarmIndex| sees(Node::Condition(condition::Part::Alarm(alarm)));
         let value = match self {
@@ -109,7 +110,7 @@ impl State {
                 let active = (0..plan.alarms.len()).filter(|alarm| reader.alarm(*alarm).active && sees_alarm(*alarm));
                 Variant::UInt32(u32::try_from(active.count()).unwrap_or(u32::MAX))
             }
-            State::Forces => number(Word::Forces),
+            State::Forces => forces_seen(view, |tag| sees(Node::Signal(tag, None))),
             State::Armed => Variant::Boolean(reader.get(Word::Armed) == 1),
             State::ClockSynchronized => clock.map_or(Variant::Empty, |clock| Variant::Boolean(clock.synchronized)),
             State::Remote => Variant::Boolean(reader.get(Word::Remote) == 1),
@@ -158,4 +159,10 @@ impl State {
             _ => Err(StatusCode::BadNotWritable),
         }
     }
+}
+
+/// How many signals are forced, of those that may be seen.
+pub fn forces_seen(view: &View, sees: impl Fn(TagIndex) -> bool) -> Variant {
+    let forced = view.reader.forces().filter(|force| force.tag < view.plan.tags.len() && sees(force.tag));
+    Variant::UInt32(u32::try_from(forced.count()).unwrap_or(u32::MAX))
 }

@@ -212,7 +212,12 @@ fn enumeration(name: &str, definition: &ExtensionObject, text: &mut String) {
     let Some(definition) = definition.inner_as::<EnumDefinition>() else { return };
     let _ = writeln!(text, "    <Definition Name=\"1:{}\">", escape(name));
     for field in definition.fields.iter().flatten() {
-        let _ = writeln!(text, "      <Field Name=\"{}\" Value=\"{}\"/>", escape(field.name.as_ref()), field.value);
+        let (name, shown) = (escape(field.name.as_ref()), escape(field.display_name.text.as_ref()));
+        let _ = writeln!(
+            text,
+            "      <Field Name=\"{name}\" Value=\"{}\"><DisplayName>{shown}</DisplayName></Field>",
+            field.value
+        );
     }
     text.push_str("    </Definition>\n");
 }

@@ -84,7 +84,7 @@ impl<'a> Reading<'a> {
     ) -> Result<(), StatusCode> {
         let attribute = AttributeId::from_u32(attribute).map_err(|_| StatusCode::BadAttributeIdInvalid)?;
         if attribute != AttributeId::Value {
-            let value = self.scene.space.attribute(node, attribute, self.user)?;
+            let value = self.scene.described(node, attribute, self.user)?;
             encoding.check(attribute)?;
             let value = Ranges::parse(range)?.of(value)?;
             self.write(Shown::Value(value), StatusCode::Good, None, writer);

@@ -20,6 +20,7 @@ use crate::plant::access::{Operation, Subject};
 use crate::plant::alarm::Alarms;
 use crate::plant::{Plant, View};
 use crate::sample::Sample;
+use crate::store::layout::Word;
 
 /// One request, one look: one of these.
 pub struct Scene {
@@ -121,7 +122,7 @@ impl Scene {
             }
             Node::Model(part) => model::value(self, part, user, now),
             Node::Condition(part) => condition::value(self, part, user, now),
-            Node::Method(part) => Ok((Some(method::value(self, part)?), None)),
+            Node::Method(part) => Ok((Some(method::value(self, part, user)?), None)),
             _ => Ok((Some(self.constant(node, user, now)?), None)),
         }
     }
@@ -198,8 +199,18 @@ impl Scene {
                 let number = self.space.standard.entry(row).and_then(|entry| entry.id().standard());
                 number.is_some_and(ServerObject::is_live)
             }
-            node => space::is_live(node),
+            node => space::is_live(&self.space, node),
         }
+    }
+
+    /// An attribute that is not the value.
+    pub fn described(&self, node: Node, attribute: AttributeId, user: &User) -> Result<Variant, StatusCode> {
+        let value = self.space.attribute(node, attribute, user)?;
+        let executable = matches!(attribute, AttributeId::Executable | AttributeId::UserExecutable);
+        let remote = || self.view.reader.get(Word::Remote) == 1;
+        // whether it can be called now (OPC 10000-3, 5.7); the controller says the same to whoever tries
+        let refused = executable && matches!(node, Node::Method(part) if method::needs_remote(part)) && !remote();
+        Ok(if refused { Variant::Boolean(false) } else { value })
     }
 
     /// One attribute as this user reads it, with all its times.
@@ -212,7 +223,7 @@ impl Scene {
     ) -> Result<DataValue, StatusCode> {
         let time = DateTime::now();
         if attribute != AttributeId::Value {
-            let value = self.space.attribute(node, attribute, user)?;
+            let value = self.described(node, attribute, user)?;
             return Ok(DataValue { value: Some(value), server_timestamp: Some(time), ..DataValue::null() });
         }
         Ok(match self.value_for(node, user, now)? {

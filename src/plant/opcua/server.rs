@@ -24,7 +24,7 @@ use super::pki::{self, Rules, Trust};
 use super::sampler;
 use super::scene::Scenes;
 use super::service;
-use super::session::{Leases, Session, Sessions};
+use super::session::{self, Leases, Session, Sessions};
 use super::space::server::ServerObject;
 use super::subscription::{Event, Reply, Subscriptions};
 use crate::plant::Plant;
@@ -193,6 +193,7 @@ pub async fn run(
         () = channel::serve(listener, door, answer, &pulses.opcua) => Ok(()),
         () = sampler::run(&server, &pulses.sampling) => Ok(()),
         () = server.sweep() => Ok(()),
+        () = session::trusted::watch(&server) => Ok(()),
         never = condition::tell::run(&server) => match never {},
         () = shutdown => Ok(()),
     }

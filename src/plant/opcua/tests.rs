@@ -3,7 +3,9 @@
 mod client;
 pub mod link;
 mod methods;
+mod refresh;
 mod reload;
+mod roles;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,11 +15,11 @@ use std::time::Duration;
 use opcua::core::ResponseMessage;
 use opcua::crypto::{X509, X509Data};
 use opcua::types::{
-    AttributeId, BrowseDescription, BrowseDirection, BrowsePath, BrowseRequest, CreateMonitoredItemsRequest,
-    CreateSubscriptionRequest, DataChangeNotification, DataValue, MonitoredItemCreateRequest, MonitoringMode,
-    MonitoringParameters, NodeId, ObjectId, PublishRequest, ReadRequest, ReadValueId, ReferenceTypeId, RelativePath,
-    RelativePathElement, RequestHeader, StatusCode, TimestampsToReturn, TranslateBrowsePathsToNodeIdsRequest, Variant,
-    ViewDescription, WriteRequest, WriteValue,
+    AttributeId, BrowseDescription, BrowseDirection, BrowsePath, BrowseRequest, CloseSessionRequest,
+    CreateMonitoredItemsRequest, CreateSubscriptionRequest, DataChangeNotification, DataValue,
+    MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NodeId, ObjectId, PublishRequest, ReadRequest,
+    ReadValueId, ReferenceTypeId, RelativePath, RelativePathElement, RequestHeader, StatusCode, TimestampsToReturn,
+    TranslateBrowsePathsToNodeIdsRequest, Variant, ViewDescription, WriteRequest, WriteValue,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -121,6 +123,11 @@ impl Example {
     }
 
     fn with(plan: Plan) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
+        Example::with_roles(plan, &Default::default())
+    }
+
+    fn with_roles(plan: Plan, roles: &access::role::Configs) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
+        let rights = Arc::new(access::Rights::new(roles, &plan));
         let plan = Arc::new(plan);
         let layout = Layout::of(&plan);
         let memory = Arc::new(Memory::heap(layout.words()));
@@ -129,8 +136,8 @@ impl Example {
         // no heartbeat is older than this one
         writer.set(Word::Heartbeat, u64::MAX);
         let (sender, receiver) = mpsc::channel(16);
-        let plant =
-            Arc::new(Plant::new(View::new(plan, Reader::open(memory, layout, 7).unwrap(), &generation(1), sender)));
+        let view = View::new(plan, Reader::open(memory, layout, 7).unwrap(), &generation(1), sender);
+        let plant = Arc::new(Plant::new(view.with_rights(rights)));
         (Example { plant, writer }, receiver)
     }
 
@@ -582,5 +589,64 @@ async fn a_value_that_turns_late_is_news_to_a_client_without_a_filter() {
             assert_eq!(stamp / 100, time / 100, "the frame's own time");
         }
     }
+    server.end().await;
+}
+
+/// A client that goes on while its password is still being looked at has done nothing wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_right_after_an_activation_waits_for_it() {
+    let (example, _requests) = Example::new();
+    let server = Running::start("activation", example.plant.clone(), Config::default()).await;
+    let pki = server.client_pki();
+    Client::connect(server.address, &pki).await;
+    server.trust(&pki);
+    let state = |client: &Client| ReadRequest {
+        request_header: client.header(),
+        max_age: 0.0,
+        timestamps_to_return: TimestampsToReturn::Neither,
+        nodes_to_read: Some(vec![ReadValueId::new(
+            opcua::types::VariableId::Server_ServerStatus_State.into(),
+            AttributeId::Value,
+        )]),
+    };
+    let close = |client: &Client| CloseSessionRequest { request_header: client.header(), delete_subscriptions: true };
+
+    let mut client = Client::connect(server.address, &pki).await;
+    client.open(Some(server.server_certificate())).await.unwrap();
+    for _ in 0..3 {
+        let activation = client.activation(Some(("anna", "secret"))).await.unwrap();
+        client.send(activation).await.unwrap();
+        client.send(state(&client)).await.unwrap();
+        client.send(state(&client)).await.unwrap();
+        assert!(matches!(client.answer().await, Ok(ResponseMessage::ActivateSession(_))));
+        assert!(matches!(client.answer().await, Ok(ResponseMessage::Read(_))));
+        assert!(matches!(client.answer().await, Ok(ResponseMessage::Read(_))));
+        client.call(state(&client)).await.unwrap();
+        client.call(close(&client)).await.unwrap();
+    }
+
+    // nobody's password: then nothing of the session is left (OPC 10000-4, 5.7.3.1)
+    let activation = client.activation(Some(("anna", "wrong"))).await.unwrap();
+    client.send(activation).await.unwrap();
+    client.send(state(&client)).await.unwrap();
+    assert_eq!(client.answer().await.unwrap_err(), StatusCode::BadIdentityTokenRejected);
+    assert_eq!(client.answer().await.unwrap_err(), StatusCode::BadSessionNotActivated);
+    assert_eq!(client.call(state(&client)).await.unwrap_err(), StatusCode::BadSessionIdInvalid);
+
+    // used without being activated
+    client.activation(Some(("anna", "secret"))).await.unwrap();
+    assert_eq!(client.call(state(&client)).await.unwrap_err(), StatusCode::BadSessionNotActivated);
+    assert_eq!(client.call(state(&client)).await.unwrap_err(), StatusCode::BadSessionIdInvalid);
+
+    // closed while it is being activated
+    let activation = client.activation(Some(("anna", "secret"))).await.unwrap();
+    client.send(activation).await.unwrap();
+    client.send(close(&client)).await.unwrap();
+    // in the end there is none, whichever comes first
+    let answers = [client.answer().await, client.answer().await];
+    let closed = |answer: &Result<ResponseMessage, _>| matches!(answer, Ok(ResponseMessage::CloseSession(_)));
+    assert!(answers.iter().any(closed), "{answers:?}");
+    assert!(!closed(&answers[0]) || matches!(answers[1], Err(StatusCode::BadSessionIdInvalid)), "{answers:?}");
+    assert_eq!(client.call(state(&client)).await.unwrap_err(), StatusCode::BadSessionIdInvalid);
     server.end().await;
 }

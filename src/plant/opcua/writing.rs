@@ -7,11 +7,12 @@ use opcua::types::{AttributeId, DataValue, NodeId, NumericRange, StatusCode, Var
 use tokio::time::{Instant, timeout_at};
 
 use super::mapping;
-use super::scene::{Scene, Scenes};
+use super::scene::Scene;
+use super::service::lease::Commander;
 use super::session::User;
 use super::space::{Node, Space};
 use super::wire::NodeRef;
-use crate::command::{Action, MAX_WRITES, Origin, Refusal, Write};
+use crate::command::{Action, MAX_WRITES, Refusal, Write};
 use crate::plan::{MessageIndex, Plan, TagIndex};
 use crate::plant::view::WriteError;
 
@@ -36,14 +37,14 @@ pub struct Asked {
 ///
 /// What is written is found and sent with one scene, so that it can't land on another signal. Should the configuration
 /// change in between, the controller refuses, and it is found again in the next scene.
-pub async fn write(scenes: &Scenes, origin: Origin, user: &User, asked: &[Asked]) -> Vec<StatusCode> {
-    let mut changes = scenes.changes();
+pub async fn write(by: &Commander<'_>, asked: &[Asked]) -> Vec<StatusCode> {
+    let mut changes = by.server.scenes.changes();
     let deadline = Instant::now() + PATIENCE;
     let mut results = vec![mapping::refusal(&WriteError::Refused(Refusal::Reloaded)); asked.len()];
     let mut open: Vec<usize> = (0..asked.len()).collect();
     for _ in 0..ATTEMPTS {
         let scene = changes.borrow_and_update().clone();
-        open = attempt(&scene, &origin, user, asked, &open, &mut results).await;
+        open = attempt(&scene, by, asked, &open, &mut results).await;
         if open.is_empty() || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
             break;
         }
@@ -54,8 +55,7 @@ pub async fn write(scenes: &Scenes, origin: Origin, user: &User, asked: &[Asked]
 /// Answers these writes; what comes back is what the controller refused because the scene no longer holds.
 async fn attempt(
     scene: &Scene,
-    origin: &Origin,
-    user: &User,
+    by: &Commander<'_>,
     asked: &[Asked],
     open: &[usize],
     results: &mut [StatusCode],
@@ -65,9 +65,9 @@ async fn attempt(
     let mut by_message: HashMap<MessageIndex, usize> = HashMap::new();
     let mut commands = Vec::new();
     for &index in open {
-        let found = scene.seen(NodeRef::from(&asked[index].node_id), user);
+        let found = scene.seen(NodeRef::from(&asked[index].node_id), by.user);
         let checked = found.ok_or(StatusCode::BadNodeIdUnknown);
-        let checked = checked.and_then(|found| check(scene, found, &asked[index], user));
+        let checked = checked.and_then(|found| check(scene, found, &asked[index], by.user));
         match (found, checked) {
             (Some(Node::Signal(tag, _)), checked) => {
                 let at = *by_message.entry(view.plan.tags[tag].message).or_insert(groups.len());
@@ -100,7 +100,7 @@ async fn attempt(
     }
     let mut again = Vec::new();
     for (group, first, action) in commands {
-        let answer = view.command(origin.clone(), action).await;
+        let answer = by.command(view, action).await;
         if answer == Err(WriteError::Refused(Refusal::Reloaded)) {
             again.extend(group.writes.iter().map(|(index, _)| *index).chain([first]));
             continue;

@@ -1,8 +1,5 @@
 //! Alarms as conditions, by asyncua, a test for each category, and by node-opcua; a flood of them.
 
-use crate::canvoy::CANVOY;
-use crate::harness::ROOT;
-
 crate::tests! {
     Tools: alarm_nodes, alarm_events, alarm_methods, alarm_restarts, alarms_node_opcua, alarm_flood;
     Vcan: a_bus_that_is_off_is_one_alarm;
@@ -29,10 +26,7 @@ fn alarm_restarts() {
 }
 
 fn alarms_node_opcua() {
-    let mut command = super::python("common/plant.py");
-    command.args([CANVOY, "trust_any_client_certificate=true", "--alarms", "--", "node"]);
-    command.args([format!("{ROOT}/tests/peers/alarms.mjs"), format!("{ROOT}/.testenv/node")]);
-    super::judge(command);
+    super::node("alarms.mjs", &["--alarms", "--model"]);
 }
 
 /// A minute of it is in tests/peers/flood.py.

@@ -1,8 +1,5 @@
 //! Conformance by asyncua, a test for each category, and by node-opcua.
 
-use crate::canvoy::CANVOY;
-use crate::harness::ROOT;
-
 crate::tests! {
     Tools: discovery, server, browse, attributes, analog, translate, writes, subscriptions, lifetimes, history, methods, diagnostics,
         audit, node_opcua;
@@ -65,8 +62,5 @@ fn audit() {
 }
 
 fn node_opcua() {
-    let mut command = super::python("common/plant.py");
-    command.args([CANVOY, "trust_any_client_certificate=true", "--", "node"]);
-    command.args([format!("{ROOT}/tests/peers/conformance.mjs"), format!("{ROOT}/.testenv/node")]);
-    super::judge(command);
+    super::node("conformance.mjs", &[]);
 }

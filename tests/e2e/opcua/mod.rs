@@ -48,6 +48,14 @@ fn check(program: &str, arguments: &[&str]) {
     judge(command);
 }
 
+/// Runs a program by node-opcua against a plant that is started for it, with `more` of its configuration.
+fn node(program: &str, more: &[&str]) {
+    let mut command = python("common/plant.py");
+    command.args([CANVOY, "trust_any_client_certificate=true"]).args(more);
+    command.args(["--", "node", &format!("{ROOT}/tests/peers/{program}"), &format!("{ROOT}/.testenv/node")]);
+    judge(command);
+}
+
 /// Runs a program and judges its lines: what was expected, and what was said instead.
 fn judge(mut command: Command) {
     let home = TempDir::new();

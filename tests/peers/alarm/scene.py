@@ -140,9 +140,7 @@ class Scene(scene.Scene):
 
     async def call(self, target, method, *arguments, connection=None):
         """The name of the status of one call."""
-        one = ua.CallMethodRequest(ObjectId=target, MethodId=method, InputArguments=list(arguments))
-        found = (await (connection or self.connection).service("Call", MethodsToCall=[one]))[0]
-        return name(found.StatusCode)
+        return name((await (connection or self.connection).call(target, method, *arguments)).StatusCode)
 
     async def do(self, key, method, *arguments, connection=None):
         """Calls a method of the condition itself."""

@@ -197,6 +197,18 @@ class Connection:
         one = ua.WriteValue(NodeId=node, AttributeId=attribute, IndexRange=index_range, Value=value)
         return name((await self.service("Write", NodesToWrite=[one]))[0])
 
+    async def call(self, target, method, *arguments):
+        """The CallMethodResult of one call."""
+        one = ua.CallMethodRequest(ObjectId=target, MethodId=method, InputArguments=list(arguments))
+        return (await self.service("Call", MethodsToCall=[one]))[0]
+
+    async def path(self, start, *names):
+        """The BrowsePathResult of these names, by any hierarchical reference."""
+        hierarchical = ua.NodeId(ua.ObjectIds.HierarchicalReferences, 0)
+        elements = [ua.RelativePathElement(ReferenceTypeId=hierarchical, IsInverse=False, IncludeSubtypes=True, TargetName=one) for one in names]
+        asked = ua.BrowsePath(StartingNode=start, RelativePath=ua.RelativePath(Elements=elements))
+        return (await self.service("TranslateBrowsePathsToNodeIds", BrowsePaths=[asked]))[0]
+
     async def browse(self, node, direction=ua.BrowseDirection.Forward, reference=None, subtypes=True, mask=0, most=0, result_mask=63, view=None):
         """The BrowseResult of one node, its first part only."""
         one = ua.BrowseDescription(

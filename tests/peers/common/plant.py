@@ -2,7 +2,8 @@
 
 The one place that knows how Canvoy is configured, started, asked and what its certificate folders are called.
 By hand: `plant.py CANVOY [KEY=VALUE...]` starts it with these lines in [opcua], says where it is, and ends with Ctrl-C;
-`plant.py CANVOY [KEY=VALUE...] -- COMMAND...` runs a command with --url, --user and --password of it, and ends with that.
+`plant.py CANVOY [KEY=VALUE...] -- COMMAND...` runs a command with --url, --user, --password and more of it, and ends with that.
+--alarms and --model before the command are more of its configuration.
 """
 
 import json
@@ -78,6 +79,43 @@ when = "m.Command.Enable == 1"
 severity = 300
 text = "the device is enabled"
 """
+# What more there is of a model: two devices of a type, areas, plates, and roles: who is USER may all, SECOND_USER sees.
+MODEL_LINES = """
+[bus.k]
+virtual = true
+node = "Canvoy"
+overlay = ["names.csv"]
+
+[bus.k.device.Pump]
+dbc = ["pump.dbc"]
+instances = [{ name = "pump1" }, { name = "pump2", id_offset = 0x10 }]
+transmit = ["Command"]
+writable = ["Command.*"]
+
+[route.over]
+from = "m"
+to = "k"
+message = "Heartbeat"
+
+[role.Engineer]
+users = ["operator"]
+
+[role.Observer]
+users = ["visitor"]
+
+[opcua.machine]
+name = "Press 7"
+manufacturer = "Acme"
+serial_number = "4711"
+product_instance_uri = "urn:acme.example:4711"
+location = "Hall 2"
+
+[opcua.device."k.pump1"]
+manufacturer = "Pumps Inc."
+model = "P-100"
+serial_number = "00815"
+"""
+MODEL = BUSES.replace("[machine]", "[machine]\nremote_from_plant = true") + MODEL_LINES
 READ_ONLY = [ANALOG, TEMPERATURE, STATE, READY, BIT, FAST, BEAT, LATE, SINGLE, DOUBLE, ENGINE]
 WRITABLE = [SETPOINT, ENABLE, MODE, RAMP, LEVEL]
 
@@ -100,7 +138,7 @@ class Plant:
 
     def __init__(self, canvoy, more="", **options):
         self.more = more
-        self.canvoy = str(canvoy)
+        self.canvoy = str(Path(canvoy).resolve())
         self.folder = Path(tempfile.mkdtemp(prefix="canvoy-checks-"))
         self.opcua, self.port = free_port(), free_port()
         self.url, self.http = f"opc.tcp://127.0.0.1:{self.opcua}", f"http://127.0.0.1:{self.port}"
@@ -110,7 +148,8 @@ class Plant:
         self.pki = self.state / "pki"
         self.process = None
         try:
-            shutil.copy(HERE / "plant.dbc", self.folder)
+            for file in [*HERE.glob("*.dbc"), *HERE.glob("*.csv")]:
+                shutil.copy(file, self.folder)
             self.configure()
             for user, password in ((USER, PASSWORD), (SECOND_USER, SECOND_PASSWORD)):
                 self.ask("user", "add", "users", user, text=password + "\n")
@@ -258,7 +297,8 @@ class Plant:
 if __name__ == "__main__":
     before, command = sys.argv[2:], None
     more = ALARM_LINES if "--alarms" in before else ""
-    before = [word for word in before if word != "--alarms"]
+    Plant.buses = MODEL if "--model" in before else BUSES
+    before = [word for word in before if word not in ("--alarms", "--model")]
     if "--" in before:
         at = before.index("--")
         before, command = before[:at], before[at + 1 :]
@@ -266,6 +306,7 @@ if __name__ == "__main__":
     with Plant(sys.argv[1], more, **{key: json.loads(value) for key, value in given.items()}) as started:
         if command:
             where = ["--url", started.url, "--user", started.user, "--password", started.password]
+            where += ["--visitor", SECOND_USER, "--visitor-password", SECOND_PASSWORD, "--canvoy", started.canvoy, "--folder", str(started.folder)]
             sys.exit(subprocess.run([*command, *where]).returncode)
         print(f"--url {started.url} --http {started.http} --folder {started.folder}   ({USER}: {PASSWORD})", flush=True)
         try:

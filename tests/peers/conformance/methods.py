@@ -15,8 +15,7 @@ UINT = ua.VariantType.UInt32
 
 async def call(s, target, method, *arguments, connection=None):
     """The CallMethodResult of one call."""
-    one = ua.CallMethodRequest(ObjectId=target, MethodId=method, InputArguments=list(arguments))
-    return (await (connection or s.connection).service("Call", MethodsToCall=[one]))[0]
+    return await (connection or s.connection).call(target, method, *arguments)
 
 
 @check("methods", "GetMonitoredItems gives the ids and client handles of a subscription's items", "OPC 10000-5, 9.1")

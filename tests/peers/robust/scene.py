@@ -98,6 +98,10 @@ class Frames:
         short -= sum(round((second - first) / CYCLE) - 1 for first, second in gaps if excused(first, second))
         return max(short, 0), [(round(first, 3), round(second - first, 4)) for first, second in gaps]
 
+    def wait(self, plant):
+        """Until the monitor shows frames."""
+        plant.wait("frames in the monitor", lambda: self.LINE.search((self.folder / "frames").read_text(errors="replace")))
+
     def lost(self):
         """What the monitor itself was too slow to see."""
         return (self.folder / "frames.lost").read_text(errors="replace").strip()
@@ -129,9 +133,12 @@ class Scene:
         self.end()
 
     async def begin(self):
-        self.plant = plants.Plant(self.arguments.canvoy, **{"trust_any_client_certificate": True, **self.arguments.option}).start()
+        self.plant = plants.Plant(
+            self.arguments.canvoy, plants.ALARM_LINES, **{"trust_any_client_certificate": True, "anonymous_read": True, **self.arguments.option}
+        ).start()
         self.url = self.plant.url
         self.frames = Frames(self.plant)
+        self.frames.wait(self.plant)
         # what is allocated once is not growth
         for _ in range(5):
             await (await self.session()).close()
@@ -157,8 +164,8 @@ class Scene:
             self.end()
             await self.begin()
 
-    async def session(self, **options):
-        return await Connection(self.url, **options).session(plants.USER, plants.PASSWORD)
+    async def session(self, user=plants.USER, password=plants.PASSWORD, **options):
+        return await Connection(self.url, **options).session(user, password)
 
     async def served(self, limit=SERVED, tries=3):
         """A fresh client has its endpoints in time; the seconds it took."""

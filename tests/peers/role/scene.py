@@ -3,13 +3,13 @@
 import datetime
 import hashlib
 import json
-import time
 
 from asyncua import ua
 
 from common import plant as plants
 from common.certificates import Identity
-from common.client import OWN, Connection, name, status_of
+from common.client import Connection, name
+from common.several import Several
 from common.subscription import Subscription
 
 PASSWORD = "one password for all of them"
@@ -46,8 +46,6 @@ SHOWN = {
 ARGUED = {"Engineer": {"users": ["emil"], "see": ["m.Status.*", "m.Command.*"], "write": ["m.Status.Speed", "m.Command.*", "machine"]}}
 KINDS = {"argued": ARGUED, "roles": SECTIONS, "narrow": NARROW, "shown": SHOWN, "plain": {}}
 SERVER, OBJECTS = ua.NodeId(ua.ObjectIds.Server, 0), ua.NodeId(ua.ObjectIds.ObjectsFolder, 0)
-# Seconds until a line is in the log, or a certificate is let in.
-SEEN_BY = 15
 
 
 def sections(of):
@@ -56,45 +54,21 @@ def sections(of):
     return "\n".join("\n".join([head, *keys]) for head, keys in lines) + "\n"
 
 
-class Scene:
-    def __init__(self, arguments):
-        self.arguments = arguments
-        self.plants = {}
+class Scene(Several):
+    def made(self, kind):
+        """The plant with these roles."""
+        one = plants.Plant(self.arguments.canvoy, more=sections(KINDS[kind]), anonymous_read=kind != "shown")
+        for user in USERS.values():
+            if user not in (None, plants.SECOND_USER):
+                one.ask("user", "add", "users", user, text=PASSWORD + "\n")
+        return one
 
-    async def __aenter__(self):
-        if self.arguments.canvoy is None:
-            raise SystemExit("--canvoy: these checks have a configuration of their own")
-        return self
-
-    async def __aexit__(self, *_):
-        for one in self.plants.values():
-            one.stop()
-
-    async def after(self, one, answer):
-        pass
+    def trusts(self, plant):
+        plant.put("trusted", "scada", SCADA.certificate)
+        plant.put("users_trusted", "paula", PERSON.certificate)
 
     async def plant(self, kind="roles"):
-        """The plant with these roles."""
-        if kind not in self.plants:
-            anonymous = kind != "shown"
-            one = plants.Plant(self.arguments.canvoy, more=sections(KINDS[kind]), anonymous_read=anonymous)
-            self.plants[kind] = one
-            for user in USERS.values():
-                if user not in (None, plants.SECOND_USER):
-                    one.ask("user", "add", "users", user, text=PASSWORD + "\n")
-            one.start()
-            one.put("trusted", "checks", OWN.certificate)
-            one.put("trusted", "scada", SCADA.certificate)
-            one.put("users_trusted", "paula", PERSON.certificate)
-            end = time.monotonic() + SEEN_BY
-            while (said := await status_of(self.attempt(one))) != "Good":
-                if time.monotonic() > end:
-                    raise AssertionError(f"not let in within {SEEN_BY} s: {said}")
-        return self.plants[kind]
-
-    async def attempt(self, plant):
-        async with await Connection(plant.url).session(plants.USER, plants.PASSWORD):
-            pass
+        return await super().plant(kind)
 
     async def session(self, role, kind="roles"):
         plant = await self.plant(kind)
@@ -125,8 +99,7 @@ async def status(one, of, attribute=ua.AttributeIds.Value):
 
 async def call(one, on, method, *arguments):
     """What a call says: where it is an argument that is wrong, what is said of the first such."""
-    request = ua.CallMethodRequest(ObjectId=on, MethodId=method, InputArguments=[ua.Variant(*each) for each in arguments])
-    found = (await one.service("Call", MethodsToCall=[request]))[0]
+    found = await one.call(on, method, *[ua.Variant(*each) for each in arguments])
     wrong = [name(each) for each in found.InputArgumentResults or [] if each.is_bad()]
     return wrong[0] if wrong else name(found.StatusCode)
 
@@ -151,9 +124,4 @@ async def watched(one, of, **options):
 
 async def translated(one, start, *path):
     """What TranslateBrowsePaths says of names in the plant's namespace."""
-    elements = [
-        ua.RelativePathElement(ReferenceTypeId=number(ua.ObjectIds.HierarchicalReferences), IsInverse=False, IncludeSubtypes=True, TargetName=ua.QualifiedName(each, one.space))
-        for each in path
-    ]
-    asked = ua.BrowsePath(StartingNode=start, RelativePath=ua.RelativePath(Elements=elements))
-    return name((await one.service("TranslateBrowsePathsToNodeIds", BrowsePaths=[asked]))[0].StatusCode)
+    return name((await one.path(start, *[ua.QualifiedName(each, one.space) for each in path])).StatusCode)

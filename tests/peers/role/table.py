@@ -33,9 +33,7 @@ async def browsed(one):
 
 async def member(one, text):
     """A method or a variable of the alarm, by its path."""
-    elements = [ua.RelativePathElement(ReferenceTypeId=number(O.HierarchicalReferences), IsInverse=False, IncludeSubtypes=True, TargetName=ua.QualifiedName(text, 0))]
-    path = ua.BrowsePath(StartingNode=node(one, ALARM), RelativePath=ua.RelativePath(Elements=elements))
-    found = (await one.service("TranslateBrowsePathsToNodeIds", BrowsePaths=[path]))[0]
+    found = await one.path(node(one, ALARM), ua.QualifiedName(text, 0))
     found.StatusCode.check()
     return found.Targets[0].TargetId
 

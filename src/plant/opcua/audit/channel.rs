@@ -1,11 +1,11 @@
-//! What happens to secure channels, as audit events (OPC 10000-4, 6.5.2; OPC 10000-5, 6.4.5 and 6.4.12).
+//! What happens to secure channels, as audit events (OPC 10000-4, 6.5.2; OPC 10000-5, 6.4.5, 6.4.6 and 6.4.12).
 
 use std::net::SocketAddr;
 
 use opcua::types::{ByteString, ObjectTypeId, StatusCode, Variant};
 
 use super::{About, server_node, tell};
-use crate::plant::opcua::channel::{Notice, Opening};
+use crate::plant::opcua::channel::{Closing, Notice, Opening};
 use crate::plant::opcua::pki::read_chain;
 use crate::plant::opcua::server::Server;
 
@@ -14,6 +14,7 @@ pub fn channel(server: &Server, peer: SocketAddr, notice: &Notice<'_>) {
     match notice {
         Notice::Certificate { status, der } => certificate(server, peer, *status, der),
         Notice::Open(opening) => opened(server, peer, opening),
+        Notice::Close(closing) => closed(server, peer, closing),
     }
 }
 
@@ -42,6 +43,31 @@ fn opened(server: &Server, peer: SocketAddr, opening: &Opening<'_>) {
                 ("SecurityPolicyUri", Variant::from(policy.to_uri())),
                 ("SecurityMode", Variant::from(mode as i32)),
                 ("RequestedLifetime", Variant::from(f64::from(lifetime))),
+                ("SecureChannelId", Variant::from(channel.to_string())),
+                ("StatusCodeId", Variant::from(status)),
+            ],
+        },
+    );
+}
+
+/// By its client, by us, or with its connection. There is no event type for the closing alone: it is known by its SourceName.
+fn closed(server: &Server, peer: SocketAddr, closing: &Closing) {
+    let Closing { channel, status } = *closing;
+    tracing::debug!(channel, %peer, %status, "OPC UA channel closed");
+    let message = match status {
+        StatusCode::Good => format!("Secure channel {channel} closed by its client at {peer}"),
+        _ => format!("Secure channel {channel} of a client at {peer} has ended: {status}"),
+    };
+    tell(
+        server,
+        About {
+            kind: ObjectTypeId::AuditChannelEventType,
+            source: server_node(),
+            source_name: "SecureChannel/CloseSecureChannel",
+            message,
+            status,
+            user: "System/CloseSecureChannel",
+            fields: vec![
                 ("SecureChannelId", Variant::from(channel.to_string())),
                 ("StatusCodeId", Variant::from(status)),
             ],

@@ -18,7 +18,7 @@ use super::listener::Shared;
 use super::open::{self, Clear};
 use super::security::{Incoming, Sequence};
 use super::trusted::Opened;
-use super::{Answers, Channel, Item, Notice, Opening, Request, writing};
+use super::{Answers, Channel, Closing, Item, Notice, Opening, Request, writing};
 
 /// From the connection to a whole Hello.
 const HELLO: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ pub(super) enum End {
     Refused(Refusal),
     /// The connection failed; there is nobody to tell.
     Io,
-    /// By the client.
+    /// By the client, which has said so.
     Closed,
 }
 
@@ -104,8 +104,14 @@ where
         secure: None,
         assembly: Assembly::default(),
     };
+    let mut why = StatusCode::BadSecureChannelClosed;
     let reading = async {
         let end = link.run().await;
+        why = match &end {
+            End::Refused(refusal) => refusal.status,
+            End::Io => StatusCode::BadConnectionClosed,
+            End::Closed => StatusCode::Good,
+        };
         answers.item(Item::End(match end {
             End::Refused(refusal) => Some(refusal),
             End::Io | End::Closed => None,
@@ -115,20 +121,26 @@ where
     };
     let own = &shared.door;
     let refused = tokio::select! {
-        () = reading => false,
+        () = reading => None,
         refusal = writing::write(own, items, &mut writer, &answers) => {
             if let Some(refusal) = &refusal {
                 own.counters.connection_refused();
                 tracing::debug!(%peer, status = %refusal.status, reason = refusal.reason, "OPC UA client refused");
             }
-            refusal.is_some()
+            refusal
         }
         () = end.notified() => {
             own.counters.connection_refused();
-            false
+            None
         }
     };
-    if refused {
+    if let Some(secure) = &link.secure
+        && !link.is_discovery(&secure.channel)
+    {
+        let status = refused.as_ref().map_or(why, |refusal| refusal.status);
+        (own.tell)(peer, Notice::Close(Closing { channel: secure.channel.id, status }));
+    }
+    if refused.is_some() {
         let _ = timeout(Duration::from_secs(1), drain(&mut link.client)).await;
     }
 }
@@ -211,7 +223,7 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
             self.client.read_exact(&mut first).await
         };
         let begun = timeout_at(deadline, begin).await.map_err(|_| late("nothing was said for too long"))?;
-        begun.map_err(|error| if error.kind() == io::ErrorKind::UnexpectedEof { End::Closed } else { End::Io })?;
+        begun?;
         let (header, message) =
             timeout(STALL, self.rest(first[0])).await.map_err(|_| late("the message did not end in time"))??;
         match header.kind {
@@ -366,7 +378,7 @@ impl<S: Fn(&Arc<Channel>, &Answers, Request)> Reading<'_, S> {
 
     fn chunk(&mut self, letter: u8, message: &[u8]) -> Result<(), End> {
         let opened = self.unseal(message)?;
-        let Some(secure) = &self.secure else { return Err(End::Closed) };
+        let Some(secure) = &self.secure else { return Err(End::Io) };
         let limits = &self.shared.door.limits;
         let most = if secure.channel.is_logged_in() { limits.message_bytes } else { limits.message_before_login_bytes };
         if let Some(body) = self.assembly.add(letter, opened.request, opened.body, most)? {

@@ -12,27 +12,29 @@ mod listener;
 mod open;
 mod security;
 mod trusted;
+mod turns;
 mod writing;
 
 #[cfg(test)]
 pub mod tests;
 
-use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use opcua::crypto::SecurityPolicy;
 use opcua::types::{MessageSecurityMode, StatusCode};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 pub use listener::serve;
+pub use turns::Turn;
 
 use super::application::Application;
 use super::counters::Counters;
 use super::limits::Limits;
 use super::pki::{Certificate, Trust};
 use framing::Refusal;
+use turns::Turns;
 
 /// What the listener goes by.
 #[derive(Clone)]
@@ -55,6 +57,8 @@ pub enum Notice<'a> {
     Certificate { status: StatusCode, der: &'a [u8] },
     /// OpenSecureChannel was carried out, or refused.
     Open(Opening<'a>),
+    /// A channel has ended.
+    Close(Closing),
 }
 
 /// What an OpenSecureChannel asked for, as far as it was understood, and what came of it.
@@ -70,6 +74,12 @@ pub struct Opening<'a> {
     pub status: StatusCode,
 }
 
+/// A channel that has ended, and why: Good where its client has closed it.
+pub struct Closing {
+    pub channel: u32,
+    pub status: StatusCode,
+}
+
 /// An open channel, as those who answer requests see it.
 pub struct Channel {
     pub id: u32,
@@ -80,8 +90,10 @@ pub struct Channel {
     pub peer: SocketAddr,
     login: AtomicBool,
     closed: AtomicBool,
-    /// The end of the last write that was begun on it.
-    last: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Writes and calls, one after the other.
+    pub writes: Turns,
+    /// Activations of sessions, and the requests that come after them.
+    pub activations: Turns,
 }
 
 impl Channel {
@@ -99,7 +111,8 @@ impl Channel {
             peer,
             login: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            last: Mutex::new(None),
+            writes: Turns::default(),
+            activations: Turns::default(),
         }
     }
 
@@ -115,19 +128,6 @@ impl Channel {
 
     fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-    }
-
-    /// Waits until everything that has asked for its turn before is done; what comes back is held until this is.
-    pub fn turn(&self) -> impl Future<Output = oneshot::Sender<()>> + Send + 'static {
-        let (done, next) = oneshot::channel();
-        let before = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).replace(next);
-        async move {
-            if let Some(before) = before {
-                // dropped when that is done
-                let _ = before.await;
-            }
-            done
-        }
     }
 
     fn is_logged_in(&self) -> bool {

@@ -262,7 +262,7 @@ async fn strangers_bytes_are_refused_with_a_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn trust_that_is_taken_back_ends_open_channels() {
     let (mut door, folder) = door(&pairs()[0], &pairs()[1].0);
-    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let told: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     door.tell = {
         let told = told.clone();
         Arc::new(move |_, notice| {
@@ -271,6 +271,7 @@ async fn trust_that_is_taken_back_ends_open_channels() {
                 Notice::Open(Opening { channel, renew, mode, status, .. }) => {
                     format!("open {} {renew} {mode:?} {status}", channel != 0)
                 }
+                Notice::Close(Closing { channel, status }) => format!("close {} {status}", channel != 0),
             };
             told.lock().unwrap().push(line);
         })
@@ -288,16 +289,39 @@ async fn trust_that_is_taken_back_ends_open_channels() {
     std::fs::rename(folder.join("trusted/certs/client.der"), folder.join("rejected/client.der")).unwrap();
     let end = tokio::time::timeout(Duration::from_secs(8), client.answer()).await.unwrap();
     assert_eq!(end.err(), Some(StatusCode::BadSecurityChecksFailed));
+    let closed = async |count: usize| {
+        let has = || told.lock().unwrap().iter().filter(|line| line.starts_with("close")).count() == count;
+        while !has() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), closed(1)).await.unwrap();
     let mut client = connect(address, policy, mode).await;
     assert_eq!(open(&mut client, SecurityTokenRequestType::Issue).await, Err(StatusCode::BadSecurityChecksFailed));
     let want = [
         "open true false Sign Good",
         "open true true Sign Good",
         "certificate BadCertificateUntrusted",
+        "close true BadSecurityChecksFailed",
         "certificate BadCertificateUntrusted",
         "open false false Invalid BadSecurityChecksFailed",
     ];
     assert_eq!(*told.lock().unwrap(), want);
+    // closed by the client, lost with its connection
+    told.lock().unwrap().clear();
+    std::fs::rename(folder.join("rejected/client.der"), folder.join("trusted/certs/client.der")).unwrap();
+    for (number, says_so, want) in [(1, true, "close true Good"), (2, false, "close true BadConnectionClosed")] {
+        let mut client = connect(address, policy, mode).await;
+        open(&mut client, SecurityTokenRequestType::Issue).await.unwrap();
+        if says_so {
+            let close = client.sealed(CloseSecureChannelRequest { request_header: client.header() }.into());
+            client.stream.write_all(&close).await.unwrap();
+            assert_eq!(client.frame().await, None);
+        }
+        drop(client);
+        tokio::time::timeout(Duration::from_secs(5), closed(number)).await.unwrap();
+        assert_eq!(told.lock().unwrap().last().unwrap(), want);
+    }
     std::fs::remove_dir_all(folder).unwrap();
 }
 

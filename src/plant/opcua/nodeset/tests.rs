@@ -16,12 +16,18 @@ fn every_node_of_the_plant_is_in_it_once() {
         "<Range><Low>-40</Low><High>200</High></Range>",
         "<UAObjectType NodeId=\"ns=1;s=Canvoy.Types.line.ECU\" BrowseName=\"1:line.ECU\">",
         "<Reference ReferenceType=\"i=45\" IsForward=\"false\">ns=2;i=1002</Reference>",
-        "<Field Name=\"BusOff\" Value=\"5\"/>",
+        "<Field Name=\"BusOff\" Value=\"5\"><DisplayName>BusOff</DisplayName>",
         "<RequiredModel ModelUri=\"http://opcfoundation.org/UA/DI/\"",
     ] {
         assert!(text.contains(piece), "{piece}");
     }
     assert!(!text.contains(MACHINERY_URI));
+    // those of the conditions' methods too
+    let arguments = "BrowseName=\"InputArguments\"";
+    assert!(text.contains("Canvoy.Alarms.late:line.Oven.Acknowledge.InputArguments"));
+    for node in text.split("<UA").filter(|node| node.contains(arguments)) {
+        assert!(node.contains("<Argument>"), "{node}");
+    }
 }
 
 #[test]

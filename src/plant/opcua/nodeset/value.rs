@@ -2,12 +2,20 @@
 
 use std::fmt::Write as _;
 
-use opcua::types::{Argument, EUInformation, EnumValueType, ExtensionObject, LocalizedText, Range, Variant};
+use opcua::types::{
+    Argument, BinaryDecodable, BinaryEncodable, ContextOwned, EUInformation, EnumValueType, ExtensionObject,
+    LocalizedText, Range, Variant,
+};
 
 use super::{escape, id_text};
 
 /// Appends a `Value` element; nothing for a type that no constant has.
 pub fn write(value: &Variant, text: &mut String) {
+    // structures of the standard's table are kept as bytes
+    let standard = ContextOwned::default();
+    let context = standard.context();
+    let decoded = Variant::decode(&mut value.encode_to_vec(&context).as_slice(), &context);
+    let value = decoded.as_ref().unwrap_or(value);
     let mut inner = String::new();
     let done = match value {
         Variant::Array(array) => {

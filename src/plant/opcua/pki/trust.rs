@@ -123,6 +123,11 @@ impl Trust {
         self.shared.applications.folders.current()
     }
 
+    /// The same of users.
+    pub fn user_lists(&self) -> Arc<Lists> {
+        self.shared.users.folders.current()
+    }
+
     /// Whether a client may open a channel. `chain`: its certificate in DER, then, if it likes, those of its issuers. One that is
     /// refused is put into `pki/rejected`. Blocks.
     pub fn admit(&self, policy: SecurityPolicy, chain: &[u8]) -> Result<Arc<Certificate>, StatusCode> {
@@ -133,23 +138,18 @@ impl Trust {
 
     /// Whether a client that was admitted still would be; nothing is kept or logged of one that is not. Blocks.
     pub fn still(&self, policy: SecurityPolicy, chain: &[u8]) -> Result<(), StatusCode> {
-        let mut chain = read_chain(chain)?.into_iter().map(Arc::new);
-        let leaf = chain.next().ok_or(StatusCode::BadCertificateInvalid)?;
-        let sent: Vec<Arc<Certificate>> = chain.collect();
-        let demands = self.shared.demands(policy);
-        validate(&leaf, &sent, &self.lists(), demands).map_err(|refusal| refusal.status)
+        still(chain, &self.lists(), self.shared.demands(policy))
+    }
+
+    /// The same of a user who was let in. Blocks.
+    pub fn still_user(&self, chain: &[u8]) -> Result<(), StatusCode> {
+        still(chain, &self.user_lists(), self.shared.user_demands())
     }
 
     /// Whether somebody may log in with a certificate. `chain`: as for [`Trust::admit`]. The folders are those of users, and the
     /// user's name is what [`Certificate::user_name`] says. Blocks.
     pub fn admit_user(&self, chain: &[u8]) -> Result<Arc<Certificate>, StatusCode> {
-        let demands = Demands {
-            purpose: Purpose::User,
-            trusted: true,
-            revocation_lists: self.shared.rules.revocation_lists,
-            now: Duration::from_nanos(clock::realtime()),
-        };
-        let leaf = self.shared.admit(&self.shared.users, demands, chain)?;
+        let leaf = self.shared.admit(&self.shared.users, self.shared.user_demands(), chain)?;
         if leaf.user_name().is_none() {
             tracing::warn!(subject = leaf.subject, "certificate of a user has no common name that can be a user's");
             return Err(StatusCode::BadIdentityTokenRejected);
@@ -158,7 +158,24 @@ impl Trust {
     }
 }
 
+fn still(chain: &[u8], lists: &Lists, demands: Demands) -> Result<(), StatusCode> {
+    let mut chain = read_chain(chain)?.into_iter().map(Arc::new);
+    let leaf = chain.next().ok_or(StatusCode::BadCertificateInvalid)?;
+    let sent: Vec<Arc<Certificate>> = chain.collect();
+    validate(&leaf, &sent, lists, demands).map_err(|refusal| refusal.status)
+}
+
 impl Shared {
+    /// What is asked of a user's certificate.
+    fn user_demands(&self) -> Demands {
+        Demands {
+            purpose: Purpose::User,
+            trusted: true,
+            revocation_lists: self.rules.revocation_lists,
+            now: Duration::from_nanos(clock::realtime()),
+        }
+    }
+
     /// What is asked of an application's certificate.
     fn demands(&self, policy: SecurityPolicy) -> Demands {
         Demands {

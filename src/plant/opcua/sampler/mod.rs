@@ -24,7 +24,7 @@ use super::space::Node;
 use super::space::range::Ranges;
 use super::subscription::item::{Seen, Target};
 use super::subscription::watched::Key;
-use super::subscription::{Reply, Subscriptions, items};
+use super::subscription::{Reply, Subscriptions, again, items};
 use crate::plant::pulse::{BEAT, Pulse};
 use crate::store::clock;
 
@@ -57,10 +57,17 @@ pub async fn run(server: &Arc<Server>, pulse: &Pulse) {
 /// Does what is due; gives the nanoseconds until something is due again.
 fn turn(server: &Server, scene: &Arc<Scene>, frames: &mut frames::Frames) -> Option<u64> {
     let now = clock::monotonic() + TOGETHER;
+    let stale = {
+        let all = server.subscriptions();
+        let old = all.scene();
+        (old.number != scene.number).then(|| (old, all.targets()))
+    };
+    // nobody waits meanwhile
+    let found = stale.map(|(old, targets)| again::found(&old, scene, targets)).unwrap_or_default();
     let (others, mut replies) = {
         let mut all = server.subscriptions();
         if all.scene().number != scene.number {
-            all.find_again(scene, now);
+            all.find_again(scene, found, now);
             frames.forget();
         }
         let others = look(&mut all, scene, frames, now);

@@ -86,7 +86,8 @@ impl Bench {
     /// Another plan is in force.
     fn reload(&mut self, scene: Arc<Scene>, ms: u64) {
         self.scene = scene;
-        self.all.find_again(&self.scene, ms * MS);
+        let found = again::found(&self.all.scene(), &self.scene, self.all.targets());
+        self.all.find_again(&self.scene, found, ms * MS);
         self.frames.forget();
     }
 

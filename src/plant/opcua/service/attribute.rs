@@ -1,10 +1,10 @@
 //! Read and Write (OPC 10000-4, 5.11).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use opcua::types::{AttributeId, NumericRange, StatusCode, TimestampsToReturn};
 
+use super::lease::Commander;
 use super::{Ask, Service, count};
 use crate::plant::opcua::audit;
 use crate::plant::opcua::channel::Channel;
@@ -12,7 +12,6 @@ use crate::plant::opcua::reading::Reading;
 use crate::plant::opcua::scene::Encoding;
 use crate::plant::opcua::server::Server;
 use crate::plant::opcua::session::{Session, User};
-use crate::plant::opcua::space::Node;
 use crate::plant::opcua::wire::{NodeRef, Reader, Writer, response};
 use crate::plant::opcua::writing::{self, Asked};
 use crate::store::clock;
@@ -80,20 +79,6 @@ pub fn asked(server: &Server, reader: &mut Reader<'_>) -> Result<Vec<Asked>, Sta
         .collect()
 }
 
-/// Whoever has written a message with a lease holds it from now on.
-fn leases(server: &Server, session: &Session, asked: &[Asked], results: &[StatusCode]) {
-    let scene = server.scenes.now();
-    let mut before = None;
-    for (asked, _) in asked.iter().zip(results).filter(|(_, status)| **status == StatusCode::Good) {
-        if let Some(Node::Signal(tag, _)) = scene.find(NodeRef::from(&asked.node_id)) {
-            let message = scene.view.plan.tags[tag].message;
-            if before.replace(message) != Some(message) {
-                server.leases.written(&scene.view.plan, message, session.id, Instant::now());
-            }
-        }
-    }
-}
-
 /// Hands the values to the controller, and says what became of each.
 pub async fn write(
     server: &Server,
@@ -103,10 +88,9 @@ pub async fn write(
     handle: u32,
     asked: Vec<Asked>,
 ) -> Writer {
-    let origin = super::origin(channel, user);
+    let by = Commander { server, session, user, origin: super::origin(channel, user) };
     let before = audit::values(server, user, &asked);
-    let results = writing::write(&server.scenes, origin, user, &asked).await;
-    leases(server, session, &asked, &results);
+    let results = writing::write(&by, &asked).await;
     audit::written(server, session, user, channel, &asked, &before, &results);
     let mut writer = response(Service::Write.response(), handle, StatusCode::Good);
     writer.count(results.len());

@@ -87,7 +87,7 @@ async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments:
         }
         _ => match (object.standard(), method.standard()) {
             (Some(object), Some(method)) if condition::is_refresh(object, method) => {
-                condition::refresh(ask, method, arguments)
+                condition::refresh(ask, method, arguments).await
             }
             (Some(object), Some(method)) => server::call(ask, object, method, arguments),
             _ => StatusCode::BadMethodInvalid.into(),

@@ -9,13 +9,14 @@ mod discovery;
 pub mod fuzz;
 pub mod history;
 mod kind;
-mod lease;
+pub mod lease;
 mod method;
 pub mod session;
 
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ pub use kind::Service;
 
 use crate::command::Origin;
 
-use super::channel::{Answers, Channel, Request};
+use super::channel::{Answers, Channel, Request, Turn};
 use super::server::Server;
 use super::session::{Session, User};
 use super::subscription;
@@ -85,16 +86,25 @@ pub fn dispatch(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers,
         server.counters.request_rejected(StatusCode::BadServiceUnsupported);
         return answers.send(request.id, service_fault(handle, StatusCode::BadServiceUnsupported));
     };
-    let later = matches!(
-        service,
-        Service::Publish | Service::CreateSession | Service::ActivateSession | Service::Write | Service::Call
-    );
-    if later {
-        postpone(server, channel, answers, service, request);
-        return;
+    let activation = match service {
+        Service::ActivateSession => true,
+        // may come at any time
+        Service::CloseSession => false,
+        // one that was sent before it may still be at work
+        _ => server.sessions.find(header.authentication_token).is_some_and(|session| session.is_new_on(channel)),
+    };
+    let activation = activation.then(|| channel.activations.place());
+    if is_slow(service) || activation.is_some() {
+        return postpone(server, channel, answers, service, request, activation);
     }
     let answer = answer(server, channel, service, header, &mut reader);
     answers.send(request.id, settle(server, handle, answer));
+}
+
+/// What waits: for the controller, for keys and passwords to be checked, for something to publish.
+fn is_slow(service: Service) -> bool {
+    use Service::*;
+    matches!(service, Publish | CreateSession | ActivateSession | Write | Call)
 }
 
 /// The bytes of a response, or of the fault in its place.
@@ -236,31 +246,49 @@ fn browse(ask: &Ask<'_>, service: Service, reader: &mut Reader<'_>) -> Result<Wr
     Ok(writer)
 }
 
-/// What waits: for the controller, for keys and passwords to be checked, for something to publish.
-fn postpone(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers, service: Service, request: Request) {
+/// Answers beside the connection, and in turn. `activation`: the place among activations and what comes after them.
+fn postpone(
+    server: &Arc<Server>,
+    channel: &Arc<Channel>,
+    answers: &Answers,
+    service: Service,
+    request: Request,
+    activation: Option<impl Future<Output = Turn> + Send + 'static>,
+) {
     let (server, channel, answers) = (server.clone(), channel.clone(), answers.clone());
-    if service == Service::Publish {
+    if service == Service::Publish && activation.is_none() {
         return publish(&server, &channel, &answers, &request);
     }
-    // one write or call after the other, in the order in which they came
-    let turn = matches!(service, Service::Write | Service::Call).then(|| channel.turn());
+    let turn = matches!(service, Service::Write | Service::Call).then(|| channel.writes.place());
     // a request that waits takes memory like an answer that waits
     answers.hold(request.body.len());
     tokio::spawn(async move {
+        // an activation waits for no other one
+        let (first, last) = if service == Service::ActivateSession { (None, activation) } else { (activation, None) };
+        if let Some(first) = first {
+            first.await;
+        }
         let done = match turn {
             Some(turn) => Some(turn.await),
             None => None,
         };
-        let mut reader = Reader::new(&request.body);
-        if let Ok((handle, answer)) = waiting(&server, &channel, service, &mut reader).await {
-            answers.send(request.id, settle(&server, handle, answer));
+        if service == Service::Publish {
+            publish(&server, &channel, &answers, &request);
+        } else {
+            let mut reader = Reader::new(&request.body);
+            if let Ok((handle, answer)) = waiting(&server, &channel, service, &mut reader).await {
+                answers.send(request.id, settle(&server, handle, answer));
+            }
         }
         answers.release(request.body.len());
         drop(done);
+        if let Some(last) = last {
+            last.await;
+        }
     });
 }
 
-/// CreateSession, ActivateSession, Write and Call. The request's header has been read before, so it can be read again.
+/// Whatever is answered beside the connection. The request's header has been read before, so it can be read again.
 async fn waiting(
     server: &Arc<Server>,
     channel: &Arc<Channel>,
@@ -269,6 +297,9 @@ async fn waiting(
 ) -> Result<(u32, Result<Writer, StatusCode>), StatusCode> {
     reader.node_id()?;
     let header = RequestHeader::read(reader)?;
+    if !is_slow(service) {
+        return Ok((header.handle, answer(server, channel, service, header, reader)));
+    }
     let answer = async {
         allowed(server, channel)?;
         if service == Service::CreateSession {

@@ -234,6 +234,10 @@ async fn try_activate(
     let user = login::login(server, channel, server.work.run(look).await??).await?;
     let next = random()?;
     let mut state = session.state();
+    // it may have ended meanwhile
+    if !server.sessions.has(session.id) {
+        return Err(StatusCode::BadSessionIdInvalid);
+    }
     // somebody else's session does not become mine by a channel of my own
     if let Some(before) = &before
         && state.channel.id != channel.id
@@ -249,6 +253,7 @@ async fn try_activate(
     let user = Arc::new(user);
     let changed = before.is_some_and(|before| before != user);
     state.user = Some(user.clone());
+    state.user_certificate = activation.token.certificate();
     if changed {
         // what was found and not handed out yet was found for somebody else
         state.browses = Default::default();

@@ -3,6 +3,7 @@
 mod counts;
 pub mod lease;
 pub mod table;
+pub mod trusted;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -93,6 +94,8 @@ pub struct State {
     pub nonce: Vec<u8>,
     /// `None` until it is activated.
     pub user: Option<Arc<User>>,
+    /// What that user has shown, where it is a certificate.
+    pub user_certificate: Option<Arc<[u8]>>,
     pub locales: Vec<String>,
     pub deadline: Instant,
     pub last_contact: DateTime,
@@ -114,6 +117,12 @@ impl Session {
     /// Who it is that asks; `None` before ActivateSession.
     pub fn user(&self) -> Option<Arc<User>> {
         self.state().user.clone()
+    }
+
+    /// Was created on this channel, and is not activated.
+    pub fn is_new_on(&self, channel: &Channel) -> bool {
+        let state = self.state();
+        state.user.is_none() && state.channel.id == channel.id
     }
 
     /// Whether its client wants a response of this length, in bytes.

@@ -91,6 +91,7 @@ impl Sessions {
             channel: channel.clone(),
             nonce,
             user: None,
+            user_certificate: None,
             locales: Vec::new(),
             deadline: now + timeout.min(TO_ACTIVATE),
             last_contact: DateTime::now(),
@@ -134,6 +135,11 @@ impl Sessions {
         let NodeRef::Opaque(0, bytes) = token else { return None };
         let token: Token = bytes.try_into().ok()?;
         self.inner().by_token.get(&token).cloned()
+    }
+
+    /// Whether it has not ended.
+    pub fn has(&self, id: u32) -> bool {
+        self.inner().by_id.contains_key(&id)
     }
 
     pub fn remove(&self, id: u32) -> Option<Arc<Session>> {

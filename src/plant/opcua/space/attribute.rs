@@ -173,7 +173,7 @@ impl Space {
 
     /// Milliseconds; 0 where nothing changes (any interval will do), as OPC 10000-3, 5.6.2 has it for "continuously".
     fn sampling_interval(&self, node: Node) -> f64 {
-        if is_live(node) { FASTEST_MS } else { 0.0 }
+        if is_live(self, node) { FASTEST_MS } else { 0.0 }
     }
 
     /// The value of a fact about a message.

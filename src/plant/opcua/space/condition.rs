@@ -344,8 +344,14 @@ fn entry(space: &Space, part: Part) -> Option<super::standard::Entry<'_>> {
 }
 
 /// Whether the value changes without a change of the plan.
-pub fn is_live(part: Part) -> bool {
-    matches!(part, Part::Member(..))
+pub fn is_live(space: &Space, part: Part) -> bool {
+    let Part::Member(alarm, member) = part else { return false };
+    space.member(alarm, member).is_some_and(|member| !is_arguments(&member.path))
+}
+
+/// Whether it is the arguments of a method, of which the type says what they are.
+fn is_arguments(path: &str) -> bool {
+    path.ends_with("/InputArguments")
 }
 
 /// The value, with its sample where it comes from the store. `now`: CLOCK_MONOTONIC nanoseconds.
@@ -361,13 +367,14 @@ pub fn value(
     if class(space, part) != NodeClass::Variable {
         return Err(StatusCode::BadAttributeIdInvalid);
     }
+    if is_arguments(&member.path) {
+        return Ok((Some(space.standard_value(member.row)?), None));
+    }
     let state = scene.alarms.state(&space.alarms.key(alarm));
     let condition = Condition::new(space, alarm, state, scene.view.alive(now)).ok_or(StatusCode::BadNodeIdUnknown)?;
-    let field = if member.path.ends_with("/InputArguments") { None } else { condition.field(&member.path) };
-    match field {
+    match condition.field(&member.path) {
         Some(Variant::StatusCode(status)) if status == StatusCode::BadConditionDisabled => Err(status),
         Some(value) => Ok((Some(value), None)),
-        // what the type says of it: the arguments of its methods
         None => Ok((Some(space.standard_value(member.row)?), None)),
     }
 }

@@ -107,9 +107,9 @@ impl OfMachine {
                 "Ends the fallback of all outputs of a machine that is armed. Refused while a cause lasts."
             }
             OfMachine::RestartBus => "Restarts a bus that is off.",
-            OfMachine::SetLocal => "Local: the plant may not write.",
+            OfMachine::SetLocal => "Local: the plant may only disarm, release and take outputs to fallback.",
             OfMachine::SetRemote => {
-                "Remote: the plant may write. From the plant only where the configuration has remote_from_plant."
+                "Remote: the plant may write, arm, force and switch. From the plant only where the configuration has remote_from_plant."
             }
             OfMachine::SwitchRoute => "Switches a route between buses on or off.",
         }
@@ -345,6 +345,28 @@ pub fn may_call(space: &Space, user: &User, method: Method) -> bool {
     }
 }
 
+/// Whether it makes the machine do something, which the plant may not in Local; what only lets go it may.
+pub fn needs_remote(part: Part) -> bool {
+    let Part::Method(method) = part else { return false };
+    match method {
+        Method::Bus(_) => true,
+        Method::Message(_, method) => method != OfMessage::Fallback,
+        Method::Machine(method) => match method {
+            OfMachine::Arm
+            | OfMachine::Force
+            | OfMachine::ResetFallback
+            | OfMachine::RestartBus
+            | OfMachine::SwitchRoute => true,
+            OfMachine::Disarm
+            | OfMachine::Fallback
+            | OfMachine::Release
+            | OfMachine::ReleaseAll
+            | OfMachine::SetLocal
+            | OfMachine::SetRemote => false,
+        },
+    }
+}
+
 /// Whether the configuration lets anybody call it from the plant.
 fn executable(space: &Space, method: Method) -> bool {
     let plan = &space.plan;
@@ -407,9 +429,9 @@ pub fn value_rank(part: Part) -> i32 {
     }
 }
 
-pub fn value(scene: &Scene, part: Part) -> Result<Variant, StatusCode> {
+pub fn value(scene: &Scene, part: Part, user: &User) -> Result<Variant, StatusCode> {
     match part {
         Part::Method(_) => Err(StatusCode::BadAttributeIdInvalid),
-        Part::Arguments(method) => Ok(Variant::from(arguments(&scene.space, method))),
+        Part::Arguments(method) => Ok(Variant::from(arguments(&scene.space, user, method))),
     }
 }

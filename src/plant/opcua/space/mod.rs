@@ -486,11 +486,11 @@ fn forward(kind: ReferenceTypeId, target: Node) -> Reference {
 }
 
 /// Whether the value comes from the store.
-pub fn is_live(node: Node) -> bool {
+pub fn is_live(space: &Space, node: Node) -> bool {
     match node {
         Node::Signal(..) | Node::Property(_, _, Property::RawValue | Property::ValueAsText) | Node::State(_) => true,
         Node::Model(part) => model::is_live(part),
-        Node::Condition(part) => condition::is_live(part),
+        Node::Condition(part) => condition::is_live(space, part),
         _ => false,
     }
 }

@@ -17,6 +17,7 @@ use opcua::types::{
 use super::names::Named;
 use super::{Fact, Node, Passing, ROOT, Reference, Source, Space, forward, number_of};
 use crate::plan::{MessageIndex, TagIndex};
+use crate::plant::opcua::machine;
 use crate::plant::opcua::mapping::{self, Property};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
@@ -27,7 +28,7 @@ use kinds::{Kind, Owner};
 use plate::Plate;
 
 pub use naming::{display_name_in, name_in, write_id};
-pub use subject::{messages, subject};
+pub use subject::{any, subject};
 
 /// Namespace of DI (OPC 10000-100).
 pub const DI: u16 = 3;
@@ -461,6 +462,10 @@ pub fn value(
     let nothing = || space.null_of(standard_data_type(space, part), value_rank(space, part));
     Ok(match part {
         Part::Field(owner, field) => match owner.value(&scene.view, field, now) {
+            Some((_, sample)) if owner.field(field).name == kinds::FORCES => {
+                let sees = |tag| space.sees(user, Node::Signal(tag, None));
+                (Some(machine::forces_seen(&scene.view, sees)), Some(sample))
+            }
             Some((value, sample)) => {
                 let value = kinds::seen_of(value, |name| seen(space, user, name));
                 (Some(value).filter(|value| *value != Variant::Empty), Some(sample))

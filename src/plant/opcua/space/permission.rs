@@ -44,13 +44,10 @@ impl Space {
         self.any(node, |subject| self.rights.may(user.roles, operation, subject))
     }
 
-    /// Asks about what a node is about; a device is about several messages, an alarm about all that it tells of.
+    /// Asks about what a node is about; a device and its type are about several messages, an alarm about all that it tells of.
     fn any(&self, node: Node, ask: impl Fn(Subject) -> bool) -> bool {
         match node {
-            Node::Model(part) => match model::messages(self, part) {
-                Some(messages) => messages.iter().any(|message| ask(Subject::Message(*message as usize))),
-                None => ask(self.subject(node)),
-            },
+            Node::Model(part) => model::any(self, part, ask),
             Node::Condition(part) => condition::subjects(self, part).into_iter().all(ask),
             _ => ask(self.subject(node)),
         }

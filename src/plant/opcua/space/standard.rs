@@ -2,6 +2,7 @@
 //! read-only table, loaded once: rows sorted by NodeId, texts and values in arenas, references as numbers.
 
 mod companions;
+mod definition;
 mod load;
 mod prune;
 

@@ -1,6 +1,7 @@
 //! Monitored items over a reload and a change of the user: their nodes are found anew, by their ids, in the plan that holds
 //! now, and looked at as far as the user may.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use opcua::types::MonitoringMode;
@@ -9,29 +10,53 @@ use super::Subscriptions;
 use super::cycle::Subscription;
 use super::item::Target;
 use super::items::{FASTEST_CONSTANT, analog, interval, is_looked_at, item_place};
-use super::watched::Place;
+use super::watched::{Key, Place};
 use crate::plan::TagIndex;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 
+/// What items look at in another scene, found while nothing is locked: names are looked up by the hundred thousand.
+pub type Found = HashMap<Key, Target>;
+
+/// Finds in the new scene what items look at in the old one.
+pub fn found(old: &Scene, new: &Scene, targets: Vec<(Key, Target)>) -> Found {
+    let mut text = String::new();
+    targets.into_iter().map(|(key, target)| (key, found_one(old, new, &target, &mut text))).collect()
+}
+
+fn found_one(old: &Scene, new: &Scene, target: &Target, text: &mut String) -> Target {
+    let found = match target {
+        Target::Node(node) => new.find(old.space.id_in(*node, text)),
+        Target::Gone(id) => new.find((&**id).into()),
+    };
+    match (found, target) {
+        (Some(node), _) => Target::Node(node),
+        (None, Target::Node(node)) => Target::Gone(Box::new(old.space.id(*node))),
+        (None, Target::Gone(id)) => Target::Gone(id.clone()),
+    }
+}
+
 impl Subscriptions {
-    /// Finds every item anew in another scene, which holds from now on.
-    pub fn find_again(&mut self, new: &Arc<Scene>, now: u64) {
+    /// What all items look at, in the scene that holds.
+    pub fn targets(&self) -> Vec<(Key, Target)> {
+        let mut targets = Vec::with_capacity(self.items);
+        for own in self.subscriptions.values() {
+            targets.extend(own.items.values().map(|item| ((own.id, item.id), item.target.clone())));
+        }
+        targets
+    }
+
+    /// Has every item look at the same in another scene, which holds from now on. `found`: what [`found`] gave for this scene; an
+    /// item that came since is found here.
+    pub fn find_again(&mut self, new: &Arc<Scene>, mut found: Found, now: u64) {
         let old = std::mem::replace(&mut self.scene, new.clone());
         self.watched.clear();
         let mut text = String::new();
-        let mut watch = Vec::new();
+        let mut watch = Vec::with_capacity(self.items);
         for subscription in self.subscriptions.values_mut() {
             for item in subscription.items.values_mut() {
-                let found = match &item.target {
-                    Target::Node(node) => new.find(old.space.id_in(*node, &mut text)),
-                    Target::Gone(id) => new.find((&**id).into()),
-                };
-                item.target = match (found, &item.target) {
-                    (Some(node), _) => Target::Node(node),
-                    (None, Target::Node(node)) => Target::Gone(Box::new(old.space.id(*node))),
-                    (None, Target::Gone(id)) => Target::Gone(id.clone()),
-                };
+                let known = found.remove(&(subscription.id, item.id));
+                item.target = known.unwrap_or_else(|| found_one(&old, new, &item.target, &mut text));
             }
             watch.extend(watched(new, subscription));
         }
@@ -43,6 +68,7 @@ impl Subscriptions {
             class.due = class.due.min(now);
         }
     }
+
     /// A session has another user: its items see what that one may see, and tell it anew.
     pub fn user_changed(&mut self, session: u32, user: &Arc<User>, now: u64) {
         let scene = self.scene();

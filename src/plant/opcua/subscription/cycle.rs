@@ -226,15 +226,14 @@ impl Subscription {
                         *queue = VecDeque::new();
                     }
                 }
-                Queue::Events { filter, waiting, lost } => {
-                    if std::mem::take(lost) {
-                        // where the lost ones would be (7.22.3)
-                        let told = filter.overflow(DateTime::now(), &event_id(), types);
+                Queue::Events(queue) => {
+                    if let Some(at) = queue.take_lost(item.settings.discard_oldest) {
+                        let told = queue.filter.overflow(DateTime::now(), &event_id(), types);
                         self.bytes += told.bytes();
-                        if item.settings.discard_oldest { waiting.push_front(told) } else { waiting.push_back(told) }
+                        queue.insert(at, told);
                     }
-                    let count = waiting.len().min(room);
-                    for fields in waiting.drain(..count) {
+                    let count = queue.len().min(room);
+                    for fields in queue.take(count) {
                         self.bytes = self.bytes.saturating_sub(fields.bytes());
                         events.u32(handle);
                         events.count(fields.0.len());

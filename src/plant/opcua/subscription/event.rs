@@ -233,6 +233,12 @@ fn check_element(index: usize, element: &Element, count: usize) -> StatusCode {
 }
 
 impl EventFilter {
+    /// Selects nothing, of everything.
+    #[cfg(test)]
+    pub fn nothing() -> EventFilter {
+        EventFilter { select: Vec::new(), condition: Vec::new() }
+    }
+
     /// The fields that are told, where the event is wanted at all. `id`: its EventId.
     pub fn apply(&self, event: &Event, id: &[u8; 16], types: &Standard) -> Option<Fields> {
         let look = Look { event, id, types };

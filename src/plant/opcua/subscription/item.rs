@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use opcua::types::{AttributeId, MonitoringMode, NodeId, StatusCode, TimestampsToReturn, Variant};
 
-use super::event::{EventFilter, Fields};
+use super::event::Fields;
+use super::events::Events;
 use super::filter::{Filter, Trigger, differs};
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::space::Node;
@@ -80,7 +81,7 @@ pub enum Target {
 #[derive(Debug)]
 pub enum Queue {
     Values(VecDeque<Seen>),
-    Events { filter: Box<EventFilter>, waiting: VecDeque<Fields>, lost: bool },
+    Events(Box<Events>),
 }
 
 /// What a client asked for, revised.
@@ -134,14 +135,14 @@ pub struct Change {
 
 impl Item {
     pub fn is_event(&self) -> bool {
-        matches!(self.queue, Queue::Events { .. })
+        matches!(self.queue, Queue::Events(_))
     }
 
     /// Whether something waits that may be sent now.
     pub fn has_report(&self) -> bool {
         let waits = match &self.queue {
             Queue::Values(values) => !values.is_empty(),
-            Queue::Events { waiting, lost, .. } => !waiting.is_empty() || *lost,
+            Queue::Events(events) => events.has_report(),
         };
         waits && (self.mode == MonitoringMode::Reporting || self.triggered && self.mode == MonitoringMode::Sampling)
     }
@@ -150,7 +151,7 @@ impl Item {
     pub fn waiting(&self) -> usize {
         match &self.queue {
             Queue::Values(values) => values.len(),
-            Queue::Events { waiting, .. } => waiting.len(),
+            Queue::Events(events) => events.len(),
         }
     }
 
@@ -212,19 +213,13 @@ impl Item {
 
     /// Queues an event's fields.
     pub fn push_event(&mut self, fields: Fields) -> Change {
-        let most = self.settings.queue_size.max(1) as usize;
-        let discard_oldest = self.settings.discard_oldest;
-        let Queue::Events { waiting, lost, .. } = &mut self.queue else { return Change::default() };
-        let mut change = Change { news: true, ..Change::default() };
-        if waiting.len() >= most {
-            *lost = true;
-            change.lost = 1;
-            let gone = if discard_oldest { waiting.pop_front() } else { waiting.pop_back() };
-            change.bytes -= gone.map_or(0, |gone| gone.bytes() as isize);
-        }
-        change.bytes += fields.bytes() as isize;
-        waiting.push_back(fields);
-        change
+        let Queue::Events(events) = &mut self.queue else { return Change::default() };
+        events.push(fields, self.settings.queue_size as usize, self.settings.discard_oldest)
+    }
+
+    /// Whether ConditionRefresh has told it something that its client has not got, and is to get.
+    pub fn is_refreshing(&self) -> bool {
+        self.mode == MonitoringMode::Reporting && matches!(&self.queue, Queue::Events(events) if events.is_refreshing())
     }
 
     /// Other settings: what waits stays as far as it fits. Gives the bytes that it holds less.
@@ -260,13 +255,7 @@ impl Item {
                     first.status = StatusCode::from(first.status.bits() | OVERFLOW);
                 }
             }
-            Queue::Events { waiting, lost, .. } => {
-                let gone = waiting.len().saturating_sub(most);
-                change.bytes -= waiting.drain(..gone).map(|fields| fields.bytes() as isize).sum::<isize>();
-                change.lost = gone as u64;
-                waiting.shrink_to(most);
-                *lost |= gone > 0;
-            }
+            Queue::Events(events) => change = events.shorten(most),
         }
         change
     }
@@ -276,10 +265,7 @@ impl Item {
         let bytes = self.bytes();
         match &mut self.queue {
             Queue::Values(values) => *values = VecDeque::new(),
-            Queue::Events { waiting, lost, .. } => {
-                *waiting = VecDeque::new();
-                *lost = false;
-            }
+            Queue::Events(events) => events.clear(),
         }
         -(bytes as isize)
     }
@@ -288,7 +274,7 @@ impl Item {
     pub fn bytes(&self) -> usize {
         match &self.queue {
             Queue::Values(values) => values.iter().map(Seen::bytes).sum(),
-            Queue::Events { waiting, .. } => waiting.iter().map(Fields::bytes).sum(),
+            Queue::Events(events) => events.bytes(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::event::{Checked, EventFilter};
 use super::filter::{self, Asked, Filter};
 use super::item::{Item, Queue, Seen, Settings, Target};
 use super::watched::{self, Look, Place};
-use super::{Subscriptions, event, revise};
+use super::{Subscriptions, event, events::Events, revise};
 use crate::plan::TagIndex;
 use crate::plant::opcua::limits::{FASTEST_MS, Limits};
 use crate::plant::opcua::mapping::{self, Property};
@@ -280,7 +280,7 @@ impl Subscriptions {
         let made = Made { id: number, interval: settings.told_interval, queue_size: settings.queue_size };
         let every = settings.interval;
         let queue = match events {
-            Some(filter) => Queue::Events { filter, waiting: VecDeque::new(), lost: false },
+            Some(filter) => Queue::Events(Box::new(Events::new(*filter))),
             None => Queue::Values(VecDeque::new()),
         };
         let item = Item {
@@ -374,10 +374,10 @@ impl Subscriptions {
         };
         let place = item_place(scene, found, &user);
         match (asked, &mut found.queue) {
-            (Asked::Event(mut reader), Queue::Events { filter, .. }) => {
+            (Asked::Event(mut reader), Queue::Events(queue)) => {
                 let (events, told) = event::read(&mut reader, &scene.space.standard)
                     .map_err(|(status, checked)| (status, Some(checked)))?;
-                **filter = events;
+                queue.filter = events;
                 checked = Some(told);
             }
             (Asked::Data(filter), Queue::Values(_)) => {

@@ -2,9 +2,10 @@
 //!
 //! Who looks at the store is the `sampler`; it finds what to look at in [`Subscriptions::watched`], and hands in what it saw.
 
-mod again;
+pub mod again;
 mod cycle;
 pub mod event;
+mod events;
 pub mod filter;
 pub mod item;
 pub mod items;
@@ -297,13 +298,17 @@ impl Subscriptions {
         self.relieve();
     }
 
-    /// Only to one subscription, or one item of it (OPC 10000-9, 5.5.7 and 5.5.8).
-    pub fn event_for(&mut self, event: &Event, to: (u32, Option<u32>)) {
-        self.deliver(event, Some(to));
+    /// Only to one item: all that ConditionRefresh tells, in one piece (OPC 10000-9, 5.5.7 and 5.5.8).
+    pub fn refresh(&mut self, events: &[Event], (subscription, item): (u32, u32)) {
+        let Some(found) = self.subscriptions.get_mut(&subscription) else { return };
+        let Some(Queue::Events(queue)) = found.items.get_mut(&item).map(|item| &mut item.queue) else { return };
+        let change = queue.begin_refresh();
+        found.bytes = found.bytes.saturating_add_signed(change.bytes);
+        events.iter().for_each(|event| self.deliver(event, Some((subscription, item))));
         self.relieve();
     }
 
-    fn deliver(&mut self, event: &Event, only: Option<(u32, Option<u32>)>) {
+    fn deliver(&mut self, event: &Event, only: Option<(u32, u32)>) {
         self.events += 1;
         let id = match &event.condition {
             Some(condition) => condition.id,
@@ -319,10 +324,8 @@ impl Subscriptions {
         let server = self.scene.find(NodeRef::Numeric(0, ObjectId::Server as u32));
         let source = self.scene.find(NodeRef::from(&event.source_node));
         let told: Vec<_> = event.notifiers.iter().filter_map(|id| self.scene.find(NodeRef::from(id))).collect();
-        for &(number, item) in &self.event_items {
-            if only.is_some_and(|(subscription, one)| subscription != number || one.is_some_and(|one| one != item)) {
-                continue;
-            }
+        let everybody = only.is_none().then_some(&self.event_items).into_iter().flatten();
+        for (number, item) in only.into_iter().chain(everybody.copied()) {
             let Some(subscription) = self.subscriptions.get_mut(&number) else { continue };
             if !self.scene.may_be_told(&subscription.user, event, source) {
                 continue;
@@ -332,12 +335,12 @@ impl Subscriptions {
             if !everywhere && Some(at) != server && !told.contains(&at) {
                 continue;
             }
-            let Queue::Events { filter, .. } = &found.queue else { continue };
+            let Queue::Events(queue) = &mut found.queue else { continue };
             if found.mode == opcua::types::MonitoringMode::Disabled {
                 continue;
             }
-            let Some(fields) = filter.apply(event, &id, &self.scene.space.standard) else { continue };
-            let change = found.push_event(fields);
+            let Some(fields) = queue.filter.apply(event, &id, &self.scene.space.standard) else { continue };
+            let change = if only.is_some() { queue.push_refresh(fields) } else { found.push_event(fields) };
             Self::changed(subscription, item, change, &mut self.lost);
         }
     }

@@ -503,3 +503,22 @@ fn a_message_too_long_for_its_session_is_kept() {
     assert_eq!(bench.replies(), ["1: BadResponseTooLarge"]);
     assert_eq!(bench.all.of(1, id).unwrap().available().count(), 1, "for Republish");
 }
+
+#[test]
+fn what_was_found_without_the_lock_is_not_looked_for_again() {
+    let mut bench = Bench::new(Limits::default());
+    let id = bench.subscribe(0, 0);
+    let mut item = |handle| bench.item(id, MonitoringMode::Reporting, 10, handle);
+    let (first, second) = (item(0), item(1));
+    let (old, new) = (bench.all.scene(), scene(&bench._example));
+    let mut found = again::found(&old, &new, bench.all.targets());
+    assert_eq!(found.len(), 2);
+    // one that is told from others, and one that comes in between
+    found.insert((id, second), item::Target::Gone(Box::new(NodeId::new(2, "line.Nothing"))));
+    let third = bench.item(id, MonitoringMode::Reporting, 10, 2);
+    bench.all.find_again(&new, found, 0);
+    for (item, want) in [(first, true), (second, false), (third, true)] {
+        let target = &bench.all.get(id).unwrap().items[&item].target;
+        assert_eq!(matches!(target, item::Target::Node(_)), want, "{target:?}");
+    }
+}

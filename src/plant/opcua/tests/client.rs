@@ -72,6 +72,21 @@ impl Client {
 
     /// Opens a session; without a user an anonymous one.
     pub async fn login(&mut self, user: Option<(&str, &str)>) -> Result<(), StatusCode> {
+        let request = self.activation(user).await?;
+        self.call(request).await.map(|_| ())
+    }
+
+    /// Sends a request; `answer` has what comes back.
+    pub async fn send(&mut self, request: impl Into<RequestMessage>) -> Result<(), StatusCode> {
+        self.link.send(request).await
+    }
+
+    pub async fn answer(&mut self) -> Result<ResponseMessage, StatusCode> {
+        self.link.answer().await
+    }
+
+    /// Creates a session; the request that activates it.
+    pub async fn activation(&mut self, user: Option<(&str, &str)>) -> Result<ActivateSessionRequest, StatusCode> {
         let certificate = match self.link.channel.security_policy() {
             SecurityPolicy::None => ByteString::null(),
             _ => self.link.channel.cert().unwrap().as_byte_string(),
@@ -120,14 +135,13 @@ impl Client {
             }
             _ => SignatureData::default(),
         };
-        let request = ActivateSessionRequest {
+        Ok(ActivateSessionRequest {
             request_header: self.header(),
             client_signature,
             client_software_certificates: None,
             locale_ids: None,
             user_identity_token,
             user_token_signature: SignatureData::default(),
-        };
-        self.call(request).await.map(|_| ())
+        })
     }
 }

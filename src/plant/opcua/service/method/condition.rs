@@ -19,7 +19,7 @@ pub fn is_refresh(object: u32, method: u32) -> bool {
 }
 
 /// Tells all retained conditions to one subscription or one item of it, between two events that say so.
-pub fn refresh(ask: &Ask<'_>, method: u32, arguments: &[Variant]) -> Outcome {
+pub async fn refresh(ask: &Ask<'_>, method: u32, arguments: &[Variant]) -> Outcome {
     let one = method == MethodId::ConditionType_ConditionRefresh2 as u32;
     let asked = if one {
         match counted::<2>(arguments) {
@@ -36,32 +36,52 @@ pub fn refresh(ask: &Ask<'_>, method: u32, arguments: &[Variant]) -> Outcome {
         }
     };
     match asked {
-        Ok((subscription, item)) => refreshed(ask, subscription, item).into(),
+        Ok((subscription, item)) => refreshed(ask, subscription, item).await.into(),
         Err(outcome) => outcome,
     }
 }
 
-fn refreshed(ask: &Ask<'_>, id: u32, item: Option<u32>) -> StatusCode {
+/// One item after the other, and others meanwhile: each under one lock, so that no other event comes between.
+async fn refreshed(ask: &Ask<'_>, id: u32, item: Option<u32>) -> StatusCode {
+    let items: Vec<u32> = {
+        let mut all = ask.server.subscriptions();
+        // one that belongs to somebody else is told like one that does not exist
+        let Ok(subscription) = all.of(ask.session.id, id) else { return StatusCode::BadSubscriptionIdInvalid };
+        let items = &subscription.items;
+        if item.is_some_and(|item| !items.get(&item).is_some_and(|item| item.is_event())) {
+            return StatusCode::BadMonitoredItemIdInvalid;
+        }
+        // until its client has got it all: asking again and again costs nothing (5.5.7)
+        if items.values().any(|item| item.is_refreshing()) {
+            return StatusCode::BadRefreshInProgress;
+        }
+        let events = items.values().filter(|one| one.is_event() && item.is_none_or(|item| item == one.id));
+        events.map(|item| item.id).collect()
+    };
+    for item in items {
+        refresh_item(ask, (id, item));
+        tokio::task::yield_now().await;
+    }
+    StatusCode::Good
+}
+
+fn refresh_item(ask: &Ask<'_>, (id, item): (u32, u32)) {
     let scene = ask.server.scenes.now();
     let start = tell::about(ObjectTypeId::RefreshStartEventType, "The conditions of interest follow");
     let end = tell::about(ObjectTypeId::RefreshEndEventType, "These were the conditions of interest");
     let replies = {
         let mut all = ask.server.subscriptions();
-        // one that belongs to somebody else is told like one that does not exist
-        let Ok(subscription) = all.of(ask.session.id, id) else { return StatusCode::BadSubscriptionIdInvalid };
-        let known = item.is_none_or(|item| subscription.items.get(&item).is_some_and(|item| item.is_event()));
-        if !known {
-            return StatusCode::BadMonitoredItemIdInvalid;
+        // it may have gone meanwhile, or to another session
+        if all.of(ask.session.id, id).is_err() {
+            return;
         }
-        // under one lock: no other event comes between or before, and no other refresh is in progress
-        let conditions = tell::retained(&scene);
-        for event in std::iter::once(&start).chain(&conditions).chain(std::iter::once(&end)) {
-            all.event_for(event, (id, item));
-        }
+        let mut events = tell::retained(&scene);
+        events.insert(0, start);
+        events.push(end);
+        all.refresh(&events, (id, item));
         all.replies()
     };
     replies.into_iter().for_each(Reply::send);
-    StatusCode::Good
 }
 
 /// What a method is called in its type.

@@ -13,6 +13,7 @@ use crate::plant::opcua::audit;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::service::Ask;
+use crate::plant::opcua::service::lease::Commander;
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::method::{self, Method, OfMachine, OfMessage, Part};
@@ -58,7 +59,7 @@ async fn carry_out(ask: &Ask<'_>, called: &NodeId, arguments: &[Variant]) -> Out
         if !wanted.iter().all(|action| rights.may_command(ask.user.roles, action, &scene.view.plan)) {
             return StatusCode::BadUserAccessDenied.into();
         }
-        match carry_out_in(ask, &scene, method, wanted).await {
+        match carry_out_in(ask, &scene, wanted).await {
             Err(WriteError::Refused(Refusal::Reloaded)) => {
                 outcome = mapping::refusal(&WriteError::Refused(Refusal::Reloaded)).into();
                 if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
@@ -72,12 +73,10 @@ async fn carry_out(ask: &Ask<'_>, called: &NodeId, arguments: &[Variant]) -> Out
     outcome
 }
 
-async fn carry_out_in(ask: &Ask<'_>, scene: &Scene, method: Method, wanted: Vec<Action>) -> Result<(), WriteError> {
+async fn carry_out_in(ask: &Ask<'_>, scene: &Scene, wanted: Vec<Action>) -> Result<(), WriteError> {
+    let by = Commander { server: ask.server, session: &ask.session, user: &ask.user, origin: ask.origin() };
     for action in wanted {
-        scene.view.command(ask.origin(), action).await?;
-    }
-    if let Method::Message(message, OfMessage::Send) = method {
-        ask.server.leases.written(&scene.view.plan, message, ask.session.id, std::time::Instant::now());
+        by.command(&scene.view, action).await?;
     }
     Ok(())
 }
@@ -85,7 +84,7 @@ async fn carry_out_in(ask: &Ask<'_>, scene: &Scene, method: Method, wanted: Vec<
 /// What the controller is to do, or what is wrong with the arguments.
 fn wanted(scene: &Scene, user: &User, method: Method, arguments: &[Variant]) -> Result<Vec<Action>, Outcome> {
     let action = match method {
-        Method::Message(message, OfMessage::Send) => send(scene, message, arguments)?,
+        Method::Message(message, OfMessage::Send) => send(scene, user, message, arguments)?,
         Method::Message(message, OfMessage::Fallback) => {
             counted::<0>(arguments)?;
             Action::Fallback(Some(message))
@@ -167,10 +166,11 @@ fn switch_route(scene: &Scene, [name, on]: &[Variant; 2]) -> Result<Vec<Action>,
     }
 }
 
-/// All writable signals of a message; of a multiplexed one those that the selectors choose, the others are passed over.
-fn send(scene: &Scene, message: usize, arguments: &[Variant]) -> Result<Action, Outcome> {
+/// All writable signals of a message that the user sees, so that nothing hidden is ever set; of a multiplexed one those that
+/// the selectors choose, the others are passed over.
+fn send(scene: &Scene, user: &User, message: usize, arguments: &[Variant]) -> Result<Action, Outcome> {
     let plan = &scene.view.plan;
-    let tags = method::of_send(&scene.space, message);
+    let tags = method::of_send(&scene.space, user, message);
     if arguments.len() < tags.len() {
         return Err(StatusCode::BadArgumentsMissing.into());
     }

@@ -2,17 +2,18 @@
 
 use opcua::types::{Argument, DataTypeId, ExtensionObject, LocalizedText, NodeId};
 
-use super::super::Space;
+use super::super::{Node, Space};
 use super::{Method, OfMachine, OfMessage};
 use crate::dbc::Signal;
 use crate::plan::{MessageIndex, TagIndex};
 use crate::plant::opcua::mapping;
+use crate::plant::opcua::session::User;
 
 /// Words of a value table that a description has; the variable of the signal has all of them.
 const MOST_WORDS: usize = 20;
 
-/// The InputArguments of a method.
-pub fn arguments(space: &Space, method: Method) -> Vec<ExtensionObject> {
+/// The InputArguments of a method, as a user sees them.
+pub fn arguments(space: &Space, user: &User, method: Method) -> Vec<ExtensionObject> {
     let one = |name: &str, data_type: DataTypeId, description: &str| {
         ExtensionObject::from_message(Argument {
             name: name.into(),
@@ -29,7 +30,7 @@ pub fn arguments(space: &Space, method: Method) -> Vec<ExtensionObject> {
                 let signal = space.plan.signal(tag);
                 one(&signal.name, mapping::value_type(signal).data_type(), &description(space, tag))
             };
-            of_send(space, message).into_iter().map(of).collect()
+            of_send(space, user, message).into_iter().map(of).collect()
         }
         Method::Message(_, OfMessage::Fallback | OfMessage::ResetFallback) | Method::Bus(_) => Vec::new(),
         Method::Machine(method) => match method {
@@ -60,8 +61,9 @@ pub fn arguments(space: &Space, method: Method) -> Vec<ExtensionObject> {
 }
 
 /// The signals that Send takes: the selectors of what may be written, which say what of a multiplexed message is meant, then
-/// what may be written. By name: the order in a DBC file is not meant to stay.
-pub fn of_send(space: &Space, message: MessageIndex) -> Vec<TagIndex> {
+/// what may be written. By name: the order in a DBC file is not meant to stay. What is hidden from a user is none of them: a
+/// description with it would tell of it, and whoever may not see all of a message may not send it either.
+pub fn of_send(space: &Space, user: &User, message: MessageIndex) -> Vec<TagIndex> {
     let planned = &space.plan.messages[message];
     let dbc = &planned.message;
     let writable = |signal: usize| space.plan.tags.get(planned.tags.start + signal).is_some_and(|tag| tag.writable);
@@ -78,7 +80,8 @@ pub fn of_send(space: &Space, message: MessageIndex) -> Vec<TagIndex> {
     let by_name = |signal: &usize| &dbc.signals[*signal].name;
     selectors.sort_by_key(by_name);
     others.sort_by_key(by_name);
-    selectors.into_iter().chain(others).map(|signal| planned.tags.start + signal).collect()
+    let tags = selectors.into_iter().chain(others).map(|signal| planned.tags.start + signal);
+    tags.filter(|tag| space.sees(user, Node::Signal(*tag, None))).collect()
 }
 
 /// Comment, range, unit and words of a signal.

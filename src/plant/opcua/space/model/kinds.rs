@@ -10,6 +10,7 @@ use crate::dbc::Raw;
 use crate::plan::{BusIndex, ContractIndex, Interface, Plan, Timed};
 use crate::plant::View;
 use crate::plant::machine::timed;
+use crate::plant::opcua::machine::forces_seen;
 use crate::plant::opcua::mapping;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
@@ -339,9 +340,7 @@ const CONTROLLER: &[Field] = &[
             Variant::from(forced(view, now))
         })
     },
-    field("Forces", DataTypeId::UInt32, "Number of signals that are forced.", |view, _, _| {
-        narrow(view.reader.get(Word::Forces))
-    }),
+    field(FORCES, DataTypeId::UInt32, "Number of signals that are forced.", |view, _, _| forces_seen(view, |_| true)),
     field("Overruns", DataTypeId::UInt64, "Cyclic frames that left later than half of their period.", |view, _, _| {
         Variant::UInt64(view.reader.get(Word::Overruns))
     }),
@@ -351,7 +350,7 @@ const CONTROLLER: &[Field] = &[
         "Whether its thread runs under a real-time scheduling class.",
         |view, _, _| Variant::Boolean(view.reader.get(Word::Flags) & FLAG_FIFO != 0),
     ),
-    field("Remote", DataTypeId::Boolean, "Whether the plant may write.", |view, _, _| {
+    field("Remote", DataTypeId::Boolean, "Whether the plant may write, arm, force and switch.", |view, _, _| {
         Variant::Boolean(view.reader.get(Word::Remote) == 1)
     }),
     field("Simulated", DataTypeId::Boolean, "Whether the devices are simulated.", |view, _, _| {
@@ -419,6 +418,9 @@ fn lateness(buckets: &[u64], share: f64) -> Option<f64> {
     });
     reached.filter(|_| all > 0).map(|(power, _)| f64::powi(2.0, power) / 1e3)
 }
+
+/// The count of forces, which leaves out what may not be seen.
+pub const FORCES: &str = "Forces";
 
 /// Of a list of names, behind which values may be, what may be seen; everything else as it is.
 pub fn seen_of(value: Variant, seen: impl Fn(&str) -> bool) -> Variant {

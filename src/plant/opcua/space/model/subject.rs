@@ -1,13 +1,14 @@
 //! What of the plant a node of the model is about, for who may see it.
 
 use super::Part;
-use super::devices::{Device, Family};
+use super::devices::{Device, Family, Listed};
 use super::kinds::Owner;
-use crate::plan::Timed;
+use crate::plan::{MessageIndex, TagIndex, Timed};
 use crate::plant::access::Subject;
 use crate::plant::opcua::space::Space;
+use crate::plant::opcua::space::names::Named;
 
-/// What of the plant it is about: who may not see that does not see it. Of a device see [`messages`].
+/// What of the plant it is about, where that is one thing: who may not see that does not see it.
 pub fn subject(space: &Space, part: Part) -> Subject {
     let owner = |owner: Owner| match owner {
         Owner::Type(_) | Owner::Controller => Subject::Machine,
@@ -38,18 +39,62 @@ pub fn subject(space: &Space, part: Part) -> Subject {
     }
 }
 
-/// The messages of a device, a type of devices or an area: who may see one of them sees it. `None`: it is none of these.
-pub fn messages(space: &Space, part: Part) -> Option<&[u32]> {
-    if let Part::Area(area) = part {
-        return space.areas.get(area as usize).map(|area| area.messages.as_slice());
-    }
-    let (Part::Device(Device::Listed(number))
-    | Part::Plate(Device::Listed(number), _)
-    | Part::Family(Family::Listed(number))) = part
-    else {
-        return None;
+/// Asks about all that it is about. A device, a type of devices and an area are there for who may see one message of it, and
+/// what a type declares for who may see it at one device: without its type no device is complete (OPC 10000-3, 5.5.1).
+pub fn any(space: &Space, part: Part, ask: impl Fn(Subject) -> bool) -> bool {
+    let of = |listed: &Listed| match listed.messages.as_slice() {
+        // a device that sends nothing hides nothing
+        [] => ask(Subject::Machine),
+        messages => messages.iter().any(|message| ask(Subject::Message(*message as usize))),
     };
-    let listed = space.devices.get(number)?;
-    // a device that sends nothing hides nothing
-    (!listed.messages.is_empty()).then_some(&listed.messages)
+    match part {
+        Part::Area(area) => match space.areas.get(area as usize) {
+            Some(area) => area.messages.iter().any(|message| ask(Subject::Message(*message as usize))),
+            None => ask(Subject::Machine),
+        },
+        Part::Device(Device::Listed(number)) | Part::Plate(Device::Listed(number), _) => {
+            space.devices.get(number).is_some_and(of)
+        }
+        Part::Family(Family::Listed(number)) => members(space, number).any(of),
+        Part::Message(Family::Listed(number), message) | Part::Fact(Family::Listed(number), message, _) => {
+            alike(space, number, message).any(|message| ask(Subject::Message(message)))
+        }
+        Part::Signal(Family::Listed(number), tag) | Part::Property(Family::Listed(number), tag, _) => {
+            alike_tags(space, number, tag).any(|tag| ask(Subject::Tag(tag)))
+        }
+        _ => ask(subject(space, part)),
+    }
+}
+
+/// The devices of a type. `number`: the first of them.
+fn members(space: &Space, number: u32) -> impl Iterator<Item = &Listed> {
+    let bus = space.devices.get(number).map(|device| device.bus);
+    let on_bus = bus.into_iter().flat_map(|bus| space.devices.of_bus(bus));
+    on_bus.map(|(_, device)| device).filter(move |device| device.family == number)
+}
+
+/// The same message of all devices of a type. `message`: that of the first.
+fn alike(space: &Space, number: u32, message: MessageIndex) -> impl Iterator<Item = MessageIndex> {
+    let plan = space.plan();
+    let first = space.devices.get(number);
+    let name = plan
+        .messages
+        .get(message)
+        .zip(first.filter(|first| first.is_instance()))
+        .and_then(|(message, first)| message.message.name.strip_prefix(first.name(plan))?.strip_prefix('_'));
+    let others = members(space, number).skip(1).filter_map(move |device| {
+        let bus = &plan.buses.get(device.bus)?.name;
+        match space.names.find(plan, &[bus, ".", device.name(plan), "_", name?])? {
+            Named::Message(message) => Some(message),
+            Named::Bus(_) | Named::Tag(_) => None,
+        }
+    });
+    std::iter::once(message).chain(others)
+}
+
+fn alike_tags(space: &Space, number: u32, tag: TagIndex) -> impl Iterator<Item = TagIndex> {
+    let plan = space.plan();
+    let own = plan.tags.get(tag).map(|tag| (tag.message, tag.signal));
+    let messages = own.into_iter().flat_map(move |(message, _)| alike(space, number, message));
+    messages.filter_map(move |message| plan.messages.get(message)?.tags.clone().nth(own?.1))
 }

@@ -10,7 +10,7 @@ use opcua_core_namespace::CoreNamespace;
 use opcua_nodes::{ImportedItem, NamespaceMap, NodeSetImport, NodeSetNamespaceMapper, NodeType};
 
 use super::{HAS_SUBTYPE, HAS_TYPE_DEFINITION, Link, Row, Span, Standard};
-use super::{companions, prune};
+use super::{companions, definition, prune};
 use crate::plant::opcua::wire::Writer;
 
 /// HasModellingRule.
@@ -54,6 +54,7 @@ impl Standard {
         drafts.extend(prune::namespaces(own_uri, plant_uri));
         drafts.extend(companions::nodes());
         prune::prune(&mut drafts);
+        definition::complete(&mut drafts);
         pack(drafts)
     }
 }

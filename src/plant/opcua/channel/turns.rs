@@ -1,0 +1,30 @@
+//! Whose turn it is: what must be done one after the other, in the order in which it came.
+
+use std::future::Future;
+use std::sync::Mutex;
+
+use tokio::sync::oneshot;
+
+/// A queue; it keeps the end of whoever came last.
+#[derive(Default)]
+pub struct Turns {
+    last: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+/// Held by whoever has his turn: the next one's begins when it is dropped.
+pub type Turn = oneshot::Sender<()>;
+
+impl Turns {
+    /// A place in the queue, taken now. Waits until everybody who has one before is done.
+    pub fn place(&self) -> impl Future<Output = Turn> + Send + 'static {
+        let (turn, next) = oneshot::channel();
+        let before = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).replace(next);
+        async move {
+            if let Some(before) = before {
+                // dropped when that is done
+                let _ = before.await;
+            }
+            turn
+        }
+    }
+}
