@@ -256,7 +256,14 @@ async def refused_by_the_controller(s):
     expect(await s.machine("Release", ua.Variant(s.node(plants.ANALOG))) == "BadInvalidState", "released what is not forced")
     expect(await s.machine("RestartBus", ua.Variant(s.node("m"))) == "BadNotSupported")
     expect(await s.machine("SetLocal") == "Good")
-    expect((await s.said(COMMAND, "m.Command.Send", *command(1)))[0] == "BadInvalidState", "sent in Local")
+    expect((await s.said(COMMAND, "m.Command.Send", *command(1)))[0] == "BadNotExecutable", "sent in Local")
+    expect(await s.machine("Arm") == "BadNotExecutable", "armed in Local")
+    expect(await s.machine("ResetFallback") == "BadNotExecutable", "reset in Local")
+    expect(await force(plants.ANALOG) == "BadNotExecutable", "forced in Local")
+    for name, can in (("Arm", False), ("Force", False), ("ResetFallback", False), ("Disarm", True), ("Fallback", True), ("Release", True)):
+        said = await s.connection.value(s.node("Canvoy.Methods.Machine." + name), ua.AttributeIds.UserExecutable)
+        expect(said is can, name, "in Local", said)
+    expect("armed" in s.need_plant().ask("arm"), "who stands at the machine may")
     expect(await s.machine("SetRemote") == "BadNotExecutable", "Remote from the plant")
     expect("Remote" in s.need_plant().ask("remote"))
     expect(await s.machine("Disarm") == "Good")
@@ -419,6 +426,22 @@ async def kept_by_requests(s):
         expect(setpoint(monitor.frames()[-1][1]) == 250, "lost while the session was alive")
         said = in_time(await fell_back(monitor, last))
         expect(await other.write(s.node(plants.SETPOINT), 251.0, T.Double) == "BadInvalidState", "written in fallback")
+    await s.ready()
+    return said
+
+
+@check("leases", "who calls Send holds the lease as who writes does", "what the machine does")
+async def held_by_send(s):
+    await s.ready()
+    async with await s.fresh() as other, Monitor(s.need_plant()) as monitor:
+        said = await s.said(COMMAND, "m.Command.Send", *command(290), connection=other)
+        expect(said[0] == "Good", said)
+        for _ in range(15):
+            await asyncio.sleep(LEASE / 5000)
+            await other.read([zero(2259)])
+        last = time.time()
+        expect(setpoint(monitor.frames()[-1][1]) == 290, "lost while the session was alive")
+        said = in_time(await fell_back(monitor, last))
     await s.ready()
     return said
 

@@ -336,3 +336,6 @@ fn is_silent(first: &str) -> bool {
             | "LastSeverity"
     )
 }
+
+#[cfg(test)]
+mod tests;

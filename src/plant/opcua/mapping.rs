@@ -113,6 +113,11 @@ impl Property {
         }
     }
 
+    /// What the plan says for good, not what comes from a frame.
+    pub fn is_constant(self) -> bool {
+        !matches!(self, Property::RawValue | Property::ValueAsText)
+    }
+
     /// One dimension or a scalar.
     pub fn is_array(self) -> bool {
         self == Property::EnumValues

@@ -12,6 +12,7 @@
 
 pub mod application;
 pub mod audit;
+pub mod change;
 pub mod channel;
 pub mod condition;
 pub mod config;

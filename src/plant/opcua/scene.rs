@@ -12,7 +12,9 @@ use super::mapping::{self, Property};
 use super::session::User;
 use super::space::server::{Health, ServerObject};
 use super::space::standard::Standard;
-use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model, permission, role};
+use super::space::{
+    self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model, permission, role, version,
+};
 use super::subscription::Event;
 use super::wire::{Name, NodeRef};
 use crate::plan::TagIndex;
@@ -123,8 +125,17 @@ impl Scene {
             Node::Model(part) => model::value(self, part, user, now),
             Node::Condition(part) => condition::value(self, part, user, now),
             Node::Method(part) => Ok((Some(method::value(self, part, user)?), None)),
+            Node::Version(part) => Ok((Some(self.version(part, user)), None)),
             _ => Ok((Some(self.constant(node, user, now)?), None)),
         }
+    }
+
+    /// NodeVersion, as it is for this user.
+    fn version(&self, part: version::Part, user: &User) -> Variant {
+        let address = |message, slot| self.view.source(message, slot);
+        let passing = Passing { address: &address, sessions: &Vec::new };
+        let all = self.space.rights.sees_all(user.roles);
+        version::value(&version::shape(&self.space, part, passing, |node| all || self.space.sees(user, node)))
     }
 
     /// What a variable of a signal shows of its sample.
@@ -165,12 +176,16 @@ impl Scene {
             | Node::State(_)
             | Node::Model(_)
             | Node::Condition(_)
-            | Node::Method(_) => Err(StatusCode::BadAttributeIdInvalid),
+            | Node::Method(_)
+            | Node::Version(_) => Err(StatusCode::BadAttributeIdInvalid),
         }
     }
 
     /// Whether this user is told of an event. `source`: the node of its SourceNode, where that is here.
     pub fn may_be_told(&self, user: &User, event: &Event, source: Option<Node>) -> bool {
+        if event.audience.is_some_and(|roles| roles != user.roles) {
+            return false;
+        }
         let operation = if event.confidential { Operation::Audit } else { Operation::Events };
         if let Some(condition) = &event.condition {
             // what came with a reload that holds elsewhere already is told to nobody who may see a part only

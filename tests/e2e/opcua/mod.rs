@@ -5,6 +5,7 @@ mod alarms;
 mod conformance;
 mod methods;
 mod model;
+mod reloads;
 mod robustness;
 mod roles;
 mod security;
@@ -20,11 +21,12 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 8] = [
+pub const TESTS: [&[Test]; 9] = [
     alarms::TESTS,
     conformance::TESTS,
     methods::TESTS,
     model::TESTS,
+    reloads::TESTS,
     security::TESTS,
     robustness::TESTS,
     roles::TESTS,

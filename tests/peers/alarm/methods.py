@@ -164,6 +164,9 @@ async def wrong_calls(s):
         (key, s.condition("late:m.Late", "Acknowledge"), [event, text], "BadMethodInvalid"),
         (key, zero(O.Server_GetMonitoredItems), [], "BadMethodInvalid"),
         (key, s.condition(SETPOINT, "Retain"), [], "BadMethodInvalid"),
+        # only what a state machine does is called at it
+        (s.condition(SETPOINT, "ShelvingState"), s.condition(SETPOINT, "Acknowledge"), [event, text], "BadMethodInvalid"),
+        (s.condition(SETPOINT, "AckedState"), zero(O.AlarmConditionType_ShelvingState_Unshelve), [], "BadMethodInvalid"),
         (s.node("m"), s.condition(SETPOINT, "Acknowledge"), [event, text], "BadNodeIdInvalid"),
         (s.condition("late:m.Nothing"), s.condition(SETPOINT, "Acknowledge"), [event, text], "BadNodeIdUnknown"),
     ]

@@ -117,4 +117,7 @@ async def arguments(s):
         ):
             said = await call(one, node(one, "Canvoy.Machine"), node(one, f"Canvoy.Methods.Machine.{method}"), (node(one, target), id), *more)
             wrong += [f"{method} {target}: {said}, not {want}"] if said != want else []
+        switched = await call(one, node(one, "Canvoy.Machine"), node(one, "Canvoy.Methods.Machine.SwitchRoute"), ("over", ua.VariantType.String), (False, ua.VariantType.Boolean))
+        # what a route changes is the bus that it leads to
+        wrong += [] if switched == "BadUserAccessDenied" else [f"SwitchRoute over: {switched}"]
     expect(not wrong, "; ".join(wrong))

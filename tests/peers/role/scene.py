@@ -44,6 +44,16 @@ SHOWN = {
 }
 # An Engineer of a part: what an argument names counts as what is written does.
 ARGUED = {"Engineer": {"users": ["emil"], "see": ["m.Status.*", "m.Command.*"], "write": ["m.Status.Speed", "m.Command.*", "machine"]}}
+# A route to a bus that is not among that.
+ROUTE = """
+[bus.n]
+virtual = true
+
+[route.over]
+from = "m"
+to = "n"
+message = "Heartbeat"
+"""
 KINDS = {"argued": ARGUED, "roles": SECTIONS, "narrow": NARROW, "shown": SHOWN, "plain": {}}
 SERVER, OBJECTS = ua.NodeId(ua.ObjectIds.Server, 0), ua.NodeId(ua.ObjectIds.ObjectsFolder, 0)
 
@@ -57,7 +67,7 @@ def sections(of):
 class Scene(Several):
     def made(self, kind):
         """The plant with these roles."""
-        one = plants.Plant(self.arguments.canvoy, more=sections(KINDS[kind]), anonymous_read=kind != "shown")
+        one = plants.Plant(self.arguments.canvoy, more=sections(KINDS[kind]) + (ROUTE if kind == "argued" else ""), anonymous_read=kind != "shown")
         for user in USERS.values():
             if user not in (None, plants.SECOND_USER):
                 one.ask("user", "add", "users", user, text=PASSWORD + "\n")

@@ -29,6 +29,7 @@ pub fn event(scene: &Scene, condition: Condition) -> Event {
         time: crate::plant::opcua::mapping::source_time(condition.state.times.last).unwrap_or(DateTime::null()),
         fields: Vec::new(),
         confidential: false,
+        audience: None,
         notifiers,
         condition: Some(Box::new(condition)),
     }
@@ -45,6 +46,7 @@ pub fn about(kind: ObjectTypeId, message: &str) -> Event {
         time: DateTime::now(),
         fields: Vec::new(),
         confidential: false,
+        audience: None,
         notifiers: Vec::new(),
         condition: None,
     }

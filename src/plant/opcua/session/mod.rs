@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use opcua::types::{ApplicationDescription, DateTime, NodeId};
 
-use super::channel::Channel;
+use super::channel::{Channel, Turns};
 use super::pki::Certificate;
 use super::view::ContinuationPoints;
 use crate::plant::access::{Role, Roles};
@@ -83,6 +83,8 @@ pub struct Session {
     pub max_response_bytes: u32,
     pub created: DateTime,
     pub counts: Counts,
+    /// Its activations, and the requests that came after them.
+    pub activations: Turns,
     state: Mutex<State>,
 }
 
@@ -117,12 +119,6 @@ impl Session {
     /// Who it is that asks; `None` before ActivateSession.
     pub fn user(&self) -> Option<Arc<User>> {
         self.state().user.clone()
-    }
-
-    /// Was created on this channel, and is not activated.
-    pub fn is_new_on(&self, channel: &Channel) -> bool {
-        let state = self.state();
-        state.user.is_none() && state.channel.id == channel.id
     }
 
     /// Whether its client wants a response of this length, in bytes.

@@ -17,6 +17,8 @@ use crate::plant::opcua::session::User;
 const CURRENT_READ: u8 = 1;
 const CURRENT_WRITE: u8 = 2;
 const HISTORY_READ: u8 = 4;
+/// A change of the value is a SemanticChangeEvent of what has the property.
+const SEMANTIC_CHANGE: u8 = 16;
 
 impl Space {
     /// An attribute other than Value, as this user sees it.
@@ -106,7 +108,8 @@ impl Space {
             | Node::Diagnostic(..)
             | Node::Model(_)
             | Node::Condition(_)
-            | Node::Method(_) => (None, None),
+            | Node::Method(_)
+            | Node::Version(_) => (None, None),
         };
         let first = || overlay?.descriptions.first().map(|(locale, text)| (locale.as_str(), text.as_str()));
         comment.map(|text| ("", text)).or_else(first)
@@ -158,6 +161,8 @@ impl Space {
             // the last frames, of every signal alike: nothing is collected for one (Historizing)
             Node::Signal(..) => CURRENT_READ | HISTORY_READ,
             Node::State(state) if state.is_writable() => CURRENT_READ | CURRENT_WRITE,
+            Node::Property(_, _, property) if property.is_constant() => CURRENT_READ | SEMANTIC_CHANGE,
+            Node::Fact(..) => CURRENT_READ | SEMANTIC_CHANGE,
             Node::Standard(row) => self.standard.entry(row).map_or(0, |entry| entry.level()),
             _ => CURRENT_READ,
         }

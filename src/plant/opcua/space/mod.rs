@@ -3,6 +3,8 @@
 
 mod attribute;
 pub mod condition;
+mod diagnostic;
+pub mod meaning;
 pub mod method;
 pub mod model;
 mod names;
@@ -12,12 +14,12 @@ pub mod range;
 pub mod role;
 pub mod server;
 pub mod standard;
+pub mod version;
 
 use std::sync::Arc;
 
 use opcua::types::{
-    Array, DataTypeId, NodeClass, NodeId, ObjectId, ObjectTypeId, ReferenceTypeId, VariableTypeId, Variant,
-    VariantScalarTypeId,
+    Array, NodeClass, NodeId, ObjectId, ObjectTypeId, ReferenceTypeId, VariableTypeId, Variant, VariantScalarTypeId,
 };
 
 use super::identity::Identity;
@@ -26,6 +28,7 @@ use super::mapping::{self, Property};
 use super::wire::NodeRef;
 use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
 use crate::plant::access::Rights;
+pub use diagnostic::Diagnostic;
 use model::asset::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
@@ -72,42 +75,8 @@ pub enum Node {
     /// Alarms.
     Condition(condition::Part),
     Method(method::Part),
-}
-
-/// What is told about one session (OPC 10000-5, 6.3.5), in the order of the names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Diagnostic {
-    Session,
-    Security,
-    Subscriptions,
-}
-
-impl Diagnostic {
-    const ALL: [Diagnostic; 3] = [Diagnostic::Session, Diagnostic::Security, Diagnostic::Subscriptions];
-
-    fn name(self) -> &'static str {
-        match self {
-            Diagnostic::Session => "SessionDiagnostics",
-            Diagnostic::Security => "SessionSecurityDiagnostics",
-            Diagnostic::Subscriptions => "SubscriptionDiagnosticsArray",
-        }
-    }
-
-    fn type_definition(self) -> VariableTypeId {
-        match self {
-            Diagnostic::Session => VariableTypeId::SessionDiagnosticsVariableType,
-            Diagnostic::Security => VariableTypeId::SessionSecurityDiagnosticsType,
-            Diagnostic::Subscriptions => VariableTypeId::SubscriptionDiagnosticsArrayType,
-        }
-    }
-
-    fn data_type(self) -> DataTypeId {
-        match self {
-            Diagnostic::Session => DataTypeId::SessionDiagnosticsDataType,
-            Diagnostic::Security => DataTypeId::SessionSecurityDiagnosticsDataType,
-            Diagnostic::Subscriptions => DataTypeId::SubscriptionDiagnosticsDataType,
-        }
-    }
+    /// The NodeVersion of a node.
+    Version(version::Part),
 }
 
 /// What comes and goes, whatever the plan.
@@ -221,6 +190,7 @@ impl Space {
         }
         let found = model::find(self, text, passing).map(Node::Model);
         let found = found.or_else(|| condition::find(self, text).map(Node::Condition));
+        let found = found.or_else(|| version::find(self, text, passing).map(Node::Version));
         if let Some(node) = found.or_else(|| method::find(self, text).map(Node::Method)) {
             return Some(node);
         }
@@ -302,6 +272,7 @@ impl Space {
             Node::State(_) | Node::Fact(..) | Node::Signal(..) | Node::Property(..) | Node::Diagnostic(..) => {
                 NodeClass::Variable
             }
+            Node::Version(_) => NodeClass::Variable,
             Node::Standard(row) => self.standard.entry(row).map_or(NodeClass::Unspecified, |entry| entry.class()),
             Node::Model(part) => model::class(part),
             Node::Condition(part) => condition::class(self, part),
@@ -320,7 +291,7 @@ impl Space {
             }
             Node::Message(..) => return Some(Node::Model(model::Part::Object(Owner::Type(Kind::Message)))),
             Node::Machine => ObjectTypeId::BaseObjectType as u32,
-            Node::Fact(..) => VariableTypeId::PropertyType as u32,
+            Node::Fact(..) | Node::Version(_) => VariableTypeId::PropertyType as u32,
             Node::Property(_, _, property) => property.type_definition() as u32,
             Node::Signal(tag, _) => mapping::form(self.plan.signal(tag)).type_definition() as u32,
             Node::Standard(row) => return Some(Node::Standard(self.standard.entry(row)?.type_definition()?)),
@@ -382,6 +353,7 @@ impl Space {
         if all.len() > before {
             self.sort(all);
         }
+        version::references(self, node, all);
     }
 
     /// Of the forward references of a node with many children, those to nodes of this name; `None`: it has not many.
@@ -428,6 +400,7 @@ impl Space {
             Node::Model(part) => return model::parent(self, part),
             Node::Condition(part) => return condition::parent(self, part),
             Node::Method(part) => return method::parent(self, part),
+            Node::Version(part) => (HasProperty, part.node()),
             Node::Standard(_) => return None,
         })
     }
@@ -463,7 +436,7 @@ impl Space {
             Node::Session(session) => all
                 .extend(Diagnostic::ALL.map(|diagnostic| forward(HasComponent, Node::Diagnostic(session, diagnostic)))),
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
-            Node::Model(_) | Node::Condition(_) | Node::Method(_) => {}
+            Node::Model(_) | Node::Condition(_) | Node::Method(_) | Node::Version(_) => {}
         }
     }
 }

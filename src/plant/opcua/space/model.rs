@@ -27,6 +27,8 @@ use devices::{Device, Family};
 use kinds::{Kind, Owner};
 use plate::Plate;
 
+pub use declared::families;
+pub use lookup::{devices_of, messages_in};
 pub use naming::{display_name_in, name_in, write_id};
 pub use subject::{any, subject};
 

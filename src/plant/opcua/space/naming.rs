@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use opcua::types::{LocalizedText, NodeId, QualifiedName};
 
-use super::{MACHINE, NAMESPACE, Node, ROOT, Reference, Source, Space, condition, method, model};
+use super::{MACHINE, NAMESPACE, Node, ROOT, Reference, Source, Space, condition, method, model, version};
 use crate::plan::MessageIndex;
 use crate::plant::opcua::wire::NodeRef;
 
@@ -48,6 +48,7 @@ impl Space {
             Node::Model(part) => return model::write_id(self, part, text),
             Node::Condition(part) => return condition::write_id(self, part, text),
             Node::Method(part) => return method::write_id(self, part, text),
+            Node::Version(part) => return version::write_id(self, part, text),
             Node::State(state) => {
                 text.push_str(MACHINE);
                 state.name()
@@ -97,6 +98,7 @@ impl Space {
             Node::Model(part) => return model::name_in(self, part, text),
             Node::Condition(part) => return condition::name_in(self, part, text),
             Node::Method(part) => return method::name_in(self, part, text),
+            Node::Version(_) => return version::name_in(text),
             Node::Session(_) => {
                 namespace = 1;
                 "Session"

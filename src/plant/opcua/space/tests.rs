@@ -54,7 +54,7 @@ const HIERARCHICAL: u32 = 33;
 
 #[test]
 fn every_node_is_found_by_its_id_and_refers_back() {
-    for (space, count) in [(space(), 244), (fleet(), 305)] {
+    for (space, count) in [(space(), 278), (fleet(), 359)] {
         found_and_joined(&space, count);
     }
 }
@@ -241,7 +241,12 @@ fn who_may_write_sees_it() {
     assert_eq!(level("line.DriveCommand.Enable", user, &anna), Variant::Byte(7));
     assert_eq!(level("line.DriveCommand.Locked", user, &anna), Variant::Byte(5));
     assert_eq!(level("line.Oven.Temp", access, &anna), Variant::Byte(5));
-    assert_eq!(level("line.Oven.Temp.EURange", access, &anna), Variant::Byte(1));
+    // a change of it is told (SemanticChange)
+    assert_eq!(level("line.Oven.Temp.EURange", access, &anna), Variant::Byte(17));
+    assert_eq!(level("line.Oven.Temp.EURange", user, &anna), Variant::Byte(1));
+    assert_eq!(level("line.Oven.Identifier", access, &anna), Variant::Byte(17));
+    assert_eq!(level("line.Oven.Temp.RawValue", access, &anna), Variant::Byte(1));
+    assert_eq!(level("Canvoy.NodeVersion.line.Oven", access, &anna), Variant::Byte(1));
     assert_eq!(level("Canvoy.Machine.Armed", user, &nobody()), Variant::Byte(1));
     assert_eq!(level("Canvoy.Machine.Armed", user, &anna), Variant::Byte(3));
 }
@@ -474,11 +479,11 @@ fn the_machine_and_its_places() {
     for (id, want) in [
         ("Canvoy.Asset", "Identification, Areas"),
         ("Canvoy.Asset.Identification", "Manufacturer, ProductInstanceUri, SerialNumber, YearOfConstruction"),
-        ("Canvoy.Areas", "Engines, Hall 2. North"),
-        ("Canvoy.Areas.Engines", "hall.EEC1@200, hall.EEC1@33, hall.Oven"),
-        ("Canvoy.Areas.Engines.hall.EEC1@33", "EngineSpeed"),
-        ("Canvoy.Areas.Engines.hall.Oven", "Temp"),
-        ("Canvoy.Areas.Hall 2. North.hall.Oven", "Door, Flag, Level, Mode, Trim"),
+        ("Canvoy.Areas", "Engines, Hall 2. North, NodeVersion"),
+        ("Canvoy.Areas.Engines", "hall.EEC1@200, hall.EEC1@33, hall.Oven, NodeVersion"),
+        ("Canvoy.Areas.Engines.hall.EEC1@33", "EngineSpeed, NodeVersion"),
+        ("Canvoy.Areas.Engines.hall.Oven", "Temp, NodeVersion"),
+        ("Canvoy.Areas.Hall 2. North.hall.Oven", "Door, Flag, Level, Mode, Trim, NodeVersion"),
     ] {
         assert_eq!(below(id), want, "{id}");
     }

@@ -89,10 +89,11 @@ impl Subscriptions {
             own.heard();
             has_any = true;
         }
-        let waiting = self.sessions.entry(session).or_default();
-        if !has_any && waiting.told.is_empty() {
+        // nothing is kept for a session that has neither: it may have ended
+        if !has_any && self.sessions.get(&session).is_none_or(|waiting| waiting.told.is_empty()) {
             return Err(StatusCode::BadNoSubscription);
         }
+        let waiting = self.sessions.entry(session).or_default();
         if waiting.requests.len() >= self.limits.publish_requests_per_session
             && let Some(oldest) = waiting.requests.pop_front()
         {

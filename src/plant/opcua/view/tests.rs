@@ -151,7 +151,7 @@ fn what_is_asked_for_chooses() {
         (number(85), 33, true, 0, "DeviceSet Machines Server Canvoy"),
         (server.clone(), 33, true, 4, "GetMonitoredItems ResendData"),
         (server.clone(), 40, true, 0, "ServerType"),
-        (plant("Canvoy"), 33, true, 0, "Machine line"),
+        (plant("Canvoy"), 33, true, 0, "Machine line NodeVersion"),
         (plant("line"), 35, true, 0, "DriveCommand EEC1 Oven Precise Wide line.@33"),
         // HasNotifier
         (plant("line"), 48, true, 0, "DriveCommand EEC1 Oven Precise Wide"),
@@ -160,7 +160,7 @@ fn what_is_asked_for_chooses() {
         // HasCondition
         (plant("line.Oven"), 9006, true, 0, "late:line.Oven protection:line.Oven"),
         (plant("line.Oven"), 47, true, 0, "Door Flag Level Mode Temp Trim"),
-        (plant("line.Oven.Temp"), 46, true, 0, "EngineeringUnits EURange"),
+        (plant("line.Oven.Temp"), 46, true, 0, "EngineeringUnits EURange NodeVersion"),
         (plant("line.Oven.Temp"), 33, true, 1, ""),
         (plant("line.EEC1"), 47, true, 0, ""),
         (plant("Canvoy.Devices.line.@33"), 47, true, 0, "EEC1"),

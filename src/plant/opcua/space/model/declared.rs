@@ -85,6 +85,11 @@ pub fn references(space: &Space, part: Part, all: &mut Vec<Reference>) {
     }
 }
 
+/// All types of devices.
+pub fn families(space: &Space) -> Vec<Family> {
+    space.families().collect()
+}
+
 impl Space {
     /// The type of a device.
     pub(super) fn family(&self, device: Device) -> Option<Family> {

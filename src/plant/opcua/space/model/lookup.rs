@@ -5,9 +5,24 @@ use std::collections::BTreeSet;
 use super::devices::{Device, Listed};
 use crate::plan::{BusIndex, InstanceIndex, MessageIndex};
 use crate::plant::opcua::space::names::Named;
-use crate::plant::opcua::space::{Node, Passing, Space};
+use crate::plant::opcua::space::{Node, Passing, Source, Space};
+
+/// All devices of a bus, J1939 sources among them, sorted by name.
+pub fn devices_of(space: &Space, bus: BusIndex, passing: Passing<'_>) -> Vec<Device> {
+    space.devices_of(bus, passing, |_| true)
+}
+
+/// The messages in an area, of J1939 once for each source.
+pub fn messages_in(space: &Space, area: u32, passing: Passing<'_>) -> Vec<(MessageIndex, Option<Source>)> {
+    space.messages_in(area, passing)
+}
 
 impl Space {
+    /// The bus of a device.
+    pub(in crate::plant::opcua::space) fn device_bus(&self, number: u32) -> Option<BusIndex> {
+        self.devices.get(number).map(|device| device.bus)
+    }
+
     /// A node of the standard or of a companion specification.
     pub fn find_number(&self, namespace: u16, number: u32) -> Option<Node> {
         self.standard.numbered(namespace, number).map(Node::Standard)
