@@ -196,7 +196,7 @@ impl Entry {
     /// In the place of lines that could not be written.
     pub fn unwritten(gap: Gap, time: u64) -> Entry {
         let Gap { from, to, position } = gap;
-        let mut entry = Entry::lost(to, position, to - from + 1, time);
+        let mut entry = Entry::lost(to, position, to.saturating_sub(from) + 1, time);
         entry.text = format!("lines {from} to {to} could not be written and are lost");
         entry.from = Some(from);
         entry
