@@ -255,6 +255,27 @@ fn the_configuration_of_the_package_is_harmless_and_leads_on() {
 }
 
 #[test]
+fn roles_of_users_that_cannot_log_in_are_warned_of() {
+    let toml = "[bus.a]\nvirtual = true\n[opcua]\nusers = \"users\"\n[role.Operator]\nusers = [\"anna\", \"ana\", \"shift-*\", \"night-*\"]\n[role.Engineer]\nusers = [\"bo\"]\n";
+    let users = ["anna", "shift-1", "bo"].map(String::from);
+    let found = canvoy::config::load_with_users(&sources(toml), LoadOptions::default(), &users).unwrap();
+    let roles = |text: &String| text.contains("\": no user");
+    let told: Vec<String> = said(Ok(found)).into_iter().filter(roles).collect();
+    let only = "only a user certificate with that name could have the role";
+    assert_eq!(
+        told,
+        [
+            format!(
+                r#"p.toml:6:18: warning: "ana": no user in users (did you mean "anna"?); `canvoy user add users ana` adds one; {only}"#
+            ),
+            format!(r#"p.toml:6:36: warning: "night-*": no user in users fits; {only}"#),
+        ]
+    );
+    let untold = said(load(&sources(toml), LoadOptions::default()));
+    assert!(!untold.iter().any(roles), "{untold:?}");
+}
+
+#[test]
 fn the_examples_are_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut examples = 0;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use opcua::types::{AttributeId, DataValue, DateTime, NodeClass, StatusCode, VariableId, Variant};
 use tokio::sync::watch;
 
+use super::condition::Former;
 use super::identity::Identity;
 use super::mapping::{self, Property};
 use super::session::User;
@@ -199,7 +200,10 @@ impl Scene {
         }
         let operation = if event.confidential { Operation::Audit } else { Operation::Events };
         if let Some(condition) = &event.condition {
-            // what went with a reload, or came with one that holds elsewhere already, is told to nobody who may see a part only
+            // what came with a reload that holds elsewhere already is told to nobody who may see a part only
+            if let Some(Former(gone)) = &condition.gone {
+                return gone.may(user, operation, gone.alarms.node(condition.alarm));
+            }
             let all = self.space.rights.sees_all(user.roles);
             return match self.find(NodeRef::from(&condition.node)) {
                 Some(node) => self.space.may(user, operation, node),
