@@ -13,6 +13,7 @@ use super::archive::{Backup, Entry, List};
 use super::{CONFIGURATION, MOST_BYTES, NETWORK, PLANT_STATE, REPLACED, STATE, UNITS, is_drop_in, is_network_file};
 use crate::config::{Loaded, Sources, credential};
 use crate::plan::Interface;
+use crate::plant::alarm;
 use crate::plant::opcua::{self, pki};
 use crate::plant::text;
 use crate::store::clock;
@@ -85,6 +86,7 @@ pub fn gather(places: &Places, sources: &Sources, loaded: &Loaded) -> anyhow::Re
         found.notes.push(note);
     }
     found.walk(&places.state.join("retained"), &format!("{STATE}/retained"), 0, &|name| matches!(name, "a" | "b"))?;
+    found.alarms(&places.plant_state)?;
     found.drop_ins(&places.root.join(UNITS))?;
     found.network(&places.root.join(NETWORK), loaded)?;
     found.notes.extend(replaced_elsewhere(&loaded.settings.opcua, folder));
@@ -172,6 +174,27 @@ impl Found {
                 Ok(metadata) if metadata.is_dir() && deeper > 0 => self.walk(&path, &at, deeper - 1, wanted)?,
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(_) | Err(_) => self.notes.push(format!("{}: not a regular file; left out", path.display())),
+            }
+        }
+        Ok(())
+    }
+
+    /// What people have done about alarms, and the journal. The plant side may write them meanwhile: the states first, so that the
+    /// journal has what came after them; its newest file first, so that a rotation makes one appear twice and none go missing.
+    fn alarms(&mut self, plant_state: &Path) -> anyhow::Result<()> {
+        let names = (0..alarm::journal::FILES).map(alarm::journal::name);
+        let names = std::iter::once(alarm::kept::FILE.to_owned()).chain(names);
+        for name in names {
+            let path = plant_state.join(alarm::FOLDER).join(&name);
+            let at = format!("{PLANT_STATE}/{}/{name}", alarm::FOLDER);
+            match fs::metadata(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Ok(_) if !stays(&path, &at) => {
+                    self.notes.push(format!("{}: leads out of its folder; left out", path.display()));
+                }
+                Ok(metadata) if metadata.is_file() => self.take(at, &path)?,
+                Ok(_) => self.notes.push(format!("{}: not a regular file; left out", path.display())),
+                Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
             }
         }
         Ok(())
@@ -303,12 +326,19 @@ mod tests {
         symlink(pki.join("trusted/hmi.der"), pki.join("trusted/same.der")).unwrap();
         symlink(&secret, pki.join("issuer")).unwrap();
         let mut found = Found::default();
+        let alarms = root.join(PLANT_STATE).join("alarms");
+        fs::create_dir_all(&alarms).unwrap();
+        for name in ["states.json", "journal.jsonl", "journal.9.jsonl", "states.unreadable.json", ".states.json.1"] {
+            fs::write(alarms.join(name), name).unwrap();
+        }
+        symlink(secret.join("host_key"), alarms.join("journal.1.jsonl")).unwrap();
         for part in ["trusted", "issuer", "own"] {
             found.walk(&pki.join(part), &format!("{PLANT_STATE}/pki/{part}"), 0, &|_| true).unwrap();
         }
+        found.alarms(&root.join(PLANT_STATE)).unwrap();
         let names: Vec<&str> = found.files.keys().filter_map(|path| path.rsplit('/').next()).collect();
-        assert_eq!(names, ["hmi.der", "same.der"]);
-        assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+        assert_eq!(names, ["journal.9.jsonl", "journal.jsonl", "states.json", "hmi.der", "same.der"]);
+        assert_eq!(found.notes.len(), 3, "{:?}", found.notes);
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -46,8 +46,8 @@ const CONFIGURATION: &str = "etc/canvoy";
 const UNITS: &str = "etc/systemd/system";
 const NETWORK: &str = "etc/systemd/network";
 /// What is replaced as a whole, also by nothing: a certificate that is not in the backup must not stay trusted, nor a value move
-/// a machine.
-const WHOLE: [&str; 2] = ["var/lib/canvoy-plant/pki", "var/lib/canvoy/retained"];
+/// a machine. States and journal of alarms are of one plant: half of another one's would contradict them.
+const WHOLE: [&str; 3] = ["var/lib/canvoy-plant/pki", "var/lib/canvoy-plant/alarms", "var/lib/canvoy/retained"];
 /// What the files of a restore are called while they are not in place, and those that they replaced.
 const REPLACED: &str = "before-restore";
 

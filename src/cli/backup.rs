@@ -23,7 +23,7 @@ const MOST_PASSPHRASE: u64 = 1024;
 /// Write everything that makes this plant into one file, for a spare computer
 ///
 /// Configuration with its DBC files and all else in its folder, users, certificates with their keys and the list of
-/// trusted clients, retained values, drop-ins of the systemd units, and the systemd-networkd files of the CAN interfaces.
+/// trusted clients, what people did about alarms and their journal, retained values, drop-ins of the systemd units, and the systemd-networkd files of the CAN interfaces.
 /// The running plant goes on. The file holds private keys: only its owner may read it; --encrypt protects it elsewhere.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:

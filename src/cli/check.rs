@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use super::{EXIT_CONFIG, arming, milliseconds, print, print_diagnostics};
 use crate::config::{self, Files, LoadOptions, Loaded};
 use crate::plan::{Bus, Direction, Immediate, Instance, Interface, Message, Plan, RestartPolicy, Transmission};
+use crate::plant::access;
 
 /// Check a configuration and its DBC files, and show what it will do
 ///
@@ -30,7 +31,22 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let files = Files { config: args.file, machine: args.machine };
-    match files.read().and_then(|sources| config::load(&sources, LoadOptions::default())) {
+    let checked = files.read().and_then(|sources| {
+        let loaded = config::load(&sources, LoadOptions::default())?;
+        // who may not read the users is told what else there is
+        match loaded
+            .settings
+            .opcua
+            .users
+            .as_deref()
+            .filter(|file| file.is_file())
+            .and_then(|file| access::list(file).ok())
+        {
+            Some(users) => config::load_with_users(&sources, LoadOptions::default(), &users),
+            None => Ok(loaded),
+        }
+    });
+    match checked {
         Ok(loaded) => {
             print_diagnostics(&loaded.diagnostics);
             print(&summary(&loaded))?;

@@ -14,7 +14,7 @@ use crate::service::folder::Private;
 ///
 /// The file is checked first, and its configuration with this version of Canvoy; what is not understood is refused, and
 /// then nothing is changed. What is replaced stays beside the new as NAME.before-restore; the certificates, the list of
-/// trusted clients and the retained values are replaced as a whole. The server shows clients the same certificate as the
+/// trusted clients, alarms with their journal and the retained values are replaced as a whole. The server shows clients the same certificate as the
 /// computer that the backup is of: let only one of them be on the network.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -13,8 +13,8 @@ use super::{EXIT_CONFIG, print, print_diagnostics};
 use crate::config::{self, Files, LoadOptions};
 use crate::dbc::codec::Kind;
 use crate::diagnostic::Severity;
-use crate::plan::{Direction, Plan};
-use crate::plant::opcua::nodeset;
+use crate::plan::{Direction, Plan, Transmission};
+use crate::plant::opcua::{import, nodeset};
 
 /// List all tags of a configuration
 ///
@@ -36,7 +36,8 @@ pub struct Args {
     /// A JSON array, one object for each tag, with value tables
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
-    /// Comma-separated values with a header line (RFC 4180)
+    /// Comma-separated values with a header line (RFC 4180), with all that an import into a SCADA system needs: NodeIds, types,
+    /// ranges, units, access
     #[arg(long)]
     pub csv: bool,
     /// What OPC UA serves of the plant as a NodeSet2 file (XML); it needs the NodeSet of DI, and that of Machinery where
@@ -62,7 +63,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         print(&nodeset::write(&scene))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<Row> = (0..loaded.plan.tags.len()).map(|tag| row(&loaded.plan, tag)).collect();
+    let mut rows: Vec<Row> = (0..loaded.plan.tags.len()).map(|tag| row(&loaded.plan, tag)).collect();
+    if args.json || args.csv {
+        let scene = nodeset::scene(Arc::new(loaded.plan), loaded.settings.opcua.identity())?;
+        for (row, variable) in rows.iter_mut().zip(import::variables(&scene)) {
+            row.opcua = Some(variable);
+        }
+    }
     let text = if args.json {
         let mut text = serde_json::to_string_pretty(&rows)?;
         text.push('\n');
@@ -111,8 +118,22 @@ pub struct Row {
     pub comment: Option<String>,
     /// By locale, from an overlay table.
     pub descriptions: BTreeMap<String, String>,
+    /// The nodes that send the message, in the DBC file.
+    pub senders: Vec<String>,
+    /// Value = number in the frame × factor + offset.
+    pub factor: f64,
+    pub offset: f64,
+    /// What its bits can hold, whatever the range; `None` of a float.
+    pub instrument_low: Option<f64>,
+    pub instrument_high: Option<f64>,
+    /// Sent: the value at start, and the one in fallback.
+    pub start: Option<f64>,
+    pub fallback: Option<f64>,
     /// The value table.
     pub values: Vec<NamedValue>,
+    /// How OPC UA has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opcua: Option<import::Variable>,
 }
 
 /// One entry of a value table.
@@ -138,6 +159,15 @@ pub fn row(plan: &Plan, tag: usize) -> Row {
     };
     let instance = planned.instance.and_then(|instance| plan.instances.get(instance));
     let overlay = plan.tag_overlays.get(&tag);
+    let sent = |of: fn(&Transmission) -> &[u8]| match &planned.direction {
+        Direction::Output(transmission) => signal
+            .codec
+            .raw(of(transmission))
+            .map(|raw| signal.codec.engineering(raw))
+            .filter(|value| value.is_finite()),
+        Direction::Input(_) => None,
+    };
+    let limits = matches!(signal.codec.kind, Kind::Unsigned | Kind::Signed).then(|| signal.codec.engineering_limits());
     let letter = match signal.codec.kind {
         Kind::Unsigned => 'u',
         Kind::Signed => 'i',
@@ -165,14 +195,23 @@ pub fn row(plan: &Plan, tag: usize) -> Row {
         device: instance.map(|instance| instance.name.clone()),
         comment: signal.comment.clone(),
         descriptions: overlay.map(|overlay| overlay.descriptions.iter().cloned().collect()).unwrap_or_default(),
+        senders: message.senders.clone(),
+        factor: signal.codec.factor,
+        offset: signal.codec.offset,
+        instrument_low: limits.map(|(low, _)| low),
+        instrument_high: limits.map(|(_, high)| high),
+        start: sent(|transmission| &transmission.start),
+        fallback: sent(|transmission| &transmission.fallback),
         values: signal
             .value_table
             .iter()
             .map(|(raw, label)| NamedValue { raw: raw.to_string(), label: label.clone() })
             .collect(),
+        opcua: None,
     }
 }
 
+/// Columns of the table, and the first of a CSV file.
 const HEADER: [&str; 13] = [
     "tag",
     "id",
@@ -188,6 +227,74 @@ const HEADER: [&str; 13] = [
     "area",
     "comment",
 ];
+
+/// Further columns of a CSV file; new ones come at the end.
+const MORE: [&str; 26] = [
+    "node_id",
+    "node_id_uri",
+    "browse_path",
+    "variable_type",
+    "data_type",
+    "access",
+    "unit_code",
+    "unit_id",
+    "eu_low",
+    "eu_high",
+    "instrument_low",
+    "instrument_high",
+    "start",
+    "fallback",
+    "factor",
+    "offset",
+    "values",
+    "description",
+    "bus",
+    "message",
+    "signal",
+    "sender",
+    "id_format",
+    "pgn",
+    "device",
+    "device_type",
+];
+
+/// The cells under [`MORE`].
+fn more(row: &Row) -> [String; 26] {
+    let number = |number: Option<f64>| number.map(decimal).unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let nothing = import::Variable::default();
+    let opcua = row.opcua.as_ref().unwrap_or(&nothing);
+    // what parts the words is marked inside of one
+    let word = |value: &NamedValue| format!("{}={}", value.raw, value.label.replace('\\', "\\\\").replace('|', "\\|"));
+    [
+        text(&opcua.node_id),
+        text(&opcua.node_id_uri),
+        text(&opcua.browse_path),
+        opcua.variable_type.clone(),
+        opcua.data_type.clone(),
+        opcua.access.to_owned(),
+        text(&opcua.unit_code),
+        opcua.unit_id.map(|id| id.to_string()).unwrap_or_default(),
+        number(opcua.eu_low),
+        number(opcua.eu_high),
+        number(row.instrument_low),
+        number(row.instrument_high),
+        number(row.start),
+        number(row.fallback),
+        decimal(row.factor),
+        decimal(row.offset),
+        row.values.iter().map(word).collect::<Vec<_>>().join("|"),
+        text(&opcua.description),
+        row.bus.clone(),
+        row.message.clone(),
+        row.signal.clone(),
+        row.senders.join(" "),
+        if row.extended { "extended" } else { "standard" }.to_owned(),
+        row.pgn.map(|pgn| pgn.to_string()).unwrap_or_default(),
+        text(&row.device),
+        text(&row.device_type),
+    ]
+}
 
 /// The cells under [`HEADER`].
 fn cells(row: &Row) -> [String; 13] {
@@ -211,12 +318,13 @@ fn cells(row: &Row) -> [String; 13] {
 
 /// RFC 4180: CRLF, and quotes where a cell needs them.
 pub fn csv(rows: &[Row]) -> String {
-    let mut text = format!("{}\r\n", HEADER.join(","));
+    let quoted = |cell: String| {
+        if cell.contains([',', '"', '\r', '\n']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+    };
+    let mut text = format!("{},{}\r\n", HEADER.join(","), MORE.join(","));
     for row in rows {
-        let quoted = cells(row).map(|cell| {
-            if cell.contains([',', '"', '\r', '\n']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
-        });
-        text.push_str(&quoted.join(","));
+        let cells: Vec<String> = cells(row).into_iter().chain(more(row)).map(quoted).collect();
+        text.push_str(&cells.join(","));
         text.push_str("\r\n");
     }
     text

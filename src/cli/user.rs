@@ -1,5 +1,6 @@
 //! `canvoy user`: users of the OPC UA server, in a file.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,10 +8,16 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::print;
 use super::prompt::{ask_twice, refuse};
-use crate::plant::access;
+use super::{EXIT_CONFIG, print};
+use crate::config::{self, LoadOptions};
+use crate::plant::access::role::{self, Configs};
+use crate::plant::access::{self, Identity, Role, Roles};
 use crate::plant::private::become_owner;
+use crate::service::exit::Failure;
+
+/// The configuration of the units.
+const INSTALLED: &str = "/etc/canvoy/plant.toml";
 
 /// Manage the users of the OPC UA server
 #[derive(Clone, Debug, clap::Args)]
@@ -48,13 +55,19 @@ enum Command {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Show the users of a file
-    #[command(after_help = "Example:
-  sudo canvoy user list /var/lib/canvoy-plant/users")]
+    /// Show the users of a file, with the roles that the configuration gives them by name
+    ///
+    /// A role may come with a user's certificate or with the application too, which is not shown.
+    #[command(after_help = "Examples:
+  sudo canvoy user list /var/lib/canvoy-plant/users
+  canvoy user list users --config plant.toml")]
     List {
         /// The file
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The configuration with the roles [default: /etc/canvoy/plant.toml, where it names FILE]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -97,18 +110,58 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             access::remove(&file, &name)?;
             format!("{name} can't log in any more\n")
         }
-        Command::List { file, json } => {
+        Command::List { file, config, json } => {
+            // read before anything else: the owner of the users may not read it
+            let configs = roles_in(config.as_deref(), &file)?;
             become_owner_of(&file)?;
             let names = access::list(&file)?;
-            if json {
-                format!("{}\n", serde_json::json!({ "users": names }))
-            } else {
-                names.iter().map(|name| format!("{name}\n")).collect()
-            }
+            if json { json_of(&names, configs.as_ref()) } else { lines_of(&names, configs.as_ref()) }
         }
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The roles of a configuration; `None`: none was named, and the one that is installed has other users or can't be read.
+fn roles_in(config: Option<&Path>, users: &Path) -> anyhow::Result<Option<Configs>> {
+    let read = |file: &Path| {
+        let loaded = config::read(file).and_then(|sources| config::load(&sources, LoadOptions::default()));
+        loaded.map(|loaded| loaded.settings)
+    };
+    if let Some(file) = config {
+        let failure = |_| Failure::new(EXIT_CONFIG, format!("{0} has mistakes: canvoy check {0}", file.display()));
+        return Ok(Some(read(file).map_err(failure)?.roles));
+    }
+    let real = |file: &Path| std::fs::canonicalize(file).ok();
+    let installed = read(Path::new(INSTALLED)).ok().filter(|settings| {
+        let named = settings.opcua.users.as_deref().and_then(real);
+        named.is_some() && named == real(users)
+    });
+    Ok(installed.map(|settings| settings.roles))
+}
+
+/// By the name alone.
+fn roles_of(name: &str, configs: &Configs) -> Roles {
+    role::roles_of(configs, Identity { name: Some(name), ..Identity::default() })
+}
+
+fn lines_of(names: &[String], configs: Option<&Configs>) -> String {
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let line = |name: &String| match configs {
+        Some(configs) => format!("{name:width$}  {}\n", roles_of(name, configs)),
+        None => format!("{name}\n"),
+    };
+    names.iter().map(line).collect()
+}
+
+fn json_of(names: &[String], configs: Option<&Configs>) -> String {
+    let mut json = serde_json::json!({ "users": names });
+    if let Some(configs) = configs {
+        let roles = |name: &String| roles_of(name, configs).iter().map(Role::name).collect::<Vec<_>>();
+        let all: BTreeMap<&String, Vec<&str>> = names.iter().map(|name| (name, roles(name))).collect();
+        json["roles"] = serde_json::json!(all);
+    }
+    format!("{json}\n")
 }
 
 /// What is made new in a service's folder belongs to the service.
@@ -146,4 +199,33 @@ fn first_line() -> anyhow::Result<String> {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     String::from_utf8(line.to_vec()).context("a password is UTF-8 text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_shown_with_their_roles() {
+        let of = |users: &[&str]| role::Config {
+            users: users.iter().map(|user| user.to_string()).collect(),
+            ..Default::default()
+        };
+        let given = Configs::from([(Role::Operator, of(&["anna", "shift-*"])), (Role::Engineer, of(&["anna"]))]);
+        let names = ["anna", "shift-2", "bo"].map(String::from);
+        for (configs, lines, json) in [
+            (None, "anna\nshift-2\nbo\n", r#"{"users":["anna","shift-2","bo"]}"#),
+            (
+                Some(&given),
+                "anna     Operator,Engineer\nshift-2  Operator\nbo       AuthenticatedUser\n",
+                r#"{"roles":{"anna":["Operator","Engineer"],"bo":["AuthenticatedUser"],"shift-2":["Operator"]},"users":["anna","shift-2","bo"]}"#,
+            ),
+        ] {
+            assert_eq!(lines_of(&names, configs), lines);
+            let (found, want) = (json_of(&names, configs), json);
+            let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(parsed(&found), parsed(want));
+        }
+        assert_eq!(lines_of(&names[..1], Some(&Configs::new())), "anna  Engineer,SecurityAdmin\n");
+    }
 }

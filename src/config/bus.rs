@@ -130,6 +130,11 @@ fn check_name(name: &str, report: &mut Report<'_>) {
         report.error(&["bus", name], format!("bus name \"{name}\": only letters, digits, _ and - are possible"));
     } else if name == "Canvoy" {
         report.error(&["bus", name], "a bus can't be called \"Canvoy\": in OPC UA that is the folder of all buses");
+    } else if name == "Machine" {
+        report.error(
+            &["bus", name],
+            "a bus can't be called \"Machine\": in OPC UA that is the machine itself, beside the buses",
+        );
     }
 }
 

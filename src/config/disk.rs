@@ -101,7 +101,7 @@ impl Files {
             return Ok(sources);
         }
         // what the files that are there say is reported along
-        match super::check(&sources, LoadOptions::default(), &missing) {
+        match super::check(&sources, LoadOptions::default(), &missing, None) {
             Err(mistakes) => Err(mistakes),
             // one that nobody needs in the end
             Ok(_) => Ok(sources),

@@ -101,11 +101,22 @@ pub struct Settings {
 ///
 /// The same bytes and options give the same plan and the same hash.
 pub fn load(sources: &Sources, options: LoadOptions) -> Result<Loaded, Vec<Diagnostic>> {
-    check(sources, options, &Missing::new())
+    check(sources, options, &Missing::new(), None)
+}
+
+/// The same, with warnings where roles name users that are not among these: the names in the users file, which is no part of the
+/// configuration.
+pub fn load_with_users(sources: &Sources, options: LoadOptions, users: &[String]) -> Result<Loaded, Vec<Diagnostic>> {
+    check(sources, options, &Missing::new(), Some(users))
 }
 
 /// `missing`: files that are named and could not be read, with the reason.
-fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<Loaded, Vec<Diagnostic>> {
+fn check(
+    sources: &Sources,
+    options: LoadOptions,
+    missing: &Missing,
+    users: Option<&[String]>,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let mut assembled = assemble(sources, missing)?;
     let (file, dropped) = assemble::read(&mut assembled);
     let Assembled { document, variables, found } = assembled;
@@ -149,6 +160,9 @@ fn check(sources: &Sources, options: LoadOptions, missing: &Missing) -> Result<L
     alarm::connect(&mut plan, &file, &sections, &mut report);
     let mut settings = settings(&file, &mut report);
     settings.roles = role::roles(&file, &plan, &sections, &mut report);
+    if let (Some(users), Some(file)) = (users, &settings.opcua.users) {
+        role::check_users(&settings.roles, users, file, &mut report);
+    }
     identity::check(&settings.opcua, &plan, &mut report);
     let mut diagnostics = report.found;
     sort(&mut diagnostics, sources);
@@ -324,6 +338,7 @@ fn add(
         plan.messages.push(message);
     }
     for ((message, signal), overlay) in overlays {
+        plan.locales.extend(overlay.locales().cloned());
         let message = first_message + message;
         match signal {
             Some(signal) => plan.tag_overlays.insert(plan.messages[message].tags.start + signal, overlay),
@@ -400,6 +415,9 @@ fn settings(file: &written::File, report: &mut Report<'_>) -> Settings {
         if opcua.trust_any_client_certificate && !role.applications.is_empty() {
             let message = "with trust_any_client_certificate every client can call itself what it likes: an application has no role then; take one of both out";
             report.error(&["role", name, "applications"], message);
+        } else if opcua.trust_first_client && !role.applications.is_empty() {
+            let message = "with trust_first_client the first client to come has this role if it calls itself so; take trust_first_client out when your client is trusted (`canvoy cert list`)";
+            report.warning(&["role", name, "applications"], message);
         }
     }
     Settings { opcua, http, roles: Configs::new() }

@@ -1,5 +1,5 @@
 //! `overlay = ["names.csv"]`: tables that say about tags and messages what a DBC file does not: alias, description, unit, closer
-//! limits, area.
+//! limits, area, and the same in other languages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,9 +24,11 @@ pub type Overlays = BTreeMap<(usize, Option<usize>), Overlay>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Column {
     Tag,
-    Alias,
     /// With its locale, where it has one.
+    Alias(Option<String>),
     Description(Option<String>),
+    /// Words of the value table in another language.
+    Values(String),
     Unit,
     Min,
     Max,
@@ -34,6 +36,8 @@ enum Column {
 }
 
 const COLUMNS: [&str; 7] = ["tag", "alias", "description", "unit", "min", "max", "area"];
+/// Those that have a locale in brackets.
+const TRANSLATED: [&str; 3] = ["alias", "description", "values"];
 
 /// Puts what the tables say into the messages; gives what has no place there.
 pub fn apply(section: &Section<'_>, bus: &mut Bus<'_>, files: &[SourceFile], report: &mut Report<'_>) -> Overlays {
@@ -140,15 +144,19 @@ impl<'a> Table<'a> {
         for (index, name) in record.iter().enumerate() {
             let mistake = |message: String| self.mistake(Cell { start, index }, message);
             let name = name.trim();
-            let column = match (name, name.strip_prefix("description[").and_then(|rest| rest.strip_suffix(']'))) {
-                (_, Some(locale)) if is_locale(locale) => Column::Description(Some(locale.to_owned())),
-                (_, Some(locale)) => {
+            let bracketed = name.strip_suffix(']').and_then(|rest| rest.split_once('['));
+            let bracketed = bracketed.filter(|(what, _)| TRANSLATED.contains(what));
+            let column = match (name, bracketed) {
+                (_, Some((what, locale))) if !is_locale(locale) => {
                     return Err(mistake(format!(
-                        "\"{locale}\" is no locale; write it like description[de] or description[pt-BR]"
+                        "\"{locale}\" is no locale; write it like {what}[de] or {what}[pt-BR]"
                     )));
                 }
+                (_, Some(("alias", locale))) => Column::Alias(Some(locale.to_owned())),
+                (_, Some(("values", locale))) => Column::Values(locale.to_owned()),
+                (_, Some((_, locale))) => Column::Description(Some(locale.to_owned())),
                 ("tag", None) => Column::Tag,
-                ("alias", None) => Column::Alias,
+                ("alias", None) => Column::Alias(None),
                 ("description", None) => Column::Description(None),
                 ("unit", None) => Column::Unit,
                 ("min", None) => Column::Min,
@@ -158,7 +166,7 @@ impl<'a> Table<'a> {
                     let hint = did_you_mean(name, COLUMNS);
                     let known = list(COLUMNS);
                     return Err(mistake(format!(
-                        "unknown column \"{name}\"{hint}; there are {known}, description[de]"
+                        "unknown column \"{name}\"{hint}; there are {known}, alias[de], description[de], values[de]"
                     )));
                 }
             };
@@ -231,7 +239,8 @@ impl<'a> Table<'a> {
             let own = || Some((*text).to_owned());
             match (column, signal) {
                 (Column::Tag, _) => {}
-                (Column::Alias, _) => overlay.alias = own(),
+                (Column::Alias(None), _) => overlay.alias = own(),
+                (Column::Alias(Some(locale)), _) => overlay.aliases.push((locale.clone(), (*text).to_owned())),
                 (Column::Area, _) => overlay.area = own(),
                 (Column::Description(Some(locale)), _) => {
                     overlay.descriptions.push((locale.clone(), (*text).to_owned()));
@@ -246,6 +255,13 @@ impl<'a> Table<'a> {
                 (Column::Unit | Column::Min | Column::Max, None) => {
                     return Err((*index, "a message has no unit and no limits; its signals have".to_owned()));
                 }
+                (Column::Values(_), None) => {
+                    return Err((*index, "a message has no value table; its signals have".to_owned()));
+                }
+                (Column::Values(locale), Some(signal)) => {
+                    let table = &bus.messages[message].message.signals[signal].value_table;
+                    overlay.words.push((locale.clone(), words(text, table).map_err(|text| (*index, text))?));
+                }
                 (Column::Unit, Some(signal)) => {
                     Arc::make_mut(&mut bus.messages[message].message).signals[signal].unit = (*text).to_owned();
                 }
@@ -253,7 +269,9 @@ impl<'a> Table<'a> {
                 (Column::Max, Some(_)) => limits[1] = Some((*index, number(text).map_err(|text| (*index, text))?)),
             }
         }
+        overlay.aliases.sort();
         overlay.descriptions.sort();
+        overlay.words.sort();
         if let (Some(signal), [Some(_), _] | [_, Some(_)]) = (signal, limits) {
             narrow(bus, message, signal, limits)?;
         }
@@ -316,6 +334,29 @@ fn find_in(bus: &Bus<'_>, name: &str) -> Result<(usize, Option<usize>), String> 
         format!("{message_name} has no signal \"{signal_name}\"{hint}")
     })?;
     Ok((message, Some(signal)))
+}
+
+/// `0=Aus|1=Ein`: words for some values of the table; sorted.
+fn words(text: &str, table: &[(i128, String)]) -> Result<Vec<(i128, String)>, String> {
+    let mut found = Vec::new();
+    for part in text.split('|') {
+        let (value, word) = part.split_once('=').unwrap_or(("", ""));
+        let (Ok(value), word) = (value.trim().parse::<i128>(), word.trim()) else {
+            return Err(format!("\"{}\" is no word of a value; write it like 0=Aus|1=Ein", part.trim()));
+        };
+        if word.is_empty() {
+            return Err(format!("{value} has no word"));
+        }
+        if table.binary_search_by_key(&value, |(known, _)| *known).is_err() {
+            return Err(format!("the signal's value table has no {value}"));
+        }
+        found.push((value, word.to_owned()));
+    }
+    found.sort();
+    if found.windows(2).any(|pair| matches!(pair, [(first, _), (second, _)] if first == second)) {
+        return Err("two words for one value".to_owned());
+    }
+    Ok(found)
 }
 
 fn number(text: &str) -> Result<f64, String> {

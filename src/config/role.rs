@@ -1,5 +1,7 @@
 //! `[role.NAME]`: who has which role, and what that is narrowed to.
 
+use std::path::Path;
+
 use super::bus::Section;
 use super::report::Report;
 use super::suggest::{did_you_mean, list};
@@ -7,7 +9,7 @@ use super::written::File;
 use crate::diagnostic::Severity;
 use crate::plan::Plan;
 use crate::plant::access::rights::{Part, Unknown};
-use crate::plant::access::role::{Config, Configs, Role, are_given, thumbprint};
+use crate::plant::access::role::{Config, Configs, Role, are_given, fits, thumbprint};
 
 /// Longest name of a user or an application.
 const MOST_NAME: usize = 256;
@@ -42,6 +44,25 @@ pub fn roles(file: &File, plan: &Plan, sections: &[Section<'_>], report: &mut Re
         report.warning(&["role"], message);
     }
     configs
+}
+
+/// Whether somebody can log in by each of the names. `users`: those in the users file.
+pub fn check_users(configs: &Configs, users: &[String], file: &Path, report: &mut Report<'_>) {
+    let file = file.display();
+    for (role, config) in configs.iter().filter(|(role, _)| role.is_given()) {
+        for (index, name) in config.users.iter().enumerate() {
+            if users.iter().any(|user| fits(name, user)) {
+                continue;
+            }
+            let hint = did_you_mean(name, users.iter().map(String::as_str));
+            let remedy = match name.contains('*') {
+                true => format!("no user in {file} fits"),
+                false => format!("no user in {file}{hint}; `canvoy user add {file} {name}` adds one"),
+            };
+            let message = format!("\"{name}\": {remedy}; only a user certificate with that name could have the role");
+            report.element(Severity::Warning, &["role", role.name(), "users"], Some(index), message);
+        }
+    }
 }
 
 /// Who has the role.

@@ -2,6 +2,7 @@
 
 use super::configured::{self, Configured};
 use super::{Control, Now, Transmit};
+use crate::command::Place;
 use crate::plan::{MessageIndex, Succession};
 use crate::store::Writer;
 
@@ -50,7 +51,7 @@ impl Control {
         let State { control: old, transmit: old_transmit, store: old_store } = old;
         while let Some(tag) = old.authority.force_without_successor(succession) {
             // it was found among the forces, so this can't fail
-            let _ = old.authority.release(now, Some(tag), old_store);
+            let _ = old.authority.release(now, Some(tag), Place::Machine, old_store);
             old.authority_changed(now, old_store, old_transmit);
         }
         let (authority, outputs) = (&old.authority, &old.outputs);

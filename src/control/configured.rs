@@ -116,6 +116,10 @@ impl Configured {
                     self.due.set(at * TIMERS + timer, old.due.get(before * TIMERS + timer));
                 }
             }
+            let again = succession.redefined[item.alarm].and_then(|alarm| alarm.checked_sub(old.first));
+            if let Some(before) = again {
+                item.redefined(old.items[before].raised, means);
+            }
             self.look_at(at, now, now.realtime, means);
         }
     }
@@ -229,6 +233,17 @@ impl Item {
             What::Limit(limit, _) => (limit.on_delay, limit.off_delay),
             What::OffNormal(alarm, _) => (alarm.on_delay, alarm.off_delay),
         }
+    }
+
+    /// Its limits are others since a reload. What was raised and is beyond these too does not begin its delay anew: for that time
+    /// outputs that hang on it could be armed. Of a value that is not good nobody knows, and it stays.
+    fn redefined(&mut self, raised: u8, means: &Means<'_>) {
+        let there = match &self.what {
+            What::Limit(limit, _) => Level::ALL.into_iter().filter(|level| limit.limits[level.index()].is_some()),
+            What::OffNormal(..) => return self.raised = raised & self.beyond(means).unwrap_or(1),
+        };
+        let there = there.fold(0, |bits, level| bits | level.bit());
+        self.raised = raised & there & self.beyond(means).unwrap_or(there);
     }
 
     /// The levels that the value is beyond now, or 1 while the conditions hold; `None` where it can't be told.

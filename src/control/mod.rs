@@ -255,7 +255,7 @@ impl Control {
         transmit: &mut Transmit,
     ) -> Result<(), Denied> {
         let allowed = self.authority.may_be_asked(place, change);
-        let result = allowed.and_then(|()| self.carry_out(now, change, store, transmit));
+        let result = allowed.and_then(|()| self.carry_out(now, place, change, store, transmit));
         store.add(if result.is_ok() { Word::Commands } else { Word::CommandsRefused }, 1);
         self.authority_changed(now, store, transmit);
         result
@@ -264,6 +264,7 @@ impl Control {
     fn carry_out(
         &mut self,
         now: Now,
+        place: Place,
         change: &Change,
         store: &mut Writer,
         transmit: &mut Transmit,
@@ -280,11 +281,11 @@ impl Control {
             }
             Change::Renew(message) => self.authority.renew(now, message),
             Change::Force { tag, ref bits, raw, until } => {
-                self.authority.force(now, tag, bits, raw, until, store)?;
+                self.authority.force(now, (tag, bits, raw), place, until, store)?;
                 self.inputs.force(now, tag, bits, store);
                 Ok(())
             }
-            Change::Release(tag) => self.authority.release(now, tag, store),
+            Change::Release(tag) => self.authority.release(now, tag, place, store),
             Change::Arm => self.authority.arm(now, store),
             Change::Disarm => {
                 self.authority.disarm(now, store);

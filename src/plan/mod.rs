@@ -8,7 +8,7 @@ mod traffic;
 mod transmission;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -63,6 +63,8 @@ pub struct Plan {
     pub tag_overlays: BTreeMap<TagIndex, Overlay>,
     /// The same about messages.
     pub message_overlays: BTreeMap<MessageIndex, Overlay>,
+    /// In which they have texts.
+    pub locales: BTreeSet<String>,
     /// Sorted by name; one that goes both ways is two.
     pub routes: Vec<Route>,
     /// Sorted by name.
@@ -232,8 +234,20 @@ pub struct Overlay {
     pub alias: Option<String>,
     /// Where in the plant.
     pub area: Option<String>,
-    /// By locale (BCP 47); sorted. The one without a locale is the comment.
+    /// By locale (BCP 47); sorted. The one without a locale is `alias`.
+    pub aliases: Vec<(String, String)>,
+    /// By locale; sorted. The one without a locale is the comment.
     pub descriptions: Vec<(String, String)>,
+    /// By locale, sorted: words of the value table by raw value, sorted.
+    pub words: Vec<(String, Vec<(i128, String)>)>,
+}
+
+impl Overlay {
+    /// The locales that it has something in, some several times.
+    pub fn locales(&self) -> impl Iterator<Item = &String> {
+        let texts = self.aliases.iter().chain(&self.descriptions).map(|(locale, _)| locale);
+        texts.chain(self.words.iter().map(|(locale, _)| locale))
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -28,6 +28,9 @@ pub struct Succession {
     pub links: Box<[Option<LinkIndex>]>,
     pub contracts: Box<[Option<ContractIndex>]>,
     pub alarms: Box<[Option<AlarmIndex>]>,
+    /// By alarm that does not go on: the one of the configuration that had its name, and looked at the same value where it is a
+    /// limit. Its limits or conditions are others.
+    pub redefined: Box<[Option<AlarmIndex>]>,
     /// Rows of records that go on: where they begin in the new store, where in the old one, and how many.
     pub records: Box<[(usize, usize, usize)]>,
     /// By message of the old plan: what it is in the new one.
@@ -108,6 +111,11 @@ impl Succession {
             new.contracts.iter().map(|contract| contracts.get(&succession.timed(contract.of)?).copied()).collect();
         succession.alarms =
             new.alarms.iter().map(|alarm| alarms.get(&succession.alarm(old, new, *alarm)?).copied()).collect();
+        let redefined = |(alarm, heir): (&Alarm, &Option<AlarmIndex>)| match heir {
+            Some(_) => None,
+            None => alarms.get(&succession.redefined(old, new, *alarm)?).copied(),
+        };
+        succession.redefined = new.alarms.iter().zip(&succession.alarms).map(redefined).collect();
         succession.message_after = after(&succession.messages, old.messages.len());
         succession.route_after = after(&succession.routes, old.routes.len());
         succession.contract_after = after(&succession.contracts, old.contracts.len());
@@ -156,6 +164,23 @@ impl Succession {
             Alarm::Limit(at) => Alarm::Limit(self.limit(old, &new.limits[at])?),
             Alarm::OffNormal(at) => Alarm::OffNormal(self.off_normal(old, &new.off_normals[at])?),
         })
+    }
+
+    /// An alarm of the old plan that is another one now.
+    fn redefined(&self, old: &Plan, new: &Plan, alarm: Alarm) -> Option<Alarm> {
+        match alarm {
+            Alarm::Limit(at) => {
+                let limit = &new.limits[at];
+                let value = (&limit.name, self.tags[limit.tag]?, limit.source_address);
+                let same = |known: &super::Limit| (&known.name, known.tag, known.source_address) == value;
+                old.limits.iter().position(same).map(Alarm::Limit)
+            }
+            Alarm::OffNormal(at) => {
+                let name = &new.off_normals[at].name;
+                old.off_normals.iter().position(|known| known.name == *name).map(Alarm::OffNormal)
+            }
+            _ => None,
+        }
     }
 
     fn route(&self, old: &Plan, route: &super::Route) -> Option<RouteIndex> {

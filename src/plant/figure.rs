@@ -18,10 +18,14 @@ pub enum Figure {
     ValuesLost,
     /// Seconds since 1970; 0: there is no OPC UA server.
     CertificateNotAfter,
+    /// 1 while alarms can't be written to the disk.
+    AlarmsUnkept,
+    AlarmChangesLost,
+    AlarmLinesLost,
 }
 
 impl Figure {
-    pub const ALL: [Figure; 12] = [
+    pub const ALL: [Figure; 15] = [
         Figure::Connections,
         Figure::Sessions,
         Figure::Subscriptions,
@@ -34,6 +38,9 @@ impl Figure {
         Figure::Notifications,
         Figure::ValuesLost,
         Figure::CertificateNotAfter,
+        Figure::AlarmsUnkept,
+        Figure::AlarmChangesLost,
+        Figure::AlarmLinesLost,
     ];
 
     /// Name of the metric, and its help.
@@ -71,6 +78,18 @@ impl Figure {
             Figure::CertificateNotAfter => (
                 "canvoy_opcua_certificate_not_after_seconds",
                 "When the OPC UA server's own certificate ends, in seconds since 1970.",
+            ),
+            Figure::AlarmsUnkept => (
+                "canvoy_alarms_unkept",
+                "1 while what is done about alarms, or their journal, can't be written to the disk.",
+            ),
+            Figure::AlarmChangesLost => (
+                "canvoy_alarm_changes_lost_total",
+                "Changes of alarms that were overwritten before the plant process read them.",
+            ),
+            Figure::AlarmLinesLost => (
+                "canvoy_alarm_journal_lines_lost_total",
+                "Lines of the journal of alarms that could not be written and are lost.",
             ),
         }
     }

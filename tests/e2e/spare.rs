@@ -191,6 +191,18 @@ fn a_spare_computer_takes_over_and_no_client_notices() {
     poll("the value on the disk", LIMIT, || {
         (!files(&first.path().join("var/lib/canvoy/retained")).is_empty()).then_some(())
     });
+    // somebody has done something about an alarm
+    let disable = json!({"do": "call", "object": "Canvoy.Alarms.forced:machine", "method": "Canvoy.Alarms.forced:machine.Disable"});
+    peer.ask(connect.clone());
+    peer.ask(disable);
+    peer.ask(json!({"do": "disconnect"}));
+    let alarms = |root: &Path, what: &[&str]| {
+        let state = root.join("var/lib/canvoy-plant").display().to_string();
+        canvoy(&[&["alarms", "--state", &state], what].concat(), root).1
+    };
+    poll("states of alarms on the disk", LIMIT, || alarms(first.path(), &["--all"]).contains("disabled").then_some(()));
+    let journal = alarms(first.path(), &["--journal"]);
+    assert!(journal.contains("disabled") && journal.contains(USER), "{journal}");
     let from = first.path().display().to_string();
     std::fs::write(desk.path().join("secret"), "correct horse\n").expect("write a file");
     std::fs::write(desk.path().join("wrong"), "battery staple\n").expect("write a file");
@@ -226,6 +238,8 @@ fn a_spare_computer_takes_over_and_no_client_notices() {
     for path in ["etc/canvoy/plant.toml", "etc/canvoy/machine.dbc", "etc/canvoy/users", drop_in] {
         assert_eq!(old[path], new[path], "{path}");
     }
+    assert!(alarms(spare.path(), &["--all"]).contains("disabled"), "what people did about alarms");
+    assert!(alarms(spare.path(), &["--journal"]).starts_with(&journal), "and what happened");
     assert_eq!(new["etc/canvoy/plant.toml.before-restore"], b"# the package's\n");
     for name in ["own/certificate.der", "own/key.pem"] {
         let path = format!("var/lib/canvoy-plant/pki/{name}");

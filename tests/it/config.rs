@@ -255,6 +255,27 @@ fn the_configuration_of_the_package_is_harmless_and_leads_on() {
 }
 
 #[test]
+fn roles_of_users_that_cannot_log_in_are_warned_of() {
+    let toml = "[bus.a]\nvirtual = true\n[opcua]\nusers = \"users\"\n[role.Operator]\nusers = [\"anna\", \"ana\", \"shift-*\", \"night-*\"]\n[role.Engineer]\nusers = [\"bo\"]\n";
+    let users = ["anna", "shift-1", "bo"].map(String::from);
+    let found = canvoy::config::load_with_users(&sources(toml), LoadOptions::default(), &users).unwrap();
+    let roles = |text: &String| text.contains("\": no user");
+    let told: Vec<String> = said(Ok(found)).into_iter().filter(roles).collect();
+    let only = "only a user certificate with that name could have the role";
+    assert_eq!(
+        told,
+        [
+            format!(
+                r#"p.toml:6:18: warning: "ana": no user in users (did you mean "anna"?); `canvoy user add users ana` adds one; {only}"#
+            ),
+            format!(r#"p.toml:6:36: warning: "night-*": no user in users fits; {only}"#),
+        ]
+    );
+    let untold = said(load(&sources(toml), LoadOptions::default()));
+    assert!(!untold.iter().any(roles), "{untold:?}");
+}
+
+#[test]
 fn the_examples_are_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut examples = 0;
@@ -462,17 +483,27 @@ a.DriveCommand.Trim           100  sent       i8    -100  100   %     20        
 a.DriveStatus.State           200  received   u4    0     15          20        50           no
 ";
     assert_eq!(tags::table(&picked), table);
-    let csv = "tag,id,direction,type,min,max,unit,cycle_ms,deadline_ms,writable,alias,area,comment\r\n\
-        a.DriveCommand.SpeedSetpoint,100,sent,u16,0,3000,rpm,20,,no,,,\
-        \"Wanted speed, \"\"measured\"\" at the shaft, before the gear, and after the coupling.\"\r\n\
-        a.DriveCommand.Trim,100,sent,i8,-100,100,%,20,,yes,,,\r\n\
-        a.DriveStatus.State,200,received,u4,0,15,,20,50,no,,,\r\n";
-    assert_eq!(tags::csv(&picked), csv);
+    let csv = tags::csv(&picked);
+    let mut lines = csv.split_terminator("\r\n");
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    for (line, begins) in lines.zip([
+        "a.DriveCommand.SpeedSetpoint,100,sent,u16,0,3000,rpm,20,,no,,,\
+         \"Wanted speed, \"\"measured\"\" at the shaft, before the gear, and after the coupling.\",",
+        "a.DriveCommand.Trim,100,sent,i8,-100,100,%,20,,yes,,,,",
+        "a.DriveStatus.State,200,received,u4,0,15,,20,50,no,,,,",
+    ]) {
+        assert!(line.starts_with(begins), "{line}");
+    }
+    let first =
+        "tag,id,direction,type,min,max,unit,cycle_ms,deadline_ms,writable,alias,area,comment,node_id,node_id_uri,";
+    assert!(csv.starts_with(first), "{csv}");
+    assert_eq!(header.len(), 39);
     let json = serde_json::json!({
         "tag": "a.DriveStatus.State", "bus": "a", "message": "DriveStatus", "signal": "State", "id": "200",
         "extended": false, "pgn": null, "direction": "received", "unit": "", "min": 0.0, "max": 15.0, "type": "u4",
         "cycle_ms": 20.0, "deadline_ms": 50.0, "writable": false, "alias": null, "area": null,
-        "device_type": null, "device": null, "comment": null, "descriptions": {},
+        "device_type": null, "device": null, "comment": null, "descriptions": {}, "senders": ["Drive"],
+        "factor": 1.0, "offset": 0.0, "instrument_low": 0.0, "instrument_high": 15.0, "start": null, "fallback": null,
         "values": [{"raw": "0", "label": "Off"}, {"raw": "1", "label": "Running, \"hot\""}],
     });
     assert_eq!(serde_json::to_value(&rows[5]).unwrap(), json);

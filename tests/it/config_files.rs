@@ -94,7 +94,11 @@ fn overlays(plan: &Plan) -> String {
         .iter()
         .map(|(tag, overlay)| (plan.tag_name(*tag, None), overlay, plan.signal(*tag).comment.clone()));
     let line = |(name, overlay, comment): (String, &canvoy::plan::Overlay, Option<String>)| {
-        format!("{name} {:?} {:?} {:?} {comment:?}\n", overlay.alias, overlay.area, overlay.descriptions)
+        let mut text = format!("{name} {:?} {:?} {:?} {comment:?}", overlay.alias, overlay.area, overlay.descriptions);
+        if !overlay.aliases.is_empty() || !overlay.words.is_empty() {
+            write!(text, " {:?} {:?}", overlay.aliases, overlay.words).unwrap();
+        }
+        text + "\n"
     };
     of_messages.chain(of_tags).map(line).collect()
 }

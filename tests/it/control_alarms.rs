@@ -396,6 +396,27 @@ fn what_a_reload_does_to_an_alarm() {
         ("at another index", FOUR.to_owned(), format!("{first}{FOUR}"), (4, 2), (4, 2)),
         ("another text and severity", FOUR.to_owned(), format!("{FOUR}text = \"Hot\"\nseverity = 3\n"), (4, 2), (4, 2)),
         ("other limits", FOUR.to_owned(), FOUR.replace("230", "220"), (4, 1), (4, 1)),
+        (
+            "other limits and a delay",
+            FOUR.to_owned(),
+            format!("{}on_delay_ms = 500", FOUR.replace("230", "220")),
+            (4, 1),
+            (4, 1),
+        ),
+        (
+            "another level and a delay",
+            FOUR.to_owned(),
+            format!("{}on_delay_ms = 500", FOUR.replace("hi = 230", "hi = 220").replace("250", "225")),
+            (4, 1),
+            (4, 1),
+        ),
+        (
+            "limits that it is not beyond, and a delay",
+            FOUR.to_owned(),
+            format!("{}on_delay_ms = 500", FOUR.replace("230", "245")),
+            (0, 0),
+            (0, 0),
+        ),
         ("limits that it is not beyond", FOUR.to_owned(), FOUR.replace("230", "245"), (0, 0), (0, 0)),
         ("another name", FOUR.to_owned(), FOUR.replace("alarm.t", "alarm.t2"), (4, 1), (4, 1)),
         ("new", String::new(), FOUR.to_owned(), (4, 1), (4, 1)),
@@ -423,6 +444,29 @@ fn a_delay_goes_on_over_a_reload() {
     bench.play(&expand("0 temp 240\n300 off limit t"));
     bench.reload(plan(&toml("", &format!("{DELAYED}[alarm.a]\ntag = \"a.Status.Ready\"\nhi = 1")), FILES));
     bench.play("499 off limit t\n500 on limit t");
+}
+
+#[test]
+fn nothing_can_be_armed_while_other_limits_of_an_alarm_that_lasts_wait_for_their_delay() {
+    let lines = "[bus.a.message.Command]\nfallback_on = [\"t\", \"door\"]\n";
+    let door = "[alarm.door]\nwhen = \"a.Status.Door == 'Closed'\"\n";
+    let other = "on_delay_ms = 500\n[alarm.door]\nwhen = [\"a.Status.Door == 'Closed'\", \"a.Status.Temp > 10\"]\non_delay_ms = 500\n";
+    for (name, before, after, refused) in [
+        ("limits", FOUR.to_owned(), format!("{}{other}", FOUR.replace("230", "220")), "alarm t is active"),
+        (
+            "conditions",
+            format!("{FOUR}{door}"),
+            format!("{}{other}", FOUR.replace("230", "245")),
+            "alarm door is active",
+        ),
+    ] {
+        let lines = if before.contains("door") { lines } else { &lines.replace(", \"door\"", "") };
+        let mut bench = Bench::new(&toml(lines, &before), FILES);
+        bench.play(&expand("0 temp 240\n10 refused alarm t is active"));
+        bench.reload(plan(&toml(lines, &after), FILES));
+        eprintln!("{name}");
+        bench.play(&format!("11 refused {refused}\n100 refused {refused}"));
+    }
 }
 
 #[test]

@@ -814,9 +814,15 @@ fn in_local_the_plant_makes_the_machine_do_nothing() {
         9 fallback a.Command
         9 reset a.Command
         9 latched a.Command
+        9 hold a.Command.Enable 1 60
         10 from plant
         10 hold a.Command.Enable 1 60 => {refused}
+        10 let a.Command.Enable => {refused}
+        10 let
+        10 forces 1
         11 remote
+        11 let
+        11 forces 0
         11 hold a.Command.Enable 1 60
         12 disarm
         12 arm

@@ -461,7 +461,7 @@ const CHECKS = [
     expect(/^Good/.test(await machine(s, 'SetLocal')), 'SetLocal');
     await until('Local', async () => (await value(s, 'Canvoy.Machine.Remote')) === false);
     const sent = await call(s, 'm.Command', 'm.Command.Send', command(7));
-    expect(sent.startsWith('BadInvalidState'), sent);
+    expect(sent.startsWith('BadNotExecutable'), sent);
     const written = await s.session.write({ nodeId: s.node('m.Command.Setpoint'), attributeId: AttributeIds.Value, value: { value: { dataType: DataType.Double, value: 7 } } });
     expect(written.name === 'BadInvalidState', written.name);
     expect(/^Good/.test(await machine(s, 'SetRemote')), 'SetRemote');

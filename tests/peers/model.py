@@ -5,16 +5,14 @@ By hand: .testenv/venv/bin/python tests/peers/model.py --canvoy /…/target/debu
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
-from asyncua import Client, Server, ua
-from cryptography.hazmat.primitives import serialization
+from asyncua import Server, ua
 
 import companions
 from common import check as checks
-from common import plant as plants
 from common.check import Skipped, check, expect
+from common.session import Session
 from conformance.scene import Scene
 
 HERE = Path(__file__).parent
@@ -61,30 +59,6 @@ async def walk(session, start):
                     below.append(target)
         open_nodes = below
     return found
-
-
-class Session:
-    """asyncua's own client: its ways of loading types are part of what is checked."""
-
-    def __init__(self, scene):
-        self.scene = scene
-
-    async def __aenter__(self):
-        self.client = Client(self.scene.url)
-        self.client.set_user(plants.USER)
-        self.client.set_password(plants.PASSWORD)
-        identity = self.scene.connection.identity
-        folder = Path(tempfile.mkdtemp())
-        (folder / "certificate.der").write_bytes(identity.certificate)
-        pem = identity.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        (folder / "key.pem").write_bytes(pem)
-        self.client.application_uri = identity.uri
-        await self.client.set_security_string(f"Basic256Sha256,SignAndEncrypt,{folder}/certificate.der,{folder}/key.pem")
-        await self.client.connect()
-        return self.client
-
-    async def __aexit__(self, *_):
-        await self.client.disconnect()
 
 
 class Declared:

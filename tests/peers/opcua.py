@@ -184,6 +184,10 @@ class Peer:
             return ua.StatusCode(error.code).name
         return "Good"
 
+    async def call(self, object, method):
+        """Calls a method without arguments."""
+        return plain(await self.node(object).call_method(self.node(method).nodeid))
+
     async def disconnect(self):
         await self.client.disconnect()
         self.client = None

@@ -1,7 +1,7 @@
 //! The table of forces: tags held at a value until a time, whatever their owner says.
 
 use super::Authority;
-use crate::command::Denied;
+use crate::command::{Denied, Place};
 use crate::control::Now;
 use crate::plan::{Alarm, Bits, MessageIndex, TagIndex};
 use crate::store::Writer;
@@ -15,6 +15,8 @@ pub(super) struct Force {
     pub bits: Bits,
     /// As the store shows it.
     pub raw: u64,
+    /// Who holds it.
+    pub place: Place,
 }
 
 /// The table of the store, with the bits.
@@ -47,16 +49,15 @@ impl Authority {
     pub fn force(
         &mut self,
         now: Now,
-        tag: TagIndex,
-        bits: &Bits,
-        raw: u64,
+        (tag, bits, raw): (TagIndex, &Bits, u64),
+        place: Place,
         until: u64,
         store: &mut Writer,
     ) -> Result<(), Denied> {
         let known = self.forces.slot(tag);
         let slot = known.or_else(|| self.forces.0.iter().position(Option::is_none)).ok_or(Denied::TooManyForces)?;
         let message = self.tags[tag].0;
-        self.forces.0[slot] = Some(Force { tag, message, bits: *bits, raw });
+        self.forces.0[slot] = Some(Force { tag, message, bits: *bits, raw, place });
         self.due.set(self.force_item(slot), until);
         store.set_force(slot, tag, until, raw);
         if let Some(index) = self.output(message) {
@@ -67,14 +68,26 @@ impl Authority {
         Ok(())
     }
 
-    /// Ends the force of one tag, or all of them (which is no mistake where there is none).
-    pub fn release(&mut self, now: Now, tag: Option<TagIndex>, store: &mut Writer) -> Result<(), Denied> {
+    /// Ends the force of one tag, or all of them (which is no mistake where there is none). In Local the plant ends its own:
+    /// whoever holds a valve at the machine counts on it.
+    pub fn release(&mut self, now: Now, tag: Option<TagIndex>, place: Place, store: &mut Writer) -> Result<(), Denied> {
+        let all = place == Place::Machine || self.is_remote();
+        let may_end = |force: &Force| all || force.place == place;
         match tag {
             Some(tag) => {
                 let slot = self.forces.slot(tag).ok_or(Denied::NotForced(tag))?;
+                if !self.forces.0[slot].as_ref().is_some_and(may_end) {
+                    return Err(Denied::Local);
+                }
                 self.force_ended(now, slot, store);
             }
-            None => (0..FORCES).for_each(|slot| self.force_ended(now, slot, store)),
+            None => {
+                for slot in 0..FORCES {
+                    if self.forces.0[slot].as_ref().is_some_and(may_end) {
+                        self.force_ended(now, slot, store);
+                    }
+                }
+            }
         }
         Ok(())
     }

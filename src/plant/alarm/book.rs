@@ -16,6 +16,9 @@ const MOST_FORMER: usize = 10_000;
 /// How long they are kept. Nanoseconds.
 const FORMER: u64 = 90 * 86_400 * 1_000_000_000;
 
+/// Alarms of a plan by their keys.
+type Keys = HashMap<Box<str>, AlarmIndex>;
+
 /// All of them.
 #[derive(Default)]
 pub struct Book {
@@ -23,7 +26,7 @@ pub struct Book {
     /// By alarm.
     keys: Vec<Box<str>>,
     states: Vec<State>,
-    by_key: HashMap<Box<str>, AlarmIndex>,
+    by_key: Keys,
     /// By alarm: those that follow from it, and how many of its own causes are active.
     effects: Vec<Vec<u32>>,
     causes: Vec<u32>,
@@ -39,11 +42,37 @@ pub struct Book {
 }
 
 impl Book {
-    /// As it was kept, before there is a plan.
-    pub(super) fn begin(&mut self, snapshot: Snapshot) {
-        self.former = snapshot.alarms;
-        self.number = snapshot.number;
-        self.position = snapshot.position;
+    /// Takes up what was kept: before there is a plan, or later, where the disk gave it only then. `after`: lines of the journal
+    /// after the snapshot; `own`: those of this run that wait, behind so many that are lost. They come with numbers that go on
+    /// where the journal ends.
+    pub(super) fn recall(&mut self, snapshot: Snapshot, after: &[Entry], own: Vec<Entry>, lost: u64, now: u64) {
+        let Snapshot { number, position, alarms } = snapshot;
+        let mut kept = Book { former: alarms, number, position, ..Book::default() };
+        after.iter().for_each(|entry| kept.replay(entry));
+        kept.former.values_mut().for_each(|of| of.state.bound_shelf(now));
+        if self.plan.is_none() {
+            *self = kept;
+            return;
+        }
+        self.entries.splice(0..0, own);
+        // what the ring has brought once more is in the journal already
+        self.entries.retain(|entry| !entry.was_read_before(kept.position));
+        self.number = kept.number + lost;
+        for entry in &mut self.entries {
+            self.number += 1;
+            entry.number = self.number;
+        }
+        for (key, was) in kept.former {
+            match self.by_key.get(&*key).and_then(|alarm| self.states.get_mut(*alarm)) {
+                Some(state) => state.recall(&was.state),
+                None => drop(self.former.entry(key).or_insert(was)),
+            }
+        }
+        self.retire(None, now);
+        for alarm in 0..self.states.len() {
+            self.consider(alarm, now, now);
+        }
+        self.due = 0;
     }
 
     /// What is to be kept now.
@@ -58,7 +87,7 @@ impl Book {
     }
 
     /// Takes what a journal has after the snapshot.
-    pub(super) fn replay(&mut self, entry: &Entry) {
+    fn replay(&mut self, entry: &Entry) {
         if entry.number <= self.number {
             return;
         }
@@ -73,9 +102,12 @@ impl Book {
 
     /// Another plan holds: states go with their keys.
     pub(super) fn adopt(&mut self, plan: &Arc<Plan>, now: u64) {
-        for (key, state) in std::mem::take(&mut self.keys).into_iter().zip(std::mem::take(&mut self.states)) {
+        let before = self.plan.replace(plan.clone()).map(|plan| (plan, std::mem::take(&mut self.by_key)));
+        let states = std::mem::take(&mut self.states);
+        for (alarm, (key, state)) in std::mem::take(&mut self.keys).into_iter().zip(states).enumerate() {
             if state != State::default() {
-                self.former.insert(key.into(), Kept { seen: now, state, ..Kept::default() });
+                let text = before.as_ref().map(|(plan, _)| super::sentence(plan, alarm, &state)).unwrap_or_default();
+                self.former.insert(key.into(), Kept { seen: now, text, because: None, state });
             }
         }
         self.keys = plan.alarms.iter().map(|alarm| alarm.key(plan).into()).collect();
@@ -96,15 +128,68 @@ impl Book {
                 }
             }
         }
-        self.plan = Some(plan.clone());
-        self.former.retain(|_, kept| kept.seen.saturating_add(FORMER) > now);
-        while self.former.len() > MOST_FORMER {
-            let oldest = self.former.iter().min_by_key(|(_, kept)| kept.seen).map(|(key, _)| key.clone());
-            oldest.and_then(|key| self.former.remove(&key));
-        }
+        self.retire(before.as_ref(), now);
+        self.trim(now);
         for alarm in 0..self.states.len() {
-            self.consider(alarm, now);
+            self.consider(alarm, now, now);
         }
+        self.due = 0;
+    }
+
+    /// What is not in the plan any more can't end by itself, and nobody can acknowledge it: it ends now. `before`: the plan
+    /// that it was in, where there was one.
+    fn retire(&mut self, before: Option<&(Arc<Plan>, Keys)>, now: u64) {
+        for (key, kept) in &mut self.former {
+            let level = kept.state.level;
+            let Some(what) = kept.state.remove(now) else { continue };
+            self.number += 1;
+            kept.state.numbered(self.number, what);
+            let of = before.and_then(|(plan, keys)| Some((plan, *keys.get(key.as_str())?)));
+            let text = match of {
+                Some((plan, alarm)) => super::sentence(plan, alarm, &kept.state),
+                None if kept.text.is_empty() => key.clone(),
+                None => kept.text.clone(),
+            };
+            kept.text = format!("{text}; {}", super::REMOVED);
+            kept.because = None;
+            let mut entry = Entry::of(self.number, self.position, key, what, &kept.state, now);
+            entry.before = level;
+            entry.text.clone_from(&kept.text);
+            self.entries.push(entry);
+            self.changes.extend(of.map(|(plan, alarm)| Change {
+                plan: plan.clone(),
+                alarm,
+                what,
+                who: String::new(),
+                removed: true,
+                state: kept.state.clone(),
+            }));
+        }
+    }
+
+    /// Forgets what was in a plan long ago, and the oldest of too many.
+    fn trim(&mut self, now: u64) {
+        self.former.retain(|_, kept| kept.seen.saturating_add(FORMER) > now);
+        let beyond = self.former.len().saturating_sub(MOST_FORMER);
+        if beyond == 0 {
+            return;
+        }
+        let mut seen: Vec<u64> = self.former.values().map(|kept| kept.seen).collect();
+        let (older, first, _) = seen.select_nth_unstable(beyond);
+        let first = *first;
+        // of those that are as old as the first to stay, only so many go
+        let mut equal = beyond - older.iter().filter(|seen| **seen < first).count();
+        self.former.retain(|_, kept| {
+            let goes = kept.seen < first || kept.seen == first && equal > 0;
+            equal -= usize::from(goes && kept.seen == first);
+            !goes
+        });
+    }
+
+    /// CLOCK_REALTIME was set, forward or back: what lasts for a time lasts as long as before. Nanoseconds.
+    pub(super) fn clock_was_set(&mut self, by: i64) {
+        let former = self.former.values_mut().map(|kept| &mut kept.state);
+        self.states.iter_mut().chain(former).for_each(|state| state.clock_was_set(by));
         self.due = 0;
     }
 
@@ -149,17 +234,17 @@ impl Book {
     }
 
     /// A transition from the ring.
-    pub(super) fn event(&mut self, event: &AlarmEvent) {
+    pub(super) fn event(&mut self, event: &AlarmEvent, now: u64) {
         self.position.next = event.sequence + 1;
         let Some(severity) = self.severity(event.alarm, event.state) else { return };
         let (level, detail, value, time) = (event.state, event.detail, event.value, event.time);
-        self.transition(event.alarm, Transition { level, detail, value, severity, time }, false);
+        self.transition(event.alarm, Transition { level, detail, value, severity, time }, false, now);
     }
 
     /// What the alarm is now, where transitions were missed.
-    pub(super) fn agree(&mut self, alarm: AlarmIndex, level: u8, detail: u64, value: f64, time: u64) {
+    pub(super) fn agree(&mut self, alarm: AlarmIndex, level: u8, detail: u64, value: f64, time: u64, now: u64) {
         let Some(severity) = self.severity(alarm, level) else { return };
-        self.transition(alarm, Transition { level, detail, value, severity, time }, true);
+        self.transition(alarm, Transition { level, detail, value, severity, time }, true, now);
     }
 
     fn severity(&self, alarm: AlarmIndex, level: u8) -> Option<u16> {
@@ -167,7 +252,7 @@ impl Book {
         Some(plan.alarms.get(alarm)?.severity_at(plan, level).clamp(1, 1000))
     }
 
-    fn transition(&mut self, alarm: AlarmIndex, to: Transition, inferred: bool) {
+    fn transition(&mut self, alarm: AlarmIndex, to: Transition, inferred: bool, now: u64) {
         let Some(state) = self.states.get_mut(alarm) else { return };
         let before = state.level;
         let Some(what) = state.transition(to) else { return };
@@ -178,7 +263,7 @@ impl Book {
                 if let Some(count) = self.causes.get_mut(effect) {
                     *count = if to.level == 0 { count.saturating_sub(1) } else { *count + 1 };
                 }
-                self.consider(effect, to.time);
+                self.consider(effect, to.time, now);
             }
         }
         if let Some(what) = self.states.get_mut(alarm).and_then(|state| state.spent(to.time)) {
@@ -186,12 +271,13 @@ impl Book {
         }
     }
 
-    /// Whether an alarm is a consequence now. That of one that is of no interest is not told.
-    fn consider(&mut self, alarm: AlarmIndex, time: u64) {
+    /// Whether an alarm is a consequence now. That of one that is of no interest is not told. `time`: when it became so, by the
+    /// controller; `now`: that of this process, which may come to it later.
+    fn consider(&mut self, alarm: AlarmIndex, time: u64, now: u64) {
         let caused = self.causes.get(alarm).is_some_and(|count| *count > 0);
         let Some(state) = self.states.get_mut(alarm) else { return };
         let before = state.retain();
-        let (level, what) = (state.level, state.suppress(caused, time));
+        let (level, what) = (state.level, state.suppress(caused, time, now));
         self.due = self.due.min(state.due().unwrap_or(u64::MAX));
         if let Some(what) = what
             && before
@@ -246,7 +332,8 @@ impl Book {
         entry.who = who.to_owned();
         entry.text = super::sentence(plan, alarm, state);
         self.entries.push(entry);
-        let change = Change { plan: plan.clone(), alarm, what, who: who.to_owned(), state: state.clone() };
+        let who = who.to_owned();
+        let change = Change { plan: plan.clone(), alarm, what, who, removed: false, state: state.clone() };
         self.changes.push(change);
     }
 

@@ -25,6 +25,28 @@ pub struct Position {
     pub next: u64,
 }
 
+/// Lines that are not in a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Numbers of the first and the last.
+    pub from: u64,
+    pub to: u64,
+    /// Of the last.
+    pub position: Position,
+}
+
+impl Gap {
+    /// Both as one. `later`: the one that comes after.
+    pub fn and(self, later: Gap) -> Gap {
+        Gap { from: self.from, ..later }
+    }
+
+    /// The same with other numbers.
+    pub fn shifted(self, by: u64) -> Gap {
+        Gap { from: self.from + by, to: self.to + by, ..self }
+    }
+}
+
 /// What a line tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,7 +63,7 @@ pub enum Told {
     Unshelved,
     Suppressed,
     Unsuppressed,
-    /// Transitions were overwritten before they were read.
+    /// Transitions were overwritten before they were read, or lines could not be written.
     Lost,
 }
 
@@ -126,9 +148,12 @@ pub struct Entry {
     /// Found out by comparing, not told by the machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inferred: bool,
-    /// Transitions that are lost.
+    /// Transitions that are lost, or lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
+    /// Number of the first line that is lost; `number` is that of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
     pub position: Position,
 }
 
@@ -156,6 +181,7 @@ impl Entry {
             shelf: state.shelf,
             inferred: false,
             lost: None,
+            from: None,
             position,
         }
     }
@@ -165,6 +191,20 @@ impl Entry {
         let mut entry = Entry::of(number, position, "", What::Changed, &State::default(), time);
         (entry.what, entry.text, entry.lost) = (Told::Lost, text, Some(count));
         entry
+    }
+
+    /// In the place of lines that could not be written.
+    pub fn unwritten(gap: Gap, time: u64) -> Entry {
+        let Gap { from, to, position } = gap;
+        let mut entry = Entry::lost(to, position, to.saturating_sub(from) + 1, time);
+        entry.text = format!("lines {from} to {to} could not be written and are lost");
+        entry.from = Some(from);
+        entry
+    }
+
+    /// Whether it tells of a transition that was read when this was the next.
+    pub fn was_read_before(&self, position: Position) -> bool {
+        self.who.is_empty() && self.position.controller == position.controller && self.position.next <= position.next
     }
 
     /// Brings a state to what the line tells.
@@ -208,8 +248,13 @@ pub struct Journal {
     limits: (u64, usize),
 }
 
+/// The name of a file of the journal; 0: the newest.
+pub fn name(age: usize) -> String {
+    if age == 0 { "journal.jsonl".into() } else { format!("journal.{age}.jsonl") }
+}
+
 fn path(folder: &Path, age: usize) -> PathBuf {
-    folder.join(if age == 0 { "journal.jsonl".into() } else { format!("journal.{age}.jsonl") })
+    folder.join(name(age))
 }
 
 impl Journal {
@@ -329,7 +374,35 @@ pub fn read(folder: &Path, after: u64) -> anyhow::Result<Vec<Entry>> {
             break;
         }
     }
-    Ok(files.into_iter().rev().flatten().collect())
+    let mut entries: Vec<Entry> = files.into_iter().rev().flatten().collect();
+    // a backup that was made during a rotation has a file twice
+    let mut last = after;
+    entries.retain(|entry| {
+        let new = entry.number > last;
+        last = last.max(entry.number);
+        new
+    });
+    Ok(entries)
+}
+
+/// Number of the last line; 0: there is none.
+pub fn last(folder: &Path) -> anyhow::Result<u64> {
+    let mut last = 0;
+    for age in (0..FILES).map(|age| path(folder, age)) {
+        let file = match File::open(&age) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| age.display().to_string()),
+        };
+        for line in lines(BufReader::new(file)) {
+            let (line, _) = line.with_context(|| age.display().to_string())?;
+            last = serde_json::from_slice::<Entry>(&line).map_or(last, |entry| last.max(entry.number));
+        }
+        if last > 0 {
+            break;
+        }
+    }
+    Ok(last)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub struct Snapshot {
 pub struct Kept {
     /// CLOCK_REALTIME nanoseconds: when it was in a plan last.
     pub seen: u64,
-    /// What is wrong, in one sentence; empty where the alarm is not in the plan.
+    /// What is wrong, in one sentence; where the alarm is not in the plan any more, what was.
     #[serde(default)]
     pub text: String,
     /// The key of the alarm that it follows from.

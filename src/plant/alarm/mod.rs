@@ -7,6 +7,7 @@
 //! ```
 
 mod book;
+mod disk;
 mod follow;
 pub mod journal;
 pub mod kept;
@@ -32,6 +33,9 @@ use crate::store::clock;
 /// The folder of journal and states, in the state folder of the plant.
 pub const FOLDER: &str = "alarms";
 
+/// Why an alarm ended that was active.
+pub const REMOVED: &str = "ended: no longer in the configuration";
+
 /// Batches of changes that wait for whoever is slow; more are lost for him, and he is told so.
 const WAITING: usize = 1024;
 /// How long somebody waits until what he did is in the journal. It is done whether or not it gets there.
@@ -45,6 +49,8 @@ pub struct Change {
     pub what: What,
     /// Who did it; empty: the machine.
     pub who: String,
+    /// The alarm is not in the configuration any more. `plan` is the one before.
+    pub removed: bool,
     pub state: State,
 }
 
@@ -53,7 +59,7 @@ pub struct Change {
 pub struct Counts {
     /// Transitions that the store's ring had lost before they were read.
     pub lost: AtomicU64,
-    /// Lines that could not be written to the journal.
+    /// Lines that could not be written to the journal and are lost.
     pub unwritten: AtomicU64,
 }
 

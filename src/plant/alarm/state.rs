@@ -1,6 +1,8 @@
 //! One alarm as the plant keeps it: acknowledged, confirmed, shelved and so on (OPC 10000-9, 5.5 to 5.8). A pure state machine:
 //! time, who and what happened come in, whether something has changed goes out.
 
+mod outlive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::plant::text;
@@ -304,11 +306,16 @@ impl State {
         (self.acknowledged, self.confirmed) = (false, true);
     }
 
-    /// An alarm that this one follows from is active, or none is. `None`: nothing to be told.
-    pub fn suppress(&mut self, caused: bool, time: u64) -> Option<What> {
+    /// An alarm that this one follows from is active, or none is. `None`: nothing to be told. `time`: when it became so;
+    /// `now`: the clock of this process, by which [`State::expire`] counts.
+    pub fn suppress(&mut self, caused: bool, time: u64, now: u64) -> Option<What> {
         match (self.suppressed, caused) {
             (true, true) => self.alone_since = 0,
-            (true, false) if self.alone_since == 0 => self.alone_since = time.max(1),
+            (true, false) if self.alone_since == 0 => {
+                // a time by another clock, from before it was set, would end it at once or never
+                let recent = (time..=time.saturating_add(AFTERMATH)).contains(&now);
+                self.alone_since = if recent { time } else { now }.max(1);
+            }
             (false, true) => {
                 self.suppressed = true;
                 self.alone_since = 0;
@@ -334,7 +341,7 @@ impl State {
 
     /// What time alone changes; to be asked until there is nothing more.
     pub fn expire(&mut self, now: u64) -> Option<What> {
-        // a clock that was stepped back would keep it for as long
+        // the clock may have been set back while nobody ran
         let ahead = self.alone_since > now;
         if self.suppressed && self.alone_since != 0 && (ahead || self.alone_since.saturating_add(AFTERMATH) <= now) {
             self.suppressed = false;

@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::plant::figure::Figure;
 use crate::plant::pulse::Pulse;
 use crate::plant::status::Status;
 use crate::plant::{Plant, View};
@@ -125,6 +126,7 @@ async fn health(State(site): State<Arc<Site>>) -> impl IntoResponse {
 
 /// What people have done about the alarms, which the store does not know.
 fn handled(plant: &Plant, snapshot: &mut snapshot::Snapshot<'_>) {
+    snapshot.alarms_kept = plant.figures.get(Figure::AlarmsUnkept) == 0;
     for alarm in &mut snapshot.machine.alarms {
         alarm.handled = plant.alarms.state(&alarm.key).handled();
     }

@@ -51,6 +51,7 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
 <main>
 <p id="simulated" class="banner simulated" role="status"{not_simulated}><b>Simulated.</b> {what} There is no machine behind these values.</p>
 <p id="gone" class="banner gone" role="alert"{not_gone}><b>The controller is gone or stuck.</b> Every value is the last one known and not to be trusted. Look at <code>journalctl -u canvoy</code>.</p>
+<p id="unkept" class="banner stale" role="alert"{kept}><b>Alarms can't be written to the disk:</b> what is done about them, and their journal, would be lost with this process. Look at <code>journalctl -u canvoy-plant</code>.</p>
 <p id="stale" class="banner stale" role="alert" hidden><b>This page gets no answer</b> from the server and shows what it knew last.</p>
 "#,
         outputs = outputs(&snapshot.machine),
@@ -61,6 +62,7 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
         not_simulated = hidden(!controller.simulated),
         what = simulated(snapshot),
         not_gone = hidden(controller.up),
+        kept = hidden(snapshot.alarms_kept),
     )?;
     write_alarms(page, &snapshot.machine)?;
     write_buses(page, &snapshot.buses)?;
@@ -441,6 +443,18 @@ mod tests {
             ],
             &["<td colspan=\"4\">no alarm"],
         );
+    }
+
+    #[test]
+    fn alarms_that_are_not_on_the_disk_are_told() {
+        let example = Example::new();
+        let filter = Filter::from_query(None);
+        let (view, status) = (example.plant.view(), Status::new(&example.plan, &[]).unwrap());
+        for kept in [true, false] {
+            let snapshot = Snapshot { alarms_kept: kept, ..take(&view, &status, &filter, NOW) };
+            let banner = r#"<p id="unkept" class="banner stale" role="alert">"#;
+            assert_eq!(render(&snapshot, &filter, "0123").contains(banner), !kept);
+        }
     }
 
     #[test]

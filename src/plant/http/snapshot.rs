@@ -23,6 +23,8 @@ pub struct Snapshot<'a> {
     pub time: Option<String>,
     pub controller: Controller<'a>,
     pub machine: Machine,
+    /// What is done about alarms, and their journal, is on the disk.
+    pub alarms_kept: bool,
     pub buses: Vec<Bus<'a>>,
     /// Grouped by message, in the order of the plan.
     pub tags: Vec<Tag<'a>>,
@@ -187,6 +189,7 @@ pub fn take<'a>(view: &'a View, status: &Status, filter: &Filter, now: u64) -> S
             started: text::known_time(started),
         },
         machine: Machine::take(plan, reader, now),
+        alarms_kept: true,
         buses: buses.collect(),
         tags: Vec::new(),
         left_out: 0,

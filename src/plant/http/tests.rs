@@ -60,7 +60,7 @@ impl Example {
         let words = |alias: Option<&str>, area: &str| Overlay {
             alias: alias.map(str::to_owned),
             area: Some(area.into()),
-            descriptions: Vec::new(),
+            ..Overlay::default()
         };
         let index = |name: &str| plan.messages.iter().position(|m| m.message.name == name).unwrap();
         let (drive, engine) = (index("DriveStatus"), index("EEC1"));

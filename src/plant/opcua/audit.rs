@@ -65,6 +65,7 @@ fn tell(server: &Server, about: About<'_>) {
         time: now,
         fields,
         confidential: true,
+        audience: None,
         notifiers: Vec::new(),
         condition: None,
     });

@@ -2,6 +2,8 @@
 
 pub mod tell;
 
+use std::sync::Arc;
+
 use opcua::types::{ByteString, DateTime, LocalizedText, NodeId, ObjectTypeId, StatusCode, Variant};
 
 use super::mapping;
@@ -38,6 +40,18 @@ pub struct Condition {
     /// Whether the machine can be seen at all.
     pub alive: bool,
     pub id: [u8; 16],
+    /// The nodes that it had, where a reload has taken it out of the configuration.
+    pub gone: Option<Former>,
+}
+
+/// The nodes of a plan that holds no more.
+#[derive(Clone)]
+pub struct Former(pub Arc<Space>);
+
+impl std::fmt::Debug for Former {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Former({:p})", self.0)
+    }
 }
 
 /// Number of the type in namespace 0.
@@ -146,8 +160,16 @@ impl Condition {
             delays,
             alive,
             id: event_id(&key, state.number),
+            gone: None,
             state,
         })
+    }
+
+    /// One that is not in the configuration any more, as it was before.
+    pub fn removed(space: Arc<Space>, alarm: AlarmIndex, state: State, alive: bool) -> Option<Condition> {
+        let condition = Condition::new(&space, alarm, state, alive)?;
+        let message = format!("{}; {}", condition.message, alarm::REMOVED);
+        Some(Condition { message, gone: Some(Former(space)), ..condition })
     }
 
     /// 1 to 1000; of one that never was what it would be.

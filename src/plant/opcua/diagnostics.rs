@@ -52,7 +52,9 @@ fn of_session(session: &Session, subscriptions: &Subscriptions) -> SessionDiagno
         client_description: session.client.clone(),
         server_uri: session.server_uri.as_str().into(),
         endpoint_url: session.endpoint_url.as_str().into(),
-        locale_ids: Some(state.locales.iter().map(|locale| UAString::from(locale.as_str())).collect()),
+        locale_ids: Some(
+            state.user.iter().flat_map(|user| &user.locales.0).map(|locale| UAString::from(locale.as_str())).collect(),
+        ),
         actual_session_timeout: session.timeout.as_secs_f64() * 1000.0,
         max_response_message_size: session.max_response_bytes,
         client_connection_time: session.created,

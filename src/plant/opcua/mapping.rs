@@ -49,6 +49,8 @@ pub enum Form {
 /// Properties of signals, in the order of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Property {
+    /// In no session's language: the Description is.
+    Comment,
     EngineeringUnits,
     EnumValues,
     EuRange,
@@ -60,7 +62,8 @@ pub enum Property {
 }
 
 impl Property {
-    pub const ALL: [Property; 7] = [
+    pub const ALL: [Property; 8] = [
+        Property::Comment,
         Property::EngineeringUnits,
         Property::EnumValues,
         Property::EuRange,
@@ -73,6 +76,7 @@ impl Property {
     /// The BrowseName, but for one the standard's.
     pub fn name(self) -> &'static str {
         match self {
+            Property::Comment => "Comment",
             Property::EngineeringUnits => "EngineeringUnits",
             Property::EnumValues => "EnumValues",
             Property::EuRange => "EURange",
@@ -85,7 +89,7 @@ impl Property {
 
     /// Namespace of the BrowseName.
     pub fn namespace(self) -> u16 {
-        if self == Property::RawValue { NAMESPACE } else { 0 }
+        if matches!(self, Property::Comment | Property::RawValue) { NAMESPACE } else { 0 }
     }
 
     /// What a signal has it by.
@@ -109,8 +113,15 @@ impl Property {
             Property::EngineeringUnits => DataTypeId::EUInformation,
             Property::EnumValues => DataTypeId::EnumValueType,
             Property::EuRange => DataTypeId::Range,
-            Property::FalseState | Property::TrueState | Property::ValueAsText => DataTypeId::LocalizedText,
+            Property::Comment | Property::FalseState | Property::TrueState | Property::ValueAsText => {
+                DataTypeId::LocalizedText
+            }
         }
+    }
+
+    /// What the plan says for good, not what comes from a frame.
+    pub fn is_constant(self) -> bool {
+        !matches!(self, Property::RawValue | Property::ValueAsText)
     }
 
     /// One dimension or a scalar.
@@ -222,6 +233,7 @@ pub fn has_property(signal: &Signal, property: Property) -> bool {
         (Form::Unit | Form::Number, Property::EuRange) => range(signal).is_some(),
         (Form::MultiState, Property::EnumValues | Property::ValueAsText) => true,
         (Form::TwoState, Property::FalseState | Property::TrueState) => true,
+        (_, Property::Comment) => signal.comment.is_some(),
         // of what is not scaled, the value is the raw value
         (_, Property::RawValue) => !unscaled(signal),
         _ => false,
@@ -229,9 +241,10 @@ pub fn has_property(signal: &Signal, property: Property) -> bool {
 }
 
 /// The value of a property that never changes. Empty for what comes from a frame: [`value_as_text`], [`raw_value`].
-pub fn property_value(signal: &Signal, property: Property) -> Variant {
-    let state = |raw| localized(signal.label(Raw::Unsigned(raw)).unwrap_or_default());
+pub fn property_value(signal: &Signal, property: Property, words: Words<'_>) -> Variant {
+    let state = |raw: u64| localized(word(raw.into(), signal.label(Raw::Unsigned(raw)).unwrap_or_default(), words));
     match property {
+        Property::Comment => localized(("", signal.comment.as_deref().unwrap_or_default())),
         Property::EngineeringUnits => {
             Variant::from(ExtensionObject::from_message(units::engineering_units(&signal.unit)))
         }
@@ -240,10 +253,12 @@ pub fn property_value(signal: &Signal, property: Property) -> Variant {
             None => Variant::Empty,
         },
         Property::EnumValues => {
-            let values = signal.value_table.iter().filter_map(|(value, word)| {
+            let values = signal.value_table.iter().filter_map(|(value, own)| {
                 // a number without a word has itself
-                let text = if word.is_empty() { value.to_string() } else { word.clone() };
-                let text = LocalizedText::new("", &text);
+                let text = match word(*value, own, words) {
+                    (_, "") => LocalizedText::new("", &value.to_string()),
+                    (locale, word) => LocalizedText::new(locale, word),
+                };
                 let value = EnumValueType {
                     value: i64::try_from(*value).ok()?,
                     display_name: text,
@@ -259,8 +274,20 @@ pub fn property_value(signal: &Signal, property: Property) -> Variant {
     }
 }
 
-fn localized(text: &str) -> Variant {
-    Variant::from(LocalizedText::new("", text))
+fn localized((locale, text): (&str, &str)) -> Variant {
+    Variant::from(LocalizedText::new(locale, text))
+}
+
+/// Locale and words of a value table that an overlay table has for who asks.
+pub type Words<'a> = Option<&'a (String, Vec<(i128, String)>)>;
+
+/// Locale and word of a raw value: the translation, else the DBC's own.
+pub fn word<'a>(raw: i128, own: &'a str, words: Words<'a>) -> (&'a str, &'a str) {
+    let translated = words.and_then(|(locale, words)| {
+        let at = words.binary_search_by_key(&raw, |(value, _)| *value).ok()?;
+        words.get(at).map(|(_, word)| (locale.as_str(), word.as_str()))
+    });
+    translated.unwrap_or(("", own))
 }
 
 /// The value in its OPC UA type; `None` where there never was one.
@@ -312,10 +339,13 @@ pub fn bits(signal: &Signal, sample: &Sample) -> Option<(u8, usize, u64)> {
 }
 
 /// The word for the current value of an enumeration; the number where the table has none (OPC 10000-8, 5.3.3.4).
-pub fn value_as_text(signal: &Signal, sample: &Sample) -> Option<Variant> {
+pub fn value_as_text(signal: &Signal, sample: &Sample, words: Words<'_>) -> Option<Variant> {
     let raw = sample.raw?;
-    let word = signal.label(raw).filter(|word| !word.is_empty());
-    Some(localized(&word.map_or_else(|| raw.as_i128().unwrap_or_default().to_string(), str::to_owned)))
+    let number = raw.as_i128().unwrap_or_default();
+    Some(match word(number, signal.label(raw).unwrap_or_default(), words) {
+        (_, "") => localized(("", &number.to_string())),
+        found => localized(found),
+    })
 }
 
 /// The StatusCode of the worst cause.
@@ -465,7 +495,7 @@ mod tests {
     fn properties() {
         let plan = plan();
         for (name, want) in [
-            ("Oven.Temp", "EngineeringUnits EURange -40..200 RawValue"),
+            ("Oven.Temp", "Comment EngineeringUnits EURange -40..200 RawValue"),
             ("Oven.Mode", "EnumValues ValueAsText"),
             ("Oven.Door", "FalseState TrueState"),
             ("Oven.Flag", ""),
@@ -479,7 +509,7 @@ mod tests {
             let mut words = Vec::new();
             for property in Property::ALL.into_iter().filter(|property| has_property(signal, *property)) {
                 words.push(property.name().to_owned());
-                let value = property_value(signal, property);
+                let value = property_value(signal, property, None);
                 let live = matches!(property, Property::RawValue | Property::ValueAsText);
                 assert_eq!(value == Variant::Empty, live, "{name}.{}", property.name());
                 if let Variant::ExtensionObject(object) = &value
@@ -491,9 +521,14 @@ mod tests {
             assert_eq!(words.join(" "), want, "{name}");
         }
         let mode = plan.signal(tag(&plan, "Oven.Mode"));
-        let text = |raw| value_as_text(mode, &sample(Some(Raw::Unsigned(raw)), mode, Causes::NONE));
-        assert_eq!(text(2), Some(localized("Fault")));
-        assert_eq!(text(3), Some(localized("3")));
+        let german = ("de".to_owned(), vec![(2, "Störung".to_owned())]);
+        let text = |raw, words| value_as_text(mode, &sample(Some(Raw::Unsigned(raw)), mode, Causes::NONE), words);
+        for (raw, own, translated) in
+            [(2, ("", "Fault"), ("de", "Störung")), (1, ("", "On"), ("", "On")), (3, ("", "3"), ("", "3"))]
+        {
+            assert_eq!(text(raw, None), Some(localized(own)));
+            assert_eq!(text(raw, Some(&german)), Some(localized(translated)));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 pub mod application;
 pub mod audit;
+pub mod change;
 pub mod channel;
 pub mod condition;
 pub mod config;
@@ -19,7 +20,9 @@ pub mod counters;
 pub mod crypto;
 pub mod diagnostics;
 pub mod identity;
+pub mod import;
 pub mod limits;
+pub mod locale;
 pub mod login;
 pub mod machine;
 mod mapping;

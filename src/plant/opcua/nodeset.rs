@@ -18,7 +18,7 @@ use super::session::User;
 use super::space::model::{DI, DI_URI, MACHINERY, MACHINERY_URI};
 use super::space::server::{Diagnostics, ServerObject};
 use super::space::standard::Standard;
-use super::space::{NAMESPACE, NAMESPACE_URI, Node, Reference, Space};
+use super::space::{NAMESPACE, NAMESPACE_URI, Node, Reference, Space, alias};
 use crate::command::{Generation, VERSION};
 use crate::plan::Plan;
 use crate::plant::View;
@@ -90,6 +90,7 @@ fn all(scene: &Scene) -> Vec<Node> {
         space.find_number(DI, 1002),
         space.find_number(0, 85),
         space.find_number(DI, 5001),
+        space.find_number(0, alias::CATEGORY),
         space.find_number(MACHINERY, 1001),
     ];
     let mut nodes: Vec<Node> = anchors.into_iter().flatten().collect();

@@ -9,7 +9,7 @@ use super::mapping::{self, Property};
 use super::scene::{Encoding, Scene};
 use super::session::User;
 use super::space::range::Ranges;
-use super::space::{Node, Source};
+use super::space::{Node, Source, version};
 use super::wire::Writer;
 use crate::plan::TagIndex;
 use crate::quality::Causes;
@@ -26,6 +26,8 @@ pub struct Reading<'a> {
     time: u64,
     /// By their index in the store: the records that were looked at, with the causes around them.
     records: HashMap<usize, (Record, Causes)>,
+    /// NodeVersions: each is as much work as browsing its node.
+    versions: HashMap<version::Part, Variant>,
     /// What the user has no right to.
     pub denied: Denied,
 }
@@ -58,6 +60,7 @@ impl<'a> Reading<'a> {
             now,
             time: clock::realtime(),
             records: HashMap::new(),
+            versions: HashMap::new(),
             denied: Denied::default(),
         }
     }
@@ -122,7 +125,15 @@ impl<'a> Reading<'a> {
             Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.sample(tag, source);
                 let (status, time) = of(&sample);
-                Ok((self.scene.shown(node, tag, &sample).map_or(Shown::None, Shown::Value), status, time))
+                Ok((self.scene.shown(node, tag, &sample, self.user).map_or(Shown::None, Shown::Value), status, time))
+            }
+            Node::Version(part) => {
+                let value = match self.versions.get(&part) {
+                    Some(known) => known.clone(),
+                    None => self.scene.value_for(node, self.user, self.now)?.0.unwrap_or_default(),
+                };
+                self.versions.insert(part, value.clone());
+                Ok((Shown::Value(value), StatusCode::Good, Some(self.time)))
             }
             _ => {
                 let (value, sample) = self.scene.value_for(node, self.user, self.now)?;

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use opcua::types::{AttributeId, DataValue, DateTime, NodeClass, StatusCode, Variant};
+use opcua::types::{AttributeId, DataValue, DateTime, NodeClass, StatusCode, VariableId, Variant};
 use tokio::sync::watch;
 
+use super::condition::Former;
 use super::identity::Identity;
 use super::mapping::{self, Property};
 use super::session::User;
 use super::space::server::{Health, ServerObject};
 use super::space::standard::Standard;
-use super::space::{self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model, permission, role};
+use super::space::{
+    self, NAMESPACE_URI, Node, Passing, Reference, Space, condition, method, model, permission, role, version,
+};
 use super::subscription::Event;
 use super::wire::{Name, NodeRef};
 use crate::plan::TagIndex;
@@ -92,6 +95,12 @@ impl Scene {
         self.space.references(node, Passing { address: &address, sessions: &sessions })
     }
 
+    /// The variables that an alias means.
+    pub fn aliased(&self, alias: u32) -> Vec<Node> {
+        let address = |message, slot| self.view.source(message, slot);
+        self.space.aliased(alias, Passing { address: &address, sessions: &Vec::new })
+    }
+
     /// Of the references of a node, at least those to nodes of this name; `None` where it is as well to look at all.
     pub fn references_named(&self, node: Node, namespace: u16, name: &str) -> Option<Vec<Reference>> {
         self.space.references_named(node, namespace, name)
@@ -110,7 +119,7 @@ impl Scene {
         match node {
             Node::Signal(tag, source) | Node::Property(tag, source, Property::RawValue | Property::ValueAsText) => {
                 let sample = self.view.sample(tag, source.map_or(0, |source| source.slot), now);
-                Ok((self.shown(node, tag, &sample), Some(sample)))
+                Ok((self.shown(node, tag, &sample, user), Some(sample)))
             }
             Node::State(state) => {
                 // what is hidden is in no list either
@@ -122,30 +131,45 @@ impl Scene {
             Node::Model(part) => model::value(self, part, user, now),
             Node::Condition(part) => condition::value(self, part, user, now),
             Node::Method(part) => Ok((Some(method::value(self, part, user)?), None)),
+            Node::Version(part) => Ok((Some(self.version(part, user)), None)),
             _ => Ok((Some(self.constant(node, user, now)?), None)),
         }
     }
 
+    /// NodeVersion, as it is for this user.
+    fn version(&self, part: version::Part, user: &User) -> Variant {
+        let address = |message, slot| self.view.source(message, slot);
+        let passing = Passing { address: &address, sessions: &Vec::new };
+        let all = self.space.rights.sees_all(user.roles);
+        version::value(&version::shape(&self.space, part, passing, |node| all || self.space.sees(user, node)))
+    }
+
     /// What a variable of a signal shows of its sample.
-    pub(super) fn shown(&self, node: Node, tag: TagIndex, sample: &Sample) -> Option<Variant> {
+    pub(super) fn shown(&self, node: Node, tag: TagIndex, sample: &Sample, user: &User) -> Option<Variant> {
         let signal = self.view.plan.signal(tag);
         match node {
             Node::Signal(..) => mapping::value(signal, sample),
             Node::Property(_, _, Property::RawValue) => mapping::raw_value(signal, sample),
-            _ => mapping::value_as_text(signal, sample),
+            _ => mapping::value_as_text(signal, sample, self.space.words(tag, user)),
         }
     }
 
     /// What does not come from the store.
     fn constant(&self, node: Node, user: &User, now: u64) -> Result<Variant, StatusCode> {
         match node {
-            Node::Property(tag, _, property) => Ok(mapping::property_value(self.view.plan.signal(tag), property)),
+            Node::Property(tag, _, property) => {
+                let words = self.space.words(tag, user);
+                Ok(mapping::property_value(self.view.plan.signal(tag), property, words))
+            }
             Node::Fact(message, source, fact) => Ok(self.space.fact_value(message, source, fact)),
             Node::Standard(row) => {
                 let id = self.space.standard.entry(row).map(|entry| entry.id());
                 let number = id.and_then(|id| id.standard()).unwrap_or(0);
                 if let Some(own) = id.and_then(permission::default_of) {
                     return permission::default_permissions(&self.space.rights, user, own);
+                }
+                if number == VariableId::Server_ServerCapabilities_LocaleIdArray as u32 {
+                    return Ok(self.space.locales());
                 }
                 let health = if self.view.alive(now) { Health::Good } else { Health::ControllerGone };
                 let known = self.server.value(number, health);
@@ -164,15 +188,22 @@ impl Scene {
             | Node::State(_)
             | Node::Model(_)
             | Node::Condition(_)
-            | Node::Method(_) => Err(StatusCode::BadAttributeIdInvalid),
+            | Node::Method(_)
+            | Node::Version(_) => Err(StatusCode::BadAttributeIdInvalid),
         }
     }
 
     /// Whether this user is told of an event. `source`: the node of its SourceNode, where that is here.
     pub fn may_be_told(&self, user: &User, event: &Event, source: Option<Node>) -> bool {
+        if event.audience.is_some_and(|roles| roles != user.roles) {
+            return false;
+        }
         let operation = if event.confidential { Operation::Audit } else { Operation::Events };
         if let Some(condition) = &event.condition {
-            // what went with a reload, or came with one that holds elsewhere already, is told to nobody who may see a part only
+            // what came with a reload that holds elsewhere already is told to nobody who may see a part only
+            if let Some(Former(gone)) = &condition.gone {
+                return gone.may(user, operation, gone.alarms.node(condition.alarm));
+            }
             let all = self.space.rights.sees_all(user.roles);
             return match self.find(NodeRef::from(&condition.node)) {
                 Some(node) => self.space.may(user, operation, node),

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::application::Application;
 use super::audit;
+use super::change;
 use super::channel::{self, Answers, Channel, Door, Request};
 use super::condition;
 use super::config::Config;
@@ -195,6 +196,7 @@ pub async fn run(
         () = server.sweep() => Ok(()),
         () = session::trusted::watch(&server) => Ok(()),
         never = condition::tell::run(&server) => match never {},
+        never = change::run(&server) => match never {},
         () = shutdown => Ok(()),
     }
 }

@@ -89,7 +89,7 @@ fn plan_of(dbc: &str) -> Plan {
     configured(if dbc.contains("DriveCommand") { CONFIGURATION } else { READ_ONLY }, dbc)
 }
 
-fn configured(writes: &str, dbc: &str) -> Plan {
+pub fn configured(writes: &str, dbc: &str) -> Plan {
     let sources = Sources::embedded("plant.toml", writes, &[("plant.dbc", dbc.as_bytes())]);
     match config::load(&sources, LoadOptions::default()) {
         Ok(loaded) => loaded.plan,
@@ -122,7 +122,7 @@ impl Example {
         Example::with(plan_of(dbc))
     }
 
-    fn with(plan: Plan) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
+    pub fn with(plan: Plan) -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
         Example::with_roles(plan, &Default::default())
     }
 
@@ -352,7 +352,7 @@ async fn an_operator_reads_and_writes() {
             id("line.Oven.Temp"),
             BrowseDirection::Both,
             ReferenceTypeId::References,
-            "2:Oven AnalogUnitType EngineeringUnits EURange 2:RawValue",
+            "2:Oven AnalogUnitType 2:Comment EngineeringUnits EURange NodeVersion 2:RawValue",
         ),
         (id("line.Nothing"), BrowseDirection::Forward, ReferenceTypeId::References, "BadNodeIdUnknown"),
     ] {

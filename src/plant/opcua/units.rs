@@ -139,6 +139,11 @@ fn unit_id(code: &str) -> i32 {
     code.bytes().fold(0, |id, byte| id << 8 | i32::from(byte))
 }
 
+/// The common code behind an id.
+pub fn common_code(id: i32) -> String {
+    id.to_be_bytes().into_iter().filter(|byte| *byte != 0).map(char::from).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +167,7 @@ mod tests {
         ] {
             let units = engineering_units(text);
             assert_eq!((units.unit_id, units.display_name.text.as_ref()), (id, symbol), "{text}");
+            assert_eq!(unit_id(&common_code(id)), id);
         }
     }
 

@@ -2,6 +2,7 @@
 
 crate::tests! {
     Tools: alarm_nodes, alarm_events, alarm_methods, alarm_restarts, alarms_node_opcua, alarm_flood;
+    Vcan: a_bus_that_is_off_is_one_alarm;
 }
 
 fn category(name: &str) {
@@ -31,4 +32,8 @@ fn alarms_node_opcua() {
 /// A minute of it is in tests/peers/flood.py.
 fn alarm_flood() {
     super::check("flood.py", &["--seconds", "10"]);
+}
+
+fn a_bus_that_is_off_is_one_alarm() {
+    super::check("busoff.py", &[]);
 }

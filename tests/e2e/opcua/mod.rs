@@ -5,10 +5,12 @@ mod alarms;
 mod conformance;
 mod methods;
 mod model;
+mod reloads;
 mod robustness;
 mod roles;
 mod security;
 mod times;
+mod words;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,15 +22,17 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 8] = [
+pub const TESTS: [&[Test]; 10] = [
     alarms::TESTS,
     conformance::TESTS,
     methods::TESTS,
     model::TESTS,
+    reloads::TESTS,
     security::TESTS,
     robustness::TESTS,
     roles::TESTS,
     times::TESTS,
+    words::TESTS,
 ];
 
 /// Time for all checks of one program; each has its own, shorter one.

@@ -201,6 +201,12 @@ class Plant:
             time.sleep(0.05)
         return answer
 
+    def restart(self):
+        """All of it ends in order and begins again, with the same files."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(LIMIT)
+        return self.start()
+
     def stop(self):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)

@@ -151,7 +151,7 @@ async def two_state(s):
 
 @check("analog", "properties have names of namespace 0, the PropertyType and their DataType", "OPC 10000-8, 5.3")
 async def property_nodes(s):
-    wanted = {"EURange": 884, "EngineeringUnits": 887, "EnumValues": 7594, "ValueAsText": 21, "TrueState": 21, "FalseState": 21}
+    wanted = {"EURange": 884, "EngineeringUnits": 887, "EnumValues": 7594, "ValueAsText": 21, "TrueState": 21, "FalseState": 21, "NodeVersion": 12}
     for node in s.nodes([plants.ANALOG, plants.STATE, plants.READY]):
         for one in await s.connection.references(node, reference=zero(HAS_PROPERTY)):
             expect(one.BrowseName.NamespaceIndex == 0 and plain(one.TypeDefinition) == zero(PROPERTY), node, one)

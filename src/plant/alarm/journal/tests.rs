@@ -17,6 +17,18 @@ impl Drop for Folder {
     }
 }
 
+impl Journal {
+    /// The disk refuses from now on; what is to be given back.
+    pub fn refuse(&mut self) -> File {
+        let only_read = File::open(path(&self.folder, 0)).unwrap();
+        std::mem::replace(&mut self.file, only_read)
+    }
+
+    pub fn accept(&mut self, file: File) {
+        self.file = file;
+    }
+}
+
 fn entry(number: u64) -> Entry {
     let position = Position { controller: 7, next: number };
     Entry::of(number, position, "late:line.Oven", What::Raised, &State::default(), 1_767_323_045_250_000_000 + number)

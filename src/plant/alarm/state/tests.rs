@@ -38,7 +38,7 @@ fn check(name: &str, steps: Vec<(u64, Do, &str)>) {
                 changes.extend(state.transition(Transition { level, detail: 0, value: f64::NAN, severity, time: now }));
                 changes.extend(state.spent(now));
             }
-            Cause(caused) => changes.extend(state.suppress(caused, now)),
+            Cause(caused) => changes.extend(state.suppress(caused, now, now)),
             Person(operation, expected) => {
                 let before = state.clone();
                 let result = state.operate(&operation, "anna", now);

@@ -120,6 +120,7 @@
       put(document.getElementById("controller"), now.controller.up ? "controller running" : "controller gone");
       document.getElementById("controller").className = now.controller.up ? "good" : "bad";
       banner("gone", !now.controller.up);
+      banner("unkept", !now.alarms_kept);
       banner("stale", false);
       // signals and buses may have come, gone or changed
       if (now.controller.configuration !== document.getElementById("configuration").textContent) location.reload();

@@ -27,14 +27,13 @@ use opcua::types::{MessageSecurityMode, StatusCode};
 use tokio::sync::{Notify, mpsc};
 
 pub use listener::serve;
-pub use turns::Turn;
+pub use turns::{Turn, Turns};
 
 use super::application::Application;
 use super::counters::Counters;
 use super::limits::Limits;
 use super::pki::{Certificate, Trust};
 use framing::Refusal;
-use turns::Turns;
 
 /// What the listener goes by.
 #[derive(Clone)]
@@ -92,8 +91,6 @@ pub struct Channel {
     closed: AtomicBool,
     /// Writes and calls, one after the other.
     pub writes: Turns,
-    /// Activations of sessions, and the requests that come after them.
-    pub activations: Turns,
 }
 
 impl Channel {
@@ -112,7 +109,6 @@ impl Channel {
             login: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             writes: Turns::default(),
-            activations: Turns::default(),
         }
     }
 

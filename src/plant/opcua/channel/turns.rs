@@ -16,7 +16,7 @@ pub type Turn = oneshot::Sender<()>;
 
 impl Turns {
     /// A place in the queue, taken now. Waits until everybody who has one before is done.
-    pub fn place(&self) -> impl Future<Output = Turn> + Send + 'static {
+    pub fn place(&self) -> impl Future<Output = Turn> + Send + use<> {
         let (turn, next) = oneshot::channel();
         let before = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).replace(next);
         async move {
@@ -26,5 +26,11 @@ impl Turns {
             }
             turn
         }
+    }
+
+    /// Whether nobody has a turn or waits for one.
+    pub fn are_over(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        last.as_mut().is_none_or(|end| !matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty)))
     }
 }

@@ -7,16 +7,19 @@ use opcua::types::{DateTime, ObjectId, ObjectTypeId};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Condition;
+use crate::plant::access::Rights;
 use crate::plant::alarm::Change;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::server::Server;
+use crate::plant::opcua::space::Space;
 use crate::plant::opcua::subscription::Event;
 use crate::store::clock;
 
 /// An event of a condition.
 pub fn event(scene: &Scene, condition: Condition) -> Event {
-    let source = scene.space.alarms.source(condition.alarm);
-    let notifiers = scene.space.notifiers(source).into_iter().map(|node| scene.space.id(node)).collect();
+    let space = condition.gone.as_ref().map_or(&scene.space, |former| &former.0);
+    let source = space.alarms.source(condition.alarm);
+    let notifiers = space.notifiers(source).into_iter().map(|node| space.id(node)).collect();
     Event {
         event_type: opcua::types::NodeId::new(0, condition.kind),
         source_node: condition.source.clone(),
@@ -26,6 +29,7 @@ pub fn event(scene: &Scene, condition: Condition) -> Event {
         time: crate::plant::opcua::mapping::source_time(condition.state.times.last).unwrap_or(DateTime::null()),
         fields: Vec::new(),
         confidential: false,
+        audience: None,
         notifiers,
         condition: Some(Box::new(condition)),
     }
@@ -42,6 +46,7 @@ pub fn about(kind: ObjectTypeId, message: &str) -> Event {
         time: DateTime::now(),
         fields: Vec::new(),
         confidential: false,
+        audience: None,
         notifiers: Vec::new(),
         condition: None,
     }
@@ -65,7 +70,10 @@ pub async fn run(server: &Server) -> Infallible {
     let mut changes = server.plant.alarms.changes();
     loop {
         match changes.recv().await {
-            Ok(batch) => tell(server, &batch),
+            Ok(batch) => {
+                let removed = former(server, &batch).await;
+                tell(server, &batch, removed.as_ref());
+            }
             Err(RecvError::Lagged(batches)) => {
                 tracing::warn!(
                     batches,
@@ -80,7 +88,19 @@ pub async fn run(server: &Server) -> Infallible {
     }
 }
 
-fn tell(server: &Server, batch: &Arc<[Change]>) {
+/// The nodes of the plan before, where a change tells that a reload has taken an alarm out of it: whoever shows it must hear that
+/// it is over, and nobody else. Who may see it is what holds now. Blocks for as long as a reload takes, beside the serving threads.
+async fn former(server: &Server, batch: &[Change]) -> Option<Arc<Space>> {
+    let plan = batch.iter().find(|change| change.removed)?.plan.clone();
+    let space = server.scenes.now().space.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let rights = Rights::new(space.rights.configs(), &plan);
+        Arc::new(space.of(plan).with_rights(Arc::new(rights)))
+    });
+    made.await.ok()
+}
+
+fn tell(server: &Server, batch: &Arc<[Change]>, removed: Option<&Arc<Space>>) {
     if !server.subscriptions().wants_events() {
         return;
     }
@@ -89,6 +109,14 @@ fn tell(server: &Server, batch: &Arc<[Change]>) {
     for change in batch.iter() {
         // what is disabled is silent, but for that it is
         let silent = !change.state.enabled && change.what != crate::plant::alarm::What::Disabled;
+        if change.removed {
+            let state = change.state.clone();
+            let gone = removed.and_then(|space| Condition::removed(space.clone(), change.alarm, state, alive));
+            if let Some(condition) = gone.filter(|_| !silent) {
+                server.event(&event(&scene, condition));
+            }
+            continue;
+        }
         // the scene may be of the plan before or after for a moment
         let alarm = match Arc::ptr_eq(&change.plan, &scene.view.plan) {
             true => Some(change.alarm),

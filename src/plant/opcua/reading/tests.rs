@@ -250,11 +250,11 @@ fn the_server_object_is_live_and_true() {
 #[test]
 fn what_is_not_served_is_not_there() {
     let (_example, scene) = scene();
-    for number in [14443, 12637, 15692, 12749, 12886, 23470, 11713, 12167, 16136, 2289, 24101] {
+    for number in [14443, 12637, 15692, 12749, 12886, 23488, 11713, 12167, 16136, 2289, 24101] {
         assert_eq!(scene.find(NodeRef::Numeric(0, number)), None, "i={number}");
     }
     // of Server, and of the types of conditions
-    let methods = [11492, 12873, 3875, 12912, 9027, 9028, 9029, 9111, 9113, 9211, 9212, 9213];
+    let methods = [11492, 12873, 23476, 23485, 3875, 12912, 9027, 9028, 9029, 9111, 9113, 9211, 9212, 9213];
     let executable: Vec<u32> = walk(&scene)
         .into_iter()
         .filter(|node| {

@@ -74,3 +74,75 @@ pub fn renew(server: &Arc<Server>, channel: &Channel, session: &Session, user: &
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use opcua::crypto::SecurityPolicy;
+    use opcua::types::{ApplicationDescription, MessageSecurityMode};
+
+    use super::*;
+    use crate::command::{Value, Write};
+    use crate::plant::opcua::Config;
+    use crate::plant::opcua::server::build;
+    use crate::plant::opcua::session::table::Wanted;
+    use crate::plant::opcua::tests::{DBC, Example, configured, tag};
+
+    const SETTINGS: &str = "[bus.line]\ninterface = \"can0\"\ndbc = [\"plant.dbc\"]\nnode = \"ME\"\ntransmit = \"all\"\n\
+                            writable = \"all\"\nmessage.DriveCommand.lease_ms = 400\n";
+
+    /// While the controller has the write of a session, this happens.
+    type Meanwhile = fn(&Server, &Session);
+
+    #[tokio::test]
+    async fn who_has_gone_before_the_answer_holds_nothing() {
+        let (example, mut requests) = Example::with(configured(SETTINGS, DBC));
+        let view = example.plant.view();
+        let folder = std::env::temp_dir().join(format!("canvoy-leases-{}", std::process::id()));
+        let address = "127.0.0.1:4840".parse().unwrap();
+        let server = build(example.plant.clone(), Config::default(), address, &folder).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        let security = (SecurityPolicy::None, MessageSecurityMode::None);
+        let channel = Arc::new(Channel::new(1, security, None, "127.0.0.1:5000".parse().unwrap()));
+        let anna = User::anybody("anna");
+        let ends: Meanwhile = |server, session| {
+            server.sessions.remove(session.id);
+            server.end_session(session, true, "closed");
+        };
+        let changes: Meanwhile = |server, session| {
+            session.state().user = Some(Arc::new(User::anybody("bert")));
+            server.leases.ended(session.id);
+        };
+        let write = |value| Write { tag: tag(&view.plan, "DriveCommand.Setpoint"), value: Value::Engineering(value) };
+        for (meanwhile, refusal, holds) in [
+            ((|_, _| {}) as Meanwhile, None, true),
+            (|_, _| {}, Some(Refusal::NotArmed), false),
+            (ends, None, false),
+            (changes, None, false),
+        ] {
+            let wanted = Wanted {
+                name: "test".into(),
+                client: ApplicationDescription::default(),
+                server_uri: String::new(),
+                endpoint_url: String::new(),
+                certificate: None,
+                timeout: 60_000.0,
+                max_response_bytes: 0,
+            };
+            let most = (10, Duration::from_secs(60));
+            let (session, _) = server.sessions.create(wanted, &channel, vec![0; 32], most, Instant::now()).unwrap();
+            session.state().user = Some(Arc::new(anna.clone()));
+            let origin = Origin::default();
+            let by = Commander { server: &server, session: &session, user: &anna, origin };
+            let controller = async {
+                let request = requests.recv().await.unwrap();
+                meanwhile(&server, &session);
+                request.answer.send(refusal.clone().map_or(Ok(()), Err)).unwrap();
+            };
+            let (answer, ()) = tokio::join!(by.command(&view, Action::Set(vec![write(1.0)])), controller);
+            assert_eq!(answer.is_ok(), refusal.is_none());
+            assert_eq!(server.leases.holds(session.id, "line.DriveCommand"), holds, "{refusal:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Call (OPC 10000-4, 5.12): which part of the server answers a call. Each has a file of its own.
 
+mod alias;
 mod condition;
 mod plant;
 mod server;
@@ -89,6 +90,7 @@ async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments:
             (Some(object), Some(method)) if condition::is_refresh(object, method) => {
                 condition::refresh(ask, method, arguments).await
             }
+            (Some(object), Some(method)) if alias::is_find(object, method) => alias::find(ask, &scene, arguments),
             (Some(object), Some(method)) => server::call(ask, object, method, arguments),
             _ => StatusCode::BadMethodInvalid.into(),
         },

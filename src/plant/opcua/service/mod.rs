@@ -86,14 +86,14 @@ pub fn dispatch(server: &Arc<Server>, channel: &Arc<Channel>, answers: &Answers,
         server.counters.request_rejected(StatusCode::BadServiceUnsupported);
         return answers.send(request.id, service_fault(handle, StatusCode::BadServiceUnsupported));
     };
+    // who its user is, and on which channel, an ActivateSession decides that was sent before and may still be at work
     let activation = match service {
-        Service::ActivateSession => true,
-        // may come at any time
-        Service::CloseSession => false,
-        // one that was sent before it may still be at work
-        _ => server.sessions.find(header.authentication_token).is_some_and(|session| session.is_new_on(channel)),
+        Service::CloseSession => None,
+        _ => server.sessions.find(header.authentication_token).and_then(|session| {
+            let waits = service == Service::ActivateSession || !session.activations.are_over();
+            waits.then(move || session.activations.place())
+        }),
     };
-    let activation = activation.then(|| channel.activations.place());
     if is_slow(service) || activation.is_some() {
         return postpone(server, channel, answers, service, request, activation);
     }
@@ -246,7 +246,7 @@ fn browse(ask: &Ask<'_>, service: Service, reader: &mut Reader<'_>) -> Result<Wr
     Ok(writer)
 }
 
-/// Answers beside the connection, and in turn. `activation`: the place among activations and what comes after them.
+/// Answers beside the connection, and in turn. `activation`: the place among the session's activations and what comes after them.
 fn postpone(
     server: &Arc<Server>,
     channel: &Arc<Channel>,
@@ -263,11 +263,12 @@ fn postpone(
     // a request that waits takes memory like an answer that waits
     answers.hold(request.body.len());
     tokio::spawn(async move {
-        // an activation waits for no other one
-        let (first, last) = if service == Service::ActivateSession { (None, activation) } else { (activation, None) };
-        if let Some(first) = first {
-            first.await;
-        }
+        let active = match activation {
+            Some(activation) => Some(activation.await),
+            None => None,
+        };
+        // those that come after an activation need not wait for each other
+        let active = active.filter(|_| service == Service::ActivateSession);
         let done = match turn {
             Some(turn) => Some(turn.await),
             None => None,
@@ -281,10 +282,7 @@ fn postpone(
             }
         }
         answers.release(request.body.len());
-        drop(done);
-        if let Some(last) = last {
-            last.await;
-        }
+        drop((done, active));
     });
 }
 

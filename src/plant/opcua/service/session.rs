@@ -11,6 +11,7 @@ use opcua::types::{
 use super::Service;
 use crate::plant::opcua::audit;
 use crate::plant::opcua::channel::Channel;
+use crate::plant::opcua::locale::Locales;
 use crate::plant::opcua::login;
 use crate::plant::opcua::server::Server;
 use crate::plant::opcua::session::{Session, User, table::Wanted};
@@ -231,7 +232,7 @@ async fn try_activate(
             login::look(&server, &channel, &activation.token, &activation.token_signature, &nonce)
         }
     };
-    let user = login::login(server, channel, server.work.run(look).await??).await?;
+    let mut user = login::login(server, channel, server.work.run(look).await??).await?;
     let next = random()?;
     let mut state = session.state();
     // it may have ended meanwhile
@@ -250,7 +251,13 @@ async fn try_activate(
     }
     state.nonce = next.clone();
     state.channel = channel.clone();
+    // "if it is not specified the Server shall keep using the current localeIds" (5.7.3.2)
+    user.locales = match &before {
+        Some(before) if activation.locales.is_empty() => before.locales.clone(),
+        _ => Locales(activation.locales.clone()),
+    };
     let user = Arc::new(user);
+    let speaks = before.as_ref().is_some_and(|before| before.locales != user.locales);
     let changed = before.is_some_and(|before| before != user);
     state.user = Some(user.clone());
     state.user_certificate = activation.token.certificate();
@@ -259,9 +266,6 @@ async fn try_activate(
         state.browses = Default::default();
         state.histories = Default::default();
     }
-    if !activation.locales.is_empty() {
-        state.locales = activation.locales.clone();
-    }
     state.deadline = Instant::now() + session.timeout;
     state.last_contact = DateTime::now();
     drop(state);
@@ -269,6 +273,8 @@ async fn try_activate(
     if changed {
         // what the one before held the other need not be allowed
         server.leases.ended(session.id);
+    }
+    if changed || speaks {
         server.subscriptions().user_changed(session.id, &user, clock::monotonic());
         server.wake.notify_one();
     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use opcua::types::{ApplicationDescription, DateTime, NodeId};
 
-use super::channel::Channel;
+use super::channel::{Channel, Turns};
+use super::locale::Locales;
 use super::pki::Certificate;
 use super::view::ContinuationPoints;
 use crate::plant::access::{Role, Roles};
@@ -28,23 +29,39 @@ pub enum Proof {
 }
 
 /// Somebody with a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct User {
     /// Empty: anonymous.
     pub name: String,
     pub proof: Proof,
     /// What it may do follows from these; what may be written at all the controller decides.
     pub roles: Roles,
+    /// What its client understands.
+    pub locales: Locales,
 }
+
+/// The same somebody, whatever the language.
+impl PartialEq for User {
+    fn eq(&self, other: &User) -> bool {
+        (&self.name, self.proof, self.roles) == (&other.name, other.proof, other.roles)
+    }
+}
+
+impl Eq for User {}
 
 impl User {
     pub fn anonymous() -> User {
-        User { name: String::new(), proof: Proof::Anonymous, roles: Roles::of(&[Role::Anonymous]) }
+        User {
+            name: String::new(),
+            proof: Proof::Anonymous,
+            roles: Roles::of(&[Role::Anonymous]),
+            locales: Locales::default(),
+        }
     }
 
     /// Somebody who has logged in.
     pub fn named(name: &str, proof: Proof, roles: Roles) -> User {
-        User { name: name.to_owned(), proof, roles }
+        User { name: name.to_owned(), proof, roles, locales: Locales::default() }
     }
 
     /// Who may do everything, as whoever logs in where no roles are given.
@@ -83,6 +100,8 @@ pub struct Session {
     pub max_response_bytes: u32,
     pub created: DateTime,
     pub counts: Counts,
+    /// Its activations, and the requests that came after them.
+    pub activations: Turns,
     state: Mutex<State>,
 }
 
@@ -96,7 +115,6 @@ pub struct State {
     pub user: Option<Arc<User>>,
     /// What that user has shown, where it is a certificate.
     pub user_certificate: Option<Arc<[u8]>>,
-    pub locales: Vec<String>,
     pub deadline: Instant,
     pub last_contact: DateTime,
     /// Browses to be continued.
@@ -117,12 +135,6 @@ impl Session {
     /// Who it is that asks; `None` before ActivateSession.
     pub fn user(&self) -> Option<Arc<User>> {
         self.state().user.clone()
-    }
-
-    /// Was created on this channel, and is not activated.
-    pub fn is_new_on(&self, channel: &Channel) -> bool {
-        let state = self.state();
-        state.user.is_none() && state.channel.id == channel.id
     }
 
     /// Whether its client wants a response of this length, in bytes.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use opcua::types::{ApplicationDescription, DateTime, StatusCode};
 
-use super::{Counts, Session, State};
+use super::{Counts, Session, State, Turns};
 use crate::plant::opcua::channel::Channel;
 use crate::plant::opcua::pki::Certificate;
 use crate::plant::opcua::wire::NodeRef;
@@ -92,7 +92,6 @@ impl Sessions {
             nonce,
             user: None,
             user_certificate: None,
-            locales: Vec::new(),
             deadline: now + timeout.min(TO_ACTIVATE),
             last_contact: DateTime::now(),
             browses: Default::default(),
@@ -109,6 +108,7 @@ impl Sessions {
             timeout,
             max_response_bytes,
             created: DateTime::now(),
+            activations: Turns::default(),
             counts: Counts::default(),
             state: Mutex::new(state),
         });

@@ -56,11 +56,14 @@ fn logged_in(server: &Server) -> Vec<Login> {
 
 fn end(server: &Server, Login { session, chain }: &Login, status: StatusCode) {
     // it may have another user by now
-    let same = session.state().user_certificate.as_ref().is_some_and(|now| Arc::ptr_eq(now, chain));
-    if !same || server.sessions.remove(session.id).is_none() {
-        return;
-    }
-    let peer = session.state().channel.peer;
+    let peer = {
+        let state = session.state();
+        let same = state.user_certificate.as_ref().is_some_and(|now| Arc::ptr_eq(now, chain));
+        if !same || server.sessions.remove(session.id).is_none() {
+            return;
+        }
+        state.channel.peer
+    };
     tracing::warn!(session = session.id, %peer, %status, "OPC UA session ended: the certificate of its user is no longer good");
     audit::channel(server, peer, &Notice::Certificate { status, der: chain });
     server.end_session(session, true, "the certificate of its user is no longer good");

@@ -10,6 +10,7 @@ use crate::can::FrameId;
 use crate::plan::MessageIndex;
 use crate::plant::access::Operation;
 use crate::plant::opcua::limits::FASTEST_MS;
+use crate::plant::opcua::locale::Locales;
 use crate::plant::opcua::mapping;
 use crate::plant::opcua::session::User;
 
@@ -17,6 +18,8 @@ use crate::plant::opcua::session::User;
 const CURRENT_READ: u8 = 1;
 const CURRENT_WRITE: u8 = 2;
 const HISTORY_READ: u8 = 4;
+/// A change of the value is a SemanticChangeEvent of what has the property.
+const SEMANTIC_CHANGE: u8 = 16;
 
 impl Space {
     /// An attribute other than Value, as this user sees it.
@@ -41,8 +44,8 @@ impl Space {
             (_, AttributeId::NodeId) => Variant::from(self.id(node)),
             (class, AttributeId::NodeClass) => Variant::Int32(class as i32),
             (_, AttributeId::BrowseName) => Variant::from(self.browse_name(node)),
-            (_, AttributeId::DisplayName) => Variant::from(self.display_name(node)),
-            (_, AttributeId::Description) => self.described(node)?,
+            (_, AttributeId::DisplayName) => Variant::from(self.display_name(node, &user.locales)),
+            (_, AttributeId::Description) => self.described(node, &user.locales)?,
             (_, AttributeId::WriteMask | AttributeId::UserWriteMask) => Variant::UInt32(0),
             (C::Object | C::View, AttributeId::EventNotifier) => {
                 let own = u8::from(self.is_notifier(node));
@@ -82,14 +85,14 @@ impl Space {
     }
 
     /// The Description, of what has one.
-    pub(super) fn described(&self, node: Node) -> Result<Variant, StatusCode> {
-        let (locale, text) = self.description(node).ok_or(StatusCode::BadAttributeIdInvalid)?;
+    pub(super) fn described(&self, node: Node, locales: &Locales) -> Result<Variant, StatusCode> {
+        let (locale, text) = self.description(node, locales).ok_or(StatusCode::BadAttributeIdInvalid)?;
         Ok(Variant::from(LocalizedText::new(locale, text)))
     }
 
-    /// Locale and text: the comment of the DBC or what an overlay table has in its place, else the first that such a table
-    /// has for a locale. The session's own locales are not known here.
-    fn description(&self, node: Node) -> Option<(&str, &str)> {
+    /// Locale and text: the best that an overlay table has for these locales, else the comment of the DBC or what such a table
+    /// has in its place, else whatever there is.
+    pub fn description(&self, node: Node, locales: &Locales) -> Option<(&str, &str)> {
         let (comment, overlay) = match node {
             Node::Message(message, _) => {
                 (self.plan.messages[message].message.comment.as_deref(), self.plan.message_overlays.get(&message))
@@ -106,10 +109,10 @@ impl Space {
             | Node::Diagnostic(..)
             | Node::Model(_)
             | Node::Condition(_)
-            | Node::Method(_) => (None, None),
+            | Node::Method(_)
+            | Node::Version(_) => (None, None),
         };
-        let first = || overlay?.descriptions.first().map(|(locale, text)| (locale.as_str(), text.as_str()));
-        comment.map(|text| ("", text)).or_else(first)
+        locales.text(comment, overlay.map_or(&[], |overlay| &overlay.descriptions))
     }
 
     /// The data type, which may be one of the plant's own.
@@ -126,6 +129,7 @@ impl Space {
             Node::Signal(tag, _) => mapping::value_type(self.plan.signal(tag)).data_type(),
             Node::Property(tag, _, property) => property.data_type(self.plan.signal(tag)),
             Node::Fact(_, _, Fact::CycleTime | Fact::LeaseTime) => DataTypeId::Duration,
+            Node::Fact(_, _, Fact::Comment) => DataTypeId::LocalizedText,
             Node::State(state) => state.data_type(),
             Node::Standard(row) => return self.standard.entry(row).map_or(0, |entry| entry.data_type()),
             Node::Diagnostic(_, diagnostic) => diagnostic.data_type(),
@@ -158,6 +162,8 @@ impl Space {
             // the last frames, of every signal alike: nothing is collected for one (Historizing)
             Node::Signal(..) => CURRENT_READ | HISTORY_READ,
             Node::State(state) if state.is_writable() => CURRENT_READ | CURRENT_WRITE,
+            Node::Property(_, _, property) if property.is_constant() => CURRENT_READ | SEMANTIC_CHANGE,
+            Node::Fact(..) => CURRENT_READ | SEMANTIC_CHANGE,
             Node::Standard(row) => self.standard.entry(row).map_or(0, |entry| entry.level()),
             _ => CURRENT_READ,
         }
@@ -181,6 +187,7 @@ impl Space {
         let planned = &self.plan.messages[message];
         let message = &planned.message;
         match fact {
+            Fact::Comment => Variant::from(LocalizedText::new("", message.comment.as_deref().unwrap_or_default())),
             Fact::CycleTime => match message.cycle_time {
                 Some(period) => Variant::Double(period.as_secs_f64() * 1000.0),
                 None => Variant::Empty,

@@ -1,8 +1,12 @@
 //! The address space: which nodes there are. Those of the plant (namespace 2) are computed from the plan and never kept, their
 //! NodeIds and names are fixed for good; all others are in one table (`standard`).
 
+pub mod alias;
 mod attribute;
 pub mod condition;
+mod diagnostic;
+mod fact;
+pub mod meaning;
 pub mod method;
 pub mod model;
 mod names;
@@ -12,20 +16,24 @@ pub mod range;
 pub mod role;
 pub mod server;
 pub mod standard;
+mod translated;
+pub mod version;
 
 use std::sync::Arc;
 
 use opcua::types::{
-    Array, DataTypeId, NodeClass, NodeId, ObjectId, ObjectTypeId, ReferenceTypeId, VariableTypeId, Variant,
-    VariantScalarTypeId,
+    Array, NodeClass, NodeId, ObjectId, ObjectTypeId, ReferenceTypeId, VariableTypeId, Variant, VariantScalarTypeId,
 };
 
 use super::identity::Identity;
 use super::machine::State;
 use super::mapping::{self, Property};
 use super::wire::NodeRef;
-use crate::plan::{self, BusIndex, MessageIndex, Plan, TagIndex};
+use crate::plan::{BusIndex, MessageIndex, Plan, TagIndex};
 use crate::plant::access::Rights;
+pub use diagnostic::Diagnostic;
+pub use fact::Fact;
+use fact::lease;
 use model::asset::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
@@ -72,42 +80,8 @@ pub enum Node {
     /// Alarms.
     Condition(condition::Part),
     Method(method::Part),
-}
-
-/// What is told about one session (OPC 10000-5, 6.3.5), in the order of the names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Diagnostic {
-    Session,
-    Security,
-    Subscriptions,
-}
-
-impl Diagnostic {
-    const ALL: [Diagnostic; 3] = [Diagnostic::Session, Diagnostic::Security, Diagnostic::Subscriptions];
-
-    fn name(self) -> &'static str {
-        match self {
-            Diagnostic::Session => "SessionDiagnostics",
-            Diagnostic::Security => "SessionSecurityDiagnostics",
-            Diagnostic::Subscriptions => "SubscriptionDiagnosticsArray",
-        }
-    }
-
-    fn type_definition(self) -> VariableTypeId {
-        match self {
-            Diagnostic::Session => VariableTypeId::SessionDiagnosticsVariableType,
-            Diagnostic::Security => VariableTypeId::SessionSecurityDiagnosticsType,
-            Diagnostic::Subscriptions => VariableTypeId::SubscriptionDiagnosticsArrayType,
-        }
-    }
-
-    fn data_type(self) -> DataTypeId {
-        match self {
-            Diagnostic::Session => DataTypeId::SessionDiagnosticsDataType,
-            Diagnostic::Security => DataTypeId::SessionSecurityDiagnosticsDataType,
-            Diagnostic::Subscriptions => DataTypeId::SubscriptionDiagnosticsDataType,
-        }
-    }
+    /// The NodeVersion of a node.
+    Version(version::Part),
 }
 
 /// What comes and goes, whatever the plan.
@@ -117,29 +91,6 @@ pub struct Passing<'a> {
     pub address: &'a dyn Fn(MessageIndex, usize) -> Option<u8>,
     /// The sessions there are.
     pub sessions: &'a dyn Fn() -> Vec<u32>,
-}
-
-/// What is known about a message: its properties, in the order of their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fact {
-    CycleTime,
-    Identifier,
-    /// Within it the plant must write again, or its session give a sign of life.
-    LeaseTime,
-    Sender,
-}
-
-impl Fact {
-    const ALL: [Fact; 4] = [Fact::CycleTime, Fact::Identifier, Fact::LeaseTime, Fact::Sender];
-
-    fn name(self) -> &'static str {
-        match self {
-            Fact::CycleTime => "CycleTime",
-            Fact::Identifier => "Identifier",
-            Fact::LeaseTime => "LeaseTime",
-            Fact::Sender => "Sender",
-        }
-    }
 }
 
 /// A reference from a node.
@@ -163,6 +114,7 @@ pub struct Space {
     pub rights: Arc<Rights>,
     devices: Devices,
     areas: Vec<Area>,
+    pub aliases: alias::Aliases,
     identity: Arc<Identity>,
 }
 
@@ -170,6 +122,7 @@ impl Space {
     pub fn new(plan: Arc<Plan>, standard: Arc<Standard>, identity: Arc<Identity>) -> Space {
         let (devices, areas) = (Devices::new(&plan), model::asset::areas(&plan));
         let names = Names::new(&plan);
+        let aliases = alias::Aliases::new(&plan);
         let mut sorted: Vec<u32> = (0..plan.tags.len() as u32).collect();
         for message in &plan.messages {
             if let Some(tags) = sorted.get_mut(message.tags.clone()) {
@@ -177,7 +130,7 @@ impl Space {
             }
         }
         let alarms = condition::Alarms::new(&plan, &standard);
-        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, areas, identity }
+        Space { plan, standard, names, sorted, alarms, rights: Arc::default(), devices, areas, aliases, identity }
     }
 
     /// The same, with rights that belong to its plan.
@@ -196,7 +149,8 @@ impl Space {
 
     /// Bytes that this takes besides the plan and the table of standard nodes.
     pub fn bytes(&self) -> usize {
-        let indices = self.sorted.len() * size_of::<u32>() + self.devices.bytes() + self.alarms.bytes();
+        let indices =
+            self.sorted.len() * size_of::<u32>() + self.devices.bytes() + self.alarms.bytes() + self.aliases.bytes();
         self.names.bytes() + indices + size_of::<Space>()
     }
 
@@ -221,6 +175,7 @@ impl Space {
         }
         let found = model::find(self, text, passing).map(Node::Model);
         let found = found.or_else(|| condition::find(self, text).map(Node::Condition));
+        let found = found.or_else(|| version::find(self, text, passing).map(Node::Version));
         if let Some(node) = found.or_else(|| method::find(self, text).map(Node::Method)) {
             return Some(node);
         }
@@ -276,32 +231,13 @@ impl Space {
         (0..slots).filter_map(move |slot| Some(Source { slot, address: (passing.address)(message, slot)? }))
     }
 
-    /// What is known about a message. A signal of the same name keeps the name to itself.
-    fn facts(&self, message: MessageIndex) -> impl Iterator<Item = Fact> {
-        self.facts_of(message).filter(|(_, free)| *free).map(|(fact, _)| fact)
-    }
-
-    /// What is known about a message, and whether no signal has its name.
-    fn facts_of(&self, message: MessageIndex) -> impl Iterator<Item = (Fact, bool)> {
-        let planned = &self.plan.messages[message];
-        let description = &planned.message;
-        Fact::ALL.into_iter().filter_map(move |fact| {
-            let known = match fact {
-                Fact::CycleTime => description.cycle_time.is_some(),
-                Fact::Identifier => true,
-                Fact::LeaseTime => lease(planned).is_some(),
-                Fact::Sender => !description.senders.is_empty(),
-            };
-            known.then(|| (fact, description.signals.iter().all(|signal| signal.name != fact.name())))
-        })
-    }
-
     pub fn class(&self, node: Node) -> NodeClass {
         match node {
             Node::Root | Node::Machine | Node::Bus(_) | Node::Message(..) | Node::Session(_) => NodeClass::Object,
             Node::State(_) | Node::Fact(..) | Node::Signal(..) | Node::Property(..) | Node::Diagnostic(..) => {
                 NodeClass::Variable
             }
+            Node::Version(_) => NodeClass::Variable,
             Node::Standard(row) => self.standard.entry(row).map_or(NodeClass::Unspecified, |entry| entry.class()),
             Node::Model(part) => model::class(part),
             Node::Condition(part) => condition::class(self, part),
@@ -320,7 +256,7 @@ impl Space {
             }
             Node::Message(..) => return Some(Node::Model(model::Part::Object(Owner::Type(Kind::Message)))),
             Node::Machine => ObjectTypeId::BaseObjectType as u32,
-            Node::Fact(..) => VariableTypeId::PropertyType as u32,
+            Node::Fact(..) | Node::Version(_) => VariableTypeId::PropertyType as u32,
             Node::Property(_, _, property) => property.type_definition() as u32,
             Node::Signal(tag, _) => mapping::form(self.plan.signal(tag)).type_definition() as u32,
             Node::Standard(row) => return Some(Node::Standard(self.standard.entry(row)?.type_definition()?)),
@@ -382,6 +318,7 @@ impl Space {
         if all.len() > before {
             self.sort(all);
         }
+        version::references(self, node, all);
     }
 
     /// Of the forward references of a node with many children, those to nodes of this name; `None`: it has not many.
@@ -428,6 +365,7 @@ impl Space {
             Node::Model(part) => return model::parent(self, part),
             Node::Condition(part) => return condition::parent(self, part),
             Node::Method(part) => return method::parent(self, part),
+            Node::Version(part) => (HasProperty, part.node()),
             Node::Standard(_) => return None,
         })
     }
@@ -463,16 +401,8 @@ impl Space {
             Node::Session(session) => all
                 .extend(Diagnostic::ALL.map(|diagnostic| forward(HasComponent, Node::Diagnostic(session, diagnostic)))),
             Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
-            Node::Model(_) | Node::Condition(_) | Node::Method(_) => {}
+            Node::Model(_) | Node::Condition(_) | Node::Method(_) | Node::Version(_) => {}
         }
-    }
-}
-
-/// Nanoseconds of the lease of a message that we send.
-fn lease(message: &plan::Message) -> Option<u64> {
-    match &message.direction {
-        plan::Direction::Output(transmission) => transmission.lease,
-        plan::Direction::Input(_) => None,
     }
 }
 

@@ -15,7 +15,7 @@ use opcua::types::{
 };
 
 use super::names::Named;
-use super::{Fact, Node, Passing, ROOT, Reference, Source, Space, forward, number_of};
+use super::{Fact, Node, Passing, ROOT, Reference, Source, Space, alias, forward};
 use crate::plan::{MessageIndex, TagIndex};
 use crate::plant::opcua::machine;
 use crate::plant::opcua::mapping::{self, Property};
@@ -27,6 +27,8 @@ use devices::{Device, Family};
 use kinds::{Kind, Owner};
 use plate::Plate;
 
+pub use declared::families;
+pub use lookup::{devices_of, messages_in};
 pub use naming::{display_name_in, name_in, write_id};
 pub use subject::{any, subject};
 
@@ -73,6 +75,8 @@ pub enum Part {
     Areas,
     Area(u32),
     Place(u32, MessageIndex, Option<Source>),
+    /// What people call a signal, or several.
+    Alias(u32),
     /// A type of devices, and what it says that each of them has (OPC 10000-3, 4.6: InstanceDeclarations).
     Family(Family),
     Message(Family, MessageIndex),
@@ -83,7 +87,11 @@ pub enum Part {
 
 /// The part behind an identifier, which begins with `Canvoy.`.
 pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
-    let rest = text.strip_prefix(ROOT)?.strip_prefix('.').filter(|rest| !rest.ends_with('.'))?;
+    let rest = text.strip_prefix(ROOT)?.strip_prefix('.')?;
+    if let Some(name) = rest.strip_prefix("Aliases.") {
+        return space.aliases.find(space.plan(), name).map(Part::Alias);
+    }
+    let rest = Some(rest).filter(|rest| !rest.ends_with('.'))?;
     let (first, rest) = rest.split_once('.').unwrap_or((rest, ""));
     let plan = space.plan();
     let object = |owner: Owner, field: &str| match field {
@@ -108,7 +116,7 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
         },
         (kinds::STATE, "") => Some(Part::State),
         (kinds::STATE, "EnumStrings") => Some(Part::States),
-        ("Devices", rest) => device(space, rest, passing),
+        ("Devices", rest) => lookup::device(space, rest, passing),
         ("Types", rest) => declared::find(space, rest),
         ("Areas", "") => (!space.areas.is_empty()).then_some(Part::Areas),
         ("Areas", rest) => space.find_area(rest, passing),
@@ -133,27 +141,6 @@ fn is_identified(space: &Space) -> bool {
     space.identity.machine.name.is_some() && space.identity.machine.missing().is_empty()
 }
 
-/// `bus.Device`, `bus.@33`, and what is on its plate.
-fn device(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
-    let (bus, rest) = text.split_once('.')?;
-    let bus = space.bus_named(bus)?;
-    let (name, plate) = match rest.split_once('.') {
-        Some((name, plate)) => (name, Some(plate)),
-        None => (rest, None),
-    };
-    let device = match name.strip_prefix('@') {
-        Some(address) => {
-            let address = u8::try_from(number_of(address)?).ok()?;
-            space.addresses(bus, passing).contains(&address).then_some(Device::Source(bus, address))?
-        }
-        None => Device::Listed(space.devices.find(space.plan(), bus, name)?),
-    };
-    match plate {
-        None => Some(Part::Device(device)),
-        Some(plate) => space.plates(device).find(|own| own.name() == plate).map(|plate| Part::Plate(device, plate)),
-    }
-}
-
 pub fn class(part: Part) -> NodeClass {
     match part {
         Part::Object(Owner::Type(_)) | Part::Family(_) => NodeClass::ObjectType,
@@ -167,6 +154,7 @@ pub fn class(part: Part) -> NodeClass {
         | Part::Areas
         | Part::Area(_)
         | Part::Place(..)
+        | Part::Alias(_)
         | Part::Message(..) => NodeClass::Object,
         Part::Field(..)
         | Part::States
@@ -191,6 +179,7 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
         Part::Field(..) => VariableTypeId::BaseDataVariableType as u32,
         Part::Identification => return space.find_number(MACHINERY, IDENTIFICATION_TYPE),
         Part::Asset => ObjectTypeId::BaseObjectType as u32,
+        Part::Alias(_) => ObjectTypeId::AliasNameType as u32,
         Part::Buses | Part::Deadlines | Part::Areas | Part::Area(_) | Part::Place(..) => {
             ObjectTypeId::FolderType as u32
         }
@@ -221,6 +210,7 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
         Part::Areas => (HasComponent, Node::Machine),
         Part::Area(_) => (Organizes, Node::Model(Part::Areas)),
         Part::Place(area, ..) => (Organizes, Node::Model(Part::Area(area))),
+        Part::Alias(_) => (Organizes, space.standard(alias::CATEGORY)?),
         Part::Message(family, _) => (HasComponent, Node::Model(Part::Family(family))),
         Part::Fact(family, message, _) => (HasProperty, Node::Model(Part::Message(family, message))),
         Part::Signal(family, tag) => {
@@ -260,9 +250,11 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
         Node::Standard(_) if space.find_number(MACHINERY, MACHINES) == Some(node) => {
             all.extend(space.identity.machine.name.as_ref().map(|_| forward(Organizes, Node::Model(Part::Asset))));
         }
+        Node::Standard(_) if space.standard(alias::CATEGORY) == Some(node) => all.extend(space.aliases_named()),
         Node::Signal(tag, source) => {
             let place = |area| Part::Place(area, plan.tags[tag].message, source);
             inverse(all, space.area_of(tag).map(|area| (Organizes, Node::Model(place(area)))).into_iter());
+            inverse(all, space.alias_of(tag).map(|alias| (ReferenceTypeId::AliasFor, alias)).into_iter());
         }
         Node::Machine => {
             if !space.areas.is_empty() {
@@ -340,6 +332,10 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
                 let place = |(message, source)| forward(Organizes, Node::Model(Part::Place(area, message, source)));
                 all.extend(places.map(place));
             }
+            Part::Alias(alias) => {
+                let nodes = space.aliased(alias, passing).into_iter();
+                all.extend(nodes.map(|node| forward(ReferenceTypeId::AliasFor, node)));
+            }
             Part::Place(area, message, source) => {
                 let tags = space.tags_in(area, message);
                 all.extend(tags.map(|tag| forward(Organizes, Node::Signal(tag, source))));
@@ -383,15 +379,15 @@ pub fn attribute(
     space: &Space,
     part: Part,
     attribute: AttributeId,
-    _user: &User,
+    user: &User,
 ) -> Option<Result<Variant, StatusCode>> {
     let description = match part {
         Part::State if attribute == AttributeId::DataTypeDefinition => return kinds::state_attribute(attribute),
         _ if attribute != AttributeId::Description => return None,
         Part::Object(owner) => owner.kind().description(),
         Part::Field(owner, field) => owner.field(field).description,
-        Part::Message(_, message) => return Some(space.described(Node::Message(message, None))),
-        Part::Signal(_, tag) => return Some(space.described(Node::Signal(tag, None))),
+        Part::Message(_, message) => return Some(space.described(Node::Message(message, None), &user.locales)),
+        Part::Signal(_, tag) => return Some(space.described(Node::Signal(tag, None), &user.locales)),
         Part::State => "State of a CAN bus (ISO 11898-1), or that its interface is not there.",
         _ => return None,
     };
@@ -477,10 +473,12 @@ pub fn value(
         Part::Mark(mark) => (mark.value(&space.identity.machine), None),
         // a declaration has no value of its own (OPC 10000-3, 4.6.2)
         Part::Fact(..) | Part::Signal(..) => (Some(nothing()), None),
-        Part::Property(_, tag, property) => match mapping::property_value(space.plan().signal(tag), property) {
-            Variant::Empty => (Some(nothing()), None),
-            value => (Some(value), None),
-        },
+        Part::Property(_, tag, property) => {
+            match mapping::property_value(space.plan().signal(tag), property, space.words(tag, user)) {
+                Variant::Empty => (Some(nothing()), None),
+                value => (Some(value), None),
+            }
+        }
         Part::Object(_)
         | Part::State
         | Part::Buses
@@ -491,6 +489,7 @@ pub fn value(
         | Part::Areas
         | Part::Area(_)
         | Part::Place(..)
+        | Part::Alias(_)
         | Part::Family(_)
         | Part::Message(..) => return Err(StatusCode::BadAttributeIdInvalid),
     })

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use opcua::types::{LocalizedText, NodeId, QualifiedName};
 
-use super::{MACHINE, NAMESPACE, Node, ROOT, Reference, Source, Space, condition, method, model};
+use super::{MACHINE, NAMESPACE, Node, ROOT, Reference, Source, Space, condition, method, model, version};
 use crate::plan::MessageIndex;
+use crate::plant::opcua::locale::Locales;
 use crate::plant::opcua::wire::NodeRef;
 
 impl Space {
@@ -48,6 +49,7 @@ impl Space {
             Node::Model(part) => return model::write_id(self, part, text),
             Node::Condition(part) => return condition::write_id(self, part, text),
             Node::Method(part) => return method::write_id(self, part, text),
+            Node::Version(part) => return version::write_id(self, part, text),
             Node::State(state) => {
                 text.push_str(MACHINE);
                 state.name()
@@ -97,6 +99,7 @@ impl Space {
             Node::Model(part) => return model::name_in(self, part, text),
             Node::Condition(part) => return condition::name_in(self, part, text),
             Node::Method(part) => return method::name_in(self, part, text),
+            Node::Version(_) => return version::name_in(text),
             Node::Session(_) => {
                 namespace = 1;
                 "Session"
@@ -121,22 +124,36 @@ impl Space {
         QualifiedName::new(self.name_in(node, &mut text), text)
     }
 
-    /// Puts the alias of an overlay table into `text`, else the name inside the parent.
-    pub fn display_name_in(&self, node: Node, text: &mut String) {
-        let alias = match node {
-            Node::Signal(tag, _) => self.plan.alias(tag),
-            Node::Message(message, _) => self.plan.message_overlays.get(&message).and_then(|o| o.alias.as_deref()),
-            Node::Standard(row) => self.standard.entry(row).map(|entry| entry.display_name()),
-            Node::Model(part) => return model::display_name_in(self, part, text),
+    /// Puts the alias of an overlay table into `text`, else the name inside the parent; its locale.
+    pub fn display_name_in(&self, node: Node, locales: &Locales, text: &mut String) -> &str {
+        let overlay = match node {
+            Node::Signal(tag, _) => self.plan.tag_overlays.get(&tag),
+            Node::Message(message, _) => self.plan.message_overlays.get(&message),
+            Node::Standard(row) => {
+                text.clear();
+                text.push_str(self.standard.entry(row).map_or("", |entry| entry.display_name()));
+                return "";
+            }
+            Node::Model(part) => {
+                model::display_name_in(self, part, text);
+                return "";
+            }
             _ => None,
         };
+        // a translation is better than the name in the DBC file only for who understands it
+        let alias = overlay.and_then(|overlay| match &overlay.alias {
+            Some(alias) => locales.text(Some(alias), &overlay.aliases),
+            None => locales.best(&overlay.aliases).map(|(locale, alias)| (locale.as_str(), alias.as_str())),
+        });
         match alias {
-            Some(alias) => {
+            Some((locale, alias)) => {
                 text.clear();
                 text.push_str(alias);
+                locale
             }
             None => {
                 self.name_in(node, text);
+                ""
             }
         }
     }
@@ -156,10 +173,10 @@ impl Space {
         });
     }
 
-    pub fn display_name(&self, node: Node) -> LocalizedText {
+    pub fn display_name(&self, node: Node, locales: &Locales) -> LocalizedText {
         let mut text = String::new();
-        self.display_name_in(node, &mut text);
-        LocalizedText::new("", &text)
+        let locale = self.display_name_in(node, locales, &mut text);
+        LocalizedText::new(locale, &text)
     }
 }
 

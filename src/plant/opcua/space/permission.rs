@@ -36,6 +36,7 @@ impl Space {
             Node::Model(part) => model::subject(self, part),
             Node::Condition(part) => condition::subject(self, part),
             Node::Method(part) => method::subject(self, part),
+            Node::Version(part) => self.subject(part.node()),
         }
     }
 
@@ -46,6 +47,7 @@ impl Space {
 
     /// Asks about what a node is about; a device and its type are about several messages, an alarm about all that it tells of.
     fn any(&self, node: Node, ask: impl Fn(Subject) -> bool) -> bool {
+        let node = if let Node::Version(part) = node { part.node() } else { node };
         match node {
             Node::Model(part) => model::any(self, part, ask),
             Node::Condition(part) => condition::subjects(self, part).into_iter().all(ask),

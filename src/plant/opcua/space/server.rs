@@ -191,7 +191,6 @@ impl ServerObject {
             _ if is(V::Server_UrisVersion) => Variant::UInt32(version_time(self.start)),
             _ if is(V::Server_ServerRedundancy_RedundancySupport) => Variant::Int32(0),
             _ if is(V::Server_ServerCapabilities_ServerProfileArray) => texts(&PROFILES),
-            _ if is(V::Server_ServerCapabilities_LocaleIdArray) => texts(&["en"]),
             _ if is(V::Server_ServerCapabilities_MinSupportedSampleRate) => Variant::Double(FASTEST_MS),
             _ if is(V::Server_ServerCapabilities_SoftwareCertificates) => objects::<BuildInfo>(Vec::new()),
             _ if is(V::HistoryServerCapabilities_AccessHistoryDataCapability) => Variant::Boolean(true),

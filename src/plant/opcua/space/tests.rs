@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use opcua::types::{AttributeId, Variant};
+use opcua::types::{AttributeId, EnumValueType, LocalizedText, Variant};
 
 use super::*;
 use crate::plan::Overlay;
 use crate::plant::opcua::identity::{Identity, Machine, Nameplate};
+use crate::plant::opcua::locale::Locales;
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::tests::{plan, tag};
 
@@ -54,7 +55,7 @@ const HIERARCHICAL: u32 = 33;
 
 #[test]
 fn every_node_is_found_by_its_id_and_refers_back() {
-    for (space, count) in [(space(), 244), (fleet(), 305)] {
+    for (space, count) in [(space(), 283), (fleet(), 364)] {
         found_and_joined(&space, count);
     }
 }
@@ -199,8 +200,8 @@ fn overlay_tables_give_names_and_descriptions_never_ids() {
     let mut plan = plan();
     let overlay = |alias: &str, de: &str| Overlay {
         alias: Some(alias.into()),
-        area: None,
         descriptions: vec![("de".into(), de.into())],
+        ..Overlay::default()
     };
     let (temp, mode) = (tag(&plan, "Oven.Temp"), tag(&plan, "Oven.Mode"));
     plan.tag_overlays = [(temp, overlay("Oven 3", "Temperatur")), (mode, overlay("Mode 3", "Betriebsart"))].into();
@@ -228,6 +229,84 @@ fn overlay_tables_give_names_and_descriptions_never_ids() {
 }
 
 #[test]
+fn texts_are_in_the_language_of_who_asks() {
+    let mut plan = plan();
+    let (temp, mode) = (tag(&plan, "Oven.Temp"), tag(&plan, "Oven.Mode"));
+    let both = |de: &str, fr: &str| vec![("de".to_owned(), de.to_owned()), ("fr".to_owned(), fr.to_owned())];
+    let words = vec![("de".to_owned(), vec![(0, "Aus".to_owned()), (2, "Störung".to_owned())])];
+    let named = Overlay {
+        alias: Some("Oven 3".into()),
+        aliases: both("Ofen 3", "Four 3"),
+        descriptions: vec![("de".into(), "Temperatur".into())],
+        ..Overlay::default()
+    };
+    let unnamed = Overlay { aliases: both("Betriebsart", "Mode"), words, ..Overlay::default() };
+    plan.tag_overlays = [(temp, named), (mode, unnamed)].into();
+    let space = Space::new(Arc::new(plan), table(), Default::default());
+    let node = |text: &str| space.find(NodeRef::String(NAMESPACE, text), PASSING).unwrap();
+    for (locales, name, description, unnamed, words) in [
+        (&[][..], "Oven 3", "Temperature of the oven", "Mode", "Off On Fault"),
+        (&["de-AT"], "de:Ofen 3", "de:Temperatur", "de:Betriebsart", "de:Aus On de:Störung"),
+        (&["fr", "de"], "fr:Four 3", "de:Temperatur", "fr:Mode", "de:Aus On de:Störung"),
+        (&["en"], "Oven 3", "Temperature of the oven", "Mode", "Off On Fault"),
+    ] {
+        let locales = Locales(locales.iter().map(|locale| (*locale).to_owned()).collect());
+        let user = User { locales, ..nobody() };
+        let told = |text: &LocalizedText| match text.locale.as_ref() {
+            "" => text.text.to_string(),
+            locale => format!("{locale}:{}", text.text),
+        };
+        let read = |id: &str, attribute| match space.attribute(node(id), attribute, &user) {
+            Ok(Variant::LocalizedText(text)) => told(&text),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(read("line.Oven.Temp", AttributeId::DisplayName), name);
+        assert_eq!(read("line.Oven.Temp", AttributeId::Description), description);
+        assert_eq!(read("line.Oven.Mode", AttributeId::DisplayName), unnamed);
+        let values = mapping::property_value(space.plan.signal(mode), Property::EnumValues, space.words(mode, &user));
+        let Variant::Array(values) = values else { panic!("no array") };
+        let word = |value: &Variant| match value {
+            Variant::ExtensionObject(object) => told(&object.inner_as::<EnumValueType>().unwrap().display_name),
+            _ => String::new(),
+        };
+        assert_eq!(values.values.iter().map(word).collect::<Vec<_>>().join(" "), words);
+    }
+}
+
+#[test]
+fn aliases_lead_to_their_variables() {
+    let mut plan = plan();
+    let named = |alias: &str| Overlay { alias: Some(alias.into()), ..Overlay::default() };
+    let tags = ["Oven.Temp", "Oven.Mode", "Oven.Door", "EEC1.EngineSpeed"].map(|name| tag(&plan, name));
+    plan.tag_overlays = tags.into_iter().zip(["Oven no. 3.", "B", "B", "@1"].map(named)).collect();
+    let space = Space::new(Arc::new(plan), table(), Default::default());
+    let ids = |node: Node, kind: ReferenceTypeId, forward: bool| -> Vec<String> {
+        let all = space.references(node, PASSING).into_iter();
+        let of_kind = all.filter(|one| one.kind == kind as u32 && one.forward == forward);
+        of_kind.map(|one| space.id(one.target).identifier.to_string()).collect()
+    };
+    let category = space.standard(alias::CATEGORY).unwrap();
+    let aliases = ["s=Canvoy.Aliases.@1", "s=Canvoy.Aliases.B", "s=Canvoy.Aliases.Oven no. 3."];
+    assert_eq!(ids(category, ReferenceTypeId::Organizes, true), aliases);
+    for (alias, variables) in aliases.into_iter().zip([
+        &["s=line.EEC1@200.EngineSpeed", "s=line.EEC1@33.EngineSpeed"][..],
+        &["s=line.Oven.Mode", "s=line.Oven.Door"],
+        &["s=line.Oven.Temp"],
+    ]) {
+        let find = |id: &str| space.find(NodeRef::String(NAMESPACE, id.strip_prefix("s=").unwrap()), PASSING).unwrap();
+        assert_eq!(ids(find(alias), ReferenceTypeId::AliasFor, true), variables);
+        for variable in variables {
+            assert_eq!(ids(find(variable), ReferenceTypeId::AliasFor, false), [alias]);
+        }
+    }
+    for gone in ["Canvoy.Aliases.A", "Canvoy.Aliases.", "Canvoy.Aliases", "Canvoy.Aliases.Z"] {
+        assert_eq!(space.find(NodeRef::String(NAMESPACE, gone), PASSING), None, "{gone}");
+    }
+    let count = walk(&space).len();
+    assert_eq!(count, walk(&self::space()).len() + 3, "each is come to");
+}
+
+#[test]
 fn who_may_write_sees_it() {
     let space = space();
     let level = |text: &str, attribute, user: &User| {
@@ -241,7 +320,12 @@ fn who_may_write_sees_it() {
     assert_eq!(level("line.DriveCommand.Enable", user, &anna), Variant::Byte(7));
     assert_eq!(level("line.DriveCommand.Locked", user, &anna), Variant::Byte(5));
     assert_eq!(level("line.Oven.Temp", access, &anna), Variant::Byte(5));
-    assert_eq!(level("line.Oven.Temp.EURange", access, &anna), Variant::Byte(1));
+    // a change of it is told (SemanticChange)
+    assert_eq!(level("line.Oven.Temp.EURange", access, &anna), Variant::Byte(17));
+    assert_eq!(level("line.Oven.Temp.EURange", user, &anna), Variant::Byte(1));
+    assert_eq!(level("line.Oven.Identifier", access, &anna), Variant::Byte(17));
+    assert_eq!(level("line.Oven.Temp.RawValue", access, &anna), Variant::Byte(1));
+    assert_eq!(level("Canvoy.NodeVersion.line.Oven", access, &anna), Variant::Byte(1));
     assert_eq!(level("Canvoy.Machine.Armed", user, &nobody()), Variant::Byte(1));
     assert_eq!(level("Canvoy.Machine.Armed", user, &anna), Variant::Byte(3));
 }
@@ -320,7 +404,7 @@ fn attributes_of_each_class() {
                 assert_eq!(status, opcua::types::StatusCode::BadAttributeIdInvalid);
             }
         }
-        let name = space.display_name(node);
+        let name = space.display_name(node, Locales::NONE);
         assert!(!name.text.as_ref().is_empty(), "{}", space.id(node));
     }
     let symmetric = |number| space.attribute(space.standard(number).unwrap(), A::Symmetric, &nobody());
@@ -474,11 +558,11 @@ fn the_machine_and_its_places() {
     for (id, want) in [
         ("Canvoy.Asset", "Identification, Areas"),
         ("Canvoy.Asset.Identification", "Manufacturer, ProductInstanceUri, SerialNumber, YearOfConstruction"),
-        ("Canvoy.Areas", "Engines, Hall 2. North"),
-        ("Canvoy.Areas.Engines", "hall.EEC1@200, hall.EEC1@33, hall.Oven"),
-        ("Canvoy.Areas.Engines.hall.EEC1@33", "EngineSpeed"),
-        ("Canvoy.Areas.Engines.hall.Oven", "Temp"),
-        ("Canvoy.Areas.Hall 2. North.hall.Oven", "Door, Flag, Level, Mode, Trim"),
+        ("Canvoy.Areas", "Engines, Hall 2. North, NodeVersion"),
+        ("Canvoy.Areas.Engines", "hall.EEC1@200, hall.EEC1@33, hall.Oven, NodeVersion"),
+        ("Canvoy.Areas.Engines.hall.EEC1@33", "EngineSpeed, NodeVersion"),
+        ("Canvoy.Areas.Engines.hall.Oven", "Temp, NodeVersion"),
+        ("Canvoy.Areas.Hall 2. North.hall.Oven", "Door, Flag, Level, Mode, Trim, NodeVersion"),
     ] {
         assert_eq!(below(id), want, "{id}");
     }

@@ -4,19 +4,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use opcua::types::MonitoringMode;
+use opcua::types::{AttributeId, MonitoringMode};
 
 use super::Subscriptions;
 use super::cycle::Subscription;
-use super::item::Target;
-use super::items::{FASTEST_CONSTANT, analog, interval, is_looked_at, item_place};
+use super::item::{Item, Target};
+use super::items::{FASTEST_CONSTANT, analog, interval, item_place};
 use super::watched::{Key, Place};
 use crate::plan::TagIndex;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
+use crate::plant::opcua::space::{Node, meaning};
 
-/// What items look at in another scene, found while nothing is locked: names are looked up by the hundred thousand.
-pub type Found = HashMap<Key, Target>;
+/// What items look at in another scene, and bits for the StatusCodes of what means something else there; found while nothing is
+/// locked: names are looked up by the hundred thousand.
+pub type Found = HashMap<Key, (Target, u32)>;
 
 /// Finds in the new scene what items look at in the old one.
 pub fn found(old: &Scene, new: &Scene, targets: Vec<(Key, Target)>) -> Found {
@@ -24,15 +26,15 @@ pub fn found(old: &Scene, new: &Scene, targets: Vec<(Key, Target)>) -> Found {
     targets.into_iter().map(|(key, target)| (key, found_one(old, new, &target, &mut text))).collect()
 }
 
-fn found_one(old: &Scene, new: &Scene, target: &Target, text: &mut String) -> Target {
+fn found_one(old: &Scene, new: &Scene, target: &Target, text: &mut String) -> (Target, u32) {
     let found = match target {
         Target::Node(node) => new.find(old.space.id_in(*node, text)),
         Target::Gone(id) => new.find((&**id).into()),
     };
     match (found, target) {
-        (Some(node), _) => Target::Node(node),
-        (None, Target::Node(node)) => Target::Gone(Box::new(old.space.id(*node))),
-        (None, Target::Gone(id)) => Target::Gone(id.clone()),
+        (Some(node), _) => (Target::Node(node), turned((old, target), (new, node))),
+        (None, Target::Node(node)) => (Target::Gone(Box::new(old.space.id(*node))), 0),
+        (None, Target::Gone(id)) => (Target::Gone(id.clone()), 0),
     }
 }
 
@@ -56,7 +58,9 @@ impl Subscriptions {
         for subscription in self.subscriptions.values_mut() {
             for item in subscription.items.values_mut() {
                 let known = found.remove(&(subscription.id, item.id));
-                item.target = known.unwrap_or_else(|| found_one(&old, new, &item.target, &mut text));
+                let (target, turned) = known.unwrap_or_else(|| found_one(&old, new, &item.target, &mut text));
+                item.target = target;
+                item.turned |= if item.attribute == AttributeId::Value { turned } else { 0 };
             }
             watch.extend(watched(new, subscription));
         }
@@ -86,6 +90,16 @@ impl Subscriptions {
     }
 }
 
+/// Bits of the StatusCode for what has become of the meaning of a value.
+fn turned((old, was): (&Scene, &Target), (new, is): (&Scene, Node)) -> u32 {
+    match (was, is) {
+        (Target::Node(Node::Signal(before, _)), Node::Signal(after, _)) if !Arc::ptr_eq(&old.space, &new.space) => {
+            meaning::bits((&old.space, *before), (&new.space, after))
+        }
+        _ => 0,
+    }
+}
+
 type Watch = ((u32, u32), u64, Option<(Place, TagIndex)>, u64);
 
 /// What the items of a subscription look at, and how often, in this scene and for its user.
@@ -111,4 +125,10 @@ fn watched(scene: &Scene, subscription: &mut Subscription) -> Vec<Watch> {
         watch.push(((subscription.id, item.id), every, place, since));
     }
     watch
+}
+
+/// Whether an item changes by more than a reload.
+pub(super) fn is_looked_at(scene: &Scene, item: &Item, user: &User) -> bool {
+    item_place(scene, item, user).is_some()
+        || matches!(item.target, Target::Node(node) if scene.is_live(node, item.attribute))
 }

@@ -4,6 +4,7 @@ use opcua::types::{AttributeId, DateTime, NodeId, StatusCode, Variant};
 
 use super::filter::number;
 use super::item::weight;
+use crate::plant::access::Roles;
 use crate::plant::opcua::condition::Condition;
 use crate::plant::opcua::limits::{MOST_ELEMENTS, MOST_SELECTED};
 use crate::plant::opcua::space::standard::Standard;
@@ -35,6 +36,8 @@ pub struct Event {
     pub fields: Vec<(&'static str, Variant)>,
     /// It tells of other users: an audit event.
     pub confidential: bool,
+    /// Only for who has exactly these roles: others are told of it by events of their own.
+    pub audience: Option<Roles>,
     /// Nodes besides Server at which it is told.
     pub notifiers: Vec<NodeId>,
     /// Of an event of a condition, which has its own EventId and fields.
@@ -257,6 +260,7 @@ impl EventFilter {
             time,
             fields: Vec::new(),
             confidential: false,
+            audience: None,
             notifiers: Vec::new(),
             condition: None,
         };
@@ -388,7 +392,7 @@ fn order(a: &Variant, b: &Variant) -> Option<std::cmp::Ordering> {
 }
 
 /// The operator Like (7.7.3): `%` is any text, `_` any character. Sets of characters are not supported.
-fn like(text: &str, pattern: &str) -> bool {
+pub fn like(text: &str, pattern: &str) -> bool {
     let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
     let (mut at, mut in_pattern) = (0, 0);
     // where to go on when what follows the last % does not fit
@@ -449,6 +453,7 @@ mod tests {
             time: DateTime::now(),
             fields: vec![("Status", Variant::from(true)), ("AttributeId", Variant::from(13u32))],
             confidential: true,
+            audience: None,
             notifiers: Vec::new(),
             condition: None,
         };

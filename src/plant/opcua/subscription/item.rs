@@ -2,14 +2,17 @@
 
 use std::collections::VecDeque;
 
-use opcua::types::{AttributeId, MonitoringMode, NodeId, StatusCode, TimestampsToReturn, Variant};
+use opcua::types::{
+    AttributeId, ModelChangeStructureDataType, MonitoringMode, NodeId, SemanticChangeStructureDataType, StatusCode,
+    TimestampsToReturn, Variant,
+};
 
 use super::event::Fields;
 use super::events::Events;
 use super::filter::{Filter, Trigger, differs};
 use crate::plant::opcua::mapping;
-use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::range::Ranges;
+use crate::plant::opcua::space::{Node, meaning};
 use crate::plant::opcua::wire::Writer;
 
 /// InfoType DataValue, and the overflow bit (OPC 10000-4, 7.38.1).
@@ -24,6 +27,12 @@ pub fn weight(value: &Variant) -> usize {
         Variant::LocalizedText(text) => 64 + text.text.as_ref().len() + text.locale.as_ref().len(),
         Variant::Array(array) => array.values.iter().map(|value| size_of::<Variant>() + weight(value)).sum(),
         // structures of ours: what the server tells about its sessions is the largest
+        Variant::ExtensionObject(object)
+            if object.inner_is::<ModelChangeStructureDataType>()
+                || object.inner_is::<SemanticChangeStructureDataType>() =>
+        {
+            256
+        }
         Variant::ExtensionObject(_) => 1024,
         Variant::Variant(inner) => size_of::<Variant>() + weight(inner),
         _ => 32,
@@ -66,6 +75,13 @@ impl Seen {
             // a frame may have come since the look was begun
             writer.i64(mapping::ticks(self.server_time.max(self.source_time)));
         }
+    }
+}
+
+/// Says in its StatusCode that a value means something else.
+fn turn(seen: &mut Seen, bits: u32) {
+    if bits != 0 {
+        seen.status = StatusCode::from(seen.status.bits() | bits);
     }
 }
 
@@ -120,6 +136,8 @@ pub struct Item {
     pub listed: bool,
     /// Values were lost before the next one.
     pub gap: bool,
+    /// What has become of its meaning, for the StatusCode of the next value: that is told even if it is no news.
+    pub turned: u32,
     /// Of what is no signal: the scene of the last look, and when that was (CLOCK_MONOTONIC nanoseconds).
     pub scene: u64,
     pub looked: u64,
@@ -169,7 +187,7 @@ impl Item {
                     || filter.trigger == Trigger::Timestamp && last.source_time != seen.source_time
             }
         };
-        if !news && !self.gap {
+        if !news && !self.gap && self.turned == 0 {
             return Change::default();
         }
         self.last = Some(seen.clone());
@@ -186,13 +204,19 @@ impl Item {
             }
         };
         let mut change = Change { news: true, ..Change::default() };
+        // only what is notified has it, not what the next value is compared to (OPC 10000-4, 7.39.1)
+        turn(&mut seen, std::mem::take(&mut self.turned));
         if std::mem::take(&mut self.gap) {
             mark(&mut seen);
             change.lost += 1;
         }
         if values.len() >= most {
             let gone = if self.settings.discard_oldest { values.pop_front() } else { values.pop_back() };
-            change.bytes -= gone.map_or(0, |gone| gone.bytes() as isize);
+            change.bytes -= gone.as_ref().map_or(0, |gone| gone.bytes() as isize);
+            // whoever does not get it is told with the next one
+            let turned = gone.map_or(0, |gone| gone.status.bits() & meaning::CHANGED);
+            let next = if self.settings.discard_oldest { values.front_mut() } else { None };
+            turn(next.unwrap_or(&mut seen), turned);
             change.lost += 1;
             if !self.settings.discard_oldest {
                 mark(&mut seen);
@@ -228,15 +252,16 @@ impl Item {
         let most = self.settings.queue_size.max(1) as usize;
         let mut freed = 0;
         if let Queue::Values(values) = &mut self.queue {
-            let mut cut = false;
+            let (mut cut, mut turned) = (false, 0);
             while values.len() > most {
                 let gone = if self.settings.discard_oldest { values.pop_front() } else { values.pop_back() };
-                freed -= gone.map_or(0, |gone| gone.bytes() as isize);
+                freed -= gone.as_ref().map_or(0, |gone| gone.bytes() as isize);
+                turned |= gone.map_or(0, |gone| gone.status.bits() & meaning::CHANGED);
                 cut = true;
             }
             let marked = if self.settings.discard_oldest { values.front_mut() } else { values.back_mut() };
-            if let Some(marked) = marked.filter(|_| cut && most > 1) {
-                marked.status = StatusCode::from(marked.status.bits() | OVERFLOW);
+            if let Some(marked) = marked.filter(|_| cut) {
+                turn(marked, turned | if most > 1 { OVERFLOW } else { 0 });
             }
         }
         freed
@@ -248,11 +273,15 @@ impl Item {
         match &mut self.queue {
             Queue::Values(values) => {
                 let gone = values.len().saturating_sub(most);
-                change.bytes -= values.drain(..gone).map(|seen| seen.bytes() as isize).sum::<isize>();
+                let mut turned = 0;
+                for seen in values.drain(..gone) {
+                    change.bytes -= seen.bytes() as isize;
+                    turned |= seen.status.bits() & meaning::CHANGED;
+                }
                 change.lost = gone as u64;
                 values.shrink_to(most);
                 if let Some(first) = values.front_mut().filter(|_| gone > 0) {
-                    first.status = StatusCode::from(first.status.bits() | OVERFLOW);
+                    turn(first, turned | OVERFLOW);
                 }
             }
             Queue::Events(events) => change = events.shorten(most),
@@ -310,6 +339,7 @@ pub mod tests {
             triggered: false,
             listed: false,
             gap: false,
+            turned: 0,
             scene: 0,
             looked: 0,
         }
@@ -352,6 +382,38 @@ pub mod tests {
             assert_eq!(bytes, item.bytes() as isize);
             bytes += item.clear();
             assert_eq!(bytes, 0);
+        }
+    }
+
+    #[test]
+    fn another_meaning_is_told_once() {
+        const SEMANTICS: u32 = meaning::SEMANTICS_CHANGED;
+        for (size, discard_oldest, count, want) in [
+            // what waits was of the meaning before
+            (1, true, 1, vec![0x4000]),
+            (3, true, 1, vec![0, 0x4000]),
+            (3, true, 2, vec![0, 0x4000, 0]),
+            // it goes over to the one after, where it does not fit
+            (2, true, 3, vec![0x4480, 0]),
+            (2, false, 3, vec![0, 0x4480]),
+            (1, true, 3, vec![0x4000]),
+        ] {
+            let mut item = item(size, discard_oldest);
+            let mut bytes = item.offer(seen(1.0, StatusCode::Good, 5)).bytes;
+            item.turned = SEMANTICS;
+            // the same value as before is told
+            for number in 1..=count {
+                bytes += item.offer(seen(f64::from(number), StatusCode::Good, 5)).bytes;
+            }
+            let Queue::Values(values) = &item.queue else { panic!() };
+            let bits: Vec<u32> = values.iter().map(|seen| seen.status.bits()).collect();
+            assert_eq!(bits, want, "{size} {discard_oldest} {count}");
+            assert!(!item.offer(seen(f64::from(count), StatusCode::Good, 5)).news, "once");
+            bytes += item.shorten(1).bytes;
+            assert_eq!(bytes, item.bytes() as isize);
+            let Queue::Values(values) = &item.queue else { panic!() };
+            let last = values.front().unwrap().status.bits();
+            assert_eq!(last & SEMANTICS, SEMANTICS, "{size} {last:x}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use opcua::types::{AttributeId, MonitoringMode, StatusCode, TimestampsToReturn, Variant};
 
+use super::again::is_looked_at;
 use super::event::{Checked, EventFilter};
 use super::filter::{self, Asked, Filter};
 use super::item::{Item, Queue, Seen, Settings, Target};
@@ -296,6 +297,7 @@ impl Subscriptions {
             triggered: false,
             listed: false,
             gap: false,
+            turned: 0,
             scene: scene.number,
             looked: now,
         };
@@ -491,10 +493,4 @@ pub(super) fn item_place(scene: &Scene, item: &Item, user: &User) -> Option<(Pla
     }
     let none = Ranges::default();
     place(scene, node, item.attribute, item.range.as_deref().unwrap_or(&none))
-}
-
-/// Whether an item changes by more than a reload.
-pub(super) fn is_looked_at(scene: &Scene, item: &Item, user: &User) -> bool {
-    item_place(scene, item, user).is_some()
-        || matches!(item.target, Target::Node(node) if scene.is_live(node, item.attribute))
 }

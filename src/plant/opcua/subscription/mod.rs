@@ -30,6 +30,7 @@ use super::limits::{FASTEST_MS, Limits};
 use super::scene::Scene;
 use super::session::User;
 use super::wire::NodeRef;
+use crate::plant::access::Roles;
 use crate::store::clock;
 use cycle::Due;
 use item::{Change, Queue, Seen};
@@ -290,6 +291,16 @@ impl Subscriptions {
     /// Whether anybody would be told of an event.
     pub fn wants_events(&self) -> bool {
         !self.event_items.is_empty()
+    }
+
+    /// The roles of those who would be told of an event, each once.
+    pub fn audiences(&self) -> Vec<Roles> {
+        let mut all: Vec<Roles> = Vec::new();
+        for (subscription, _) in &self.event_items {
+            let roles = self.subscriptions.get(subscription).map(|subscription| subscription.user.roles);
+            all.extend(roles.filter(|roles| !all.contains(roles)));
+        }
+        all
     }
 
     /// Something has happened: to whoever has subscribed to it.

@@ -89,10 +89,11 @@ impl Subscriptions {
             own.heard();
             has_any = true;
         }
-        let waiting = self.sessions.entry(session).or_default();
-        if !has_any && waiting.told.is_empty() {
+        // nothing is kept for a session that has neither: it may have ended
+        if !has_any && self.sessions.get(&session).is_none_or(|waiting| waiting.told.is_empty()) {
             return Err(StatusCode::BadNoSubscription);
         }
+        let waiting = self.sessions.entry(session).or_default();
         if waiting.requests.len() >= self.limits.publish_requests_per_session
             && let Some(oldest) = waiting.requests.pop_front()
         {
@@ -277,6 +278,8 @@ impl Subscriptions {
             false => subscription.diagnostics.transferred_to_other += 1,
         }
         subscription.session = Some(session);
+        // who speaks another language there
+        subscription.user = user.clone();
         subscription.heard();
         let available = subscription.available().collect();
         if initial {

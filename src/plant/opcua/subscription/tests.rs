@@ -514,7 +514,8 @@ fn what_was_found_without_the_lock_is_not_looked_for_again() {
     let mut found = again::found(&old, &new, bench.all.targets());
     assert_eq!(found.len(), 2);
     // one that is told from others, and one that comes in between
-    found.insert((id, second), item::Target::Gone(Box::new(NodeId::new(2, "line.Nothing"))));
+    let gone = item::Target::Gone(Box::new(NodeId::new(2, "line.Nothing")));
+    found.insert((id, second), (gone, 0));
     let third = bench.item(id, MonitoringMode::Reporting, 10, 2);
     bench.all.find_again(&new, found, 0);
     for (item, want) in [(first, true), (second, false), (third, true)] {

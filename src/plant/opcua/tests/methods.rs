@@ -256,7 +256,7 @@ async fn what_is_called_reaches_the_controller_or_is_refused_with_a_reason() {
     }
     for (refusal, want) in [
         (Refusal::NotArmed, "BadInvalidState"),
-        (Refusal::Local, "BadInvalidState"),
+        (Refusal::Local, "BadNotExecutable"),
         (Refusal::RemoteAtTheMachine, "BadNotExecutable"),
         (Refusal::NotForcible { tag: "x".into() }, "BadNotSupported"),
         (Refusal::Busy, "BadServerTooBusy"),

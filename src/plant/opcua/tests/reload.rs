@@ -173,12 +173,19 @@ async fn a_subscription_survives_reloads() {
     assert_eq!(of(&second, 1), [""; 0], "nothing has changed for it");
     assert_eq!(of(&second, 2), ["BadNodeIdUnknown"]);
     assert_eq!(of(&second, 3), ["160"], "by its new definition");
+    let bits = |all: &[(u32, DataValue)], handle| {
+        let own = all.iter().filter(|(of, _)| *of == handle);
+        own.map(|(_, data)| data.status().bits() & 0xC000).collect::<Vec<_>>()
+    };
+    assert_eq!(bits(&second, 3), [0x4000], "SemanticsChanged: another range and unit");
     assert_eq!(of(&second, 4).len(), 1, "another unit");
     assert_eq!(of(&second, 5), [""; 0], "its slot is another, its value is not");
     assert_eq!(last(&second, 6), "BadWaitingForInitialData");
 
-    example.frame("Oven", (0, 0), oven(2), Causes::NONE, stamp + 1_000_000_000);
-    assert_eq!(of(&settled(&mut client).await, 1), ["2"], "sampling goes on, from the new store");
+    example.frame("Oven", (0, 0), [0xE9, 3, 2, 0, 0, 0, 0, 0], Causes::NONE, stamp + 1_000_000_000);
+    let more = settled(&mut client).await;
+    assert_eq!(of(&more, 1), ["2"], "sampling goes on, from the new store");
+    assert_eq!(bits(&more, 3), [0], "once");
 
     let (view, writer, _) = make(3, &requests);
     example.writer = writer;

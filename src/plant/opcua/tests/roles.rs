@@ -131,3 +131,70 @@ fn what_local_refuses_is_not_executable() {
         }
     }
 }
+
+const LEASE: &str = "[bus.line]\ninterface = \"can0\"\ndbc = [\"plant.dbc\"]\nnode = \"ME\"\ntransmit = \"all\"\n\
+                     writable = \"all\"\nmessage.DriveCommand.lease_ms = 400\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_renewed_by_who_may_still_write() {
+    let rights_of = |write: Option<&str>| {
+        let write = write.map(|write| vec![write.to_owned()]);
+        let users = vec!["anna".to_owned()];
+        BTreeMap::from([(Role::Engineer, RoleConfig { users, write, ..RoleConfig::default() })])
+    };
+    let (example, mut requests) = Example::with_roles(configured(LEASE, DBC), &rights_of(None));
+    let server = Running::start("renewal", example.plant.clone(), Config::default()).await;
+    let pki = server.client_pki();
+    Client::connect(server.address, &pki).await;
+    server.trust(&pki);
+    let mut client = Client::connect(server.address, &pki).await;
+    client.open(Some(server.server_certificate())).await.unwrap();
+    client.login(Some(("anna", "secret"))).await.unwrap();
+    let renewals = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let controller = tokio::spawn({
+        let renewals = renewals.clone();
+        async move {
+            while let Some(request) = requests.recv().await {
+                let renews = matches!(request.action, Action::Renew(_));
+                renewals.fetch_add(renews.into(), std::sync::atomic::Ordering::Relaxed);
+                request.answer.send(Ok(())).unwrap();
+            }
+        }
+    });
+    let sender = example.plant.view().requests.clone();
+    // what the role may write: one signal is enough
+    for (number, write, want) in
+        [(1, None, true), (2, Some("line.DriveCommand.Enable"), true), (3, Some("machine"), false)]
+    {
+        if number > 1 {
+            let plan = configured(LEASE, DBC);
+            let rights = Arc::new(access::Rights::new(&rights_of(write), &plan));
+            let (plan, layout) = (Arc::new(plan), Layout::of(&configured(LEASE, DBC)));
+            let memory = Arc::new(Memory::heap(layout.words()));
+            let mut writer = Writer::new(memory.clone(), layout, 7);
+            writer.set(Word::Heartbeat, u64::MAX);
+            let reader = Reader::open(memory, layout, 7).unwrap();
+            example.plant.connect(View::new(plan, reader, &generation(number), sender.clone()).with_rights(rights));
+            let hash = Some(Variant::from(generation(number).hash));
+            while read(&mut client, id("Canvoy.Machine.ConfigurationHash"), AttributeId::Value).await.value != hash {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        } else {
+            let written = write_one(&mut client, "line.DriveCommand.Setpoint", Variant::Double(1.0)).await;
+            assert_eq!(written, StatusCode::Good);
+        }
+        renewals.store(0, std::sync::atomic::Ordering::Relaxed);
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            read(&mut client, id("line.DriveCommand.Setpoint"), AttributeId::Value).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(renewals.load(std::sync::atomic::Ordering::Relaxed) > 0, want, "{write:?}");
+    }
+    controller.abort();
+    server.end().await;
+}
+
+async fn write_one(client: &mut Client, node: &str, value: Variant) -> StatusCode {
+    write(client, &[(node, value)]).await.remove(0)
+}

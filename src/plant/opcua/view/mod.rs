@@ -9,6 +9,7 @@ pub use path::{register, translate, unregister};
 pub use points::{ContinuationPoints, Point};
 
 use super::limits::Limits;
+use super::locale::Locales;
 use super::scene::Scene;
 use super::service::{attribute::unknown, count};
 use super::session::User;
@@ -216,7 +217,7 @@ impl<'a> Page<'a> {
                 more = true;
                 break;
             }
-            describe(space, reference, point.filter.result, &mut self.names, writer);
+            describe(space, reference, (point.filter.result, &self.user.locales), &mut self.names, writer);
             written += 1;
         }
         writer.set_u32(first, written as u32);
@@ -232,7 +233,13 @@ impl<'a> Page<'a> {
 }
 
 /// A ReferenceDescription; what is not asked for is null.
-fn describe(space: &Space, reference: &Reference, result: u32, names: &mut Names, writer: &mut Writer) {
+fn describe(
+    space: &Space,
+    reference: &Reference,
+    (result, locales): (u32, &Locales),
+    names: &mut Names,
+    writer: &mut Writer,
+) {
     let Reference { kind, forward, target } = *reference;
     let asked = |bit| result & bit != 0;
     let null = NodeRef::NULL;
@@ -248,8 +255,8 @@ fn describe(space: &Space, reference: &Reference, result: u32, names: &mut Names
         writer.string(None);
     }
     if asked(DISPLAY_NAME) {
-        space.display_name_in(target, &mut names.name);
-        writer.localized_text("", &names.name);
+        let locale = space.display_name_in(target, locales, &mut names.name);
+        writer.localized_text(locale, &names.name);
     } else {
         writer.u8(0);
     }

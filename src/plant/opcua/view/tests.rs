@@ -117,7 +117,7 @@ fn browse_tells_what_there_is_in_pages_or_at_once() {
             assert_eq!(told.is_forward, reference.forward);
             assert_eq!(told.node_id.node_id, space.id(target));
             assert_eq!(told.browse_name, space.browse_name(target));
-            assert_eq!(told.display_name.text, space.display_name(target).text);
+            assert_eq!(told.display_name.text, space.display_name(target, Locales::NONE).text);
             assert_eq!(told.node_class, space.class(target));
             assert_eq!(told.type_definition.node_id, space.type_definition_id(target));
             assert!(!told.browse_name.name.is_empty() && !told.display_name.text.is_empty(), "{id}");
@@ -148,10 +148,10 @@ fn what_is_asked_for_chooses() {
         (number(84), 33, true, 0, "Objects Types Views"),
         (number(84), 33, false, 0, ""),
         (number(84), 35, false, 0, "Objects Types Views"),
-        (number(85), 33, true, 0, "DeviceSet Machines Server Canvoy"),
+        (number(85), 33, true, 0, "Aliases DeviceSet Machines Server Canvoy"),
         (server.clone(), 33, true, 4, "GetMonitoredItems ResendData"),
         (server.clone(), 40, true, 0, "ServerType"),
-        (plant("Canvoy"), 33, true, 0, "Machine line"),
+        (plant("Canvoy"), 33, true, 0, "Machine line NodeVersion"),
         (plant("line"), 35, true, 0, "DriveCommand EEC1 Oven Precise Wide line.@33"),
         // HasNotifier
         (plant("line"), 48, true, 0, "DriveCommand EEC1 Oven Precise Wide"),
@@ -160,7 +160,7 @@ fn what_is_asked_for_chooses() {
         // HasCondition
         (plant("line.Oven"), 9006, true, 0, "late:line.Oven protection:line.Oven"),
         (plant("line.Oven"), 47, true, 0, "Door Flag Level Mode Temp Trim"),
-        (plant("line.Oven.Temp"), 46, true, 0, "EngineeringUnits EURange"),
+        (plant("line.Oven.Temp"), 46, true, 0, "Comment EngineeringUnits EURange NodeVersion"),
         (plant("line.Oven.Temp"), 33, true, 1, ""),
         (plant("line.EEC1"), 47, true, 0, ""),
         (plant("Canvoy.Devices.line.@33"), 47, true, 0, "EEC1"),

@@ -66,6 +66,8 @@ async fn carry_out(ask: &Ask<'_>, called: &NodeId, arguments: &[Variant]) -> Out
                     break;
                 }
             }
+            // as Executable says (OPC 10000-4, 5.12.2.4)
+            Err(WriteError::Refused(Refusal::Local)) => return StatusCode::BadNotExecutable.into(),
             Err(error) => return mapping::refusal(&error).into(),
             Ok(()) => return Outcome { arguments: vec![StatusCode::Good; arguments.len()], ..StatusCode::Good.into() },
         }

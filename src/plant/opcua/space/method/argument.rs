@@ -6,7 +6,7 @@ use super::super::{Node, Space};
 use super::{Method, OfMachine, OfMessage};
 use crate::dbc::Signal;
 use crate::plan::{MessageIndex, TagIndex};
-use crate::plant::opcua::mapping;
+use crate::plant::opcua::mapping::{self, Words};
 use crate::plant::opcua::session::User;
 
 /// Words of a value table that a description has; the variable of the signal has all of them.
@@ -14,21 +14,23 @@ const MOST_WORDS: usize = 20;
 
 /// The InputArguments of a method, as a user sees them.
 pub fn arguments(space: &Space, user: &User, method: Method) -> Vec<ExtensionObject> {
-    let one = |name: &str, data_type: DataTypeId, description: &str| {
+    let told = |name: &str, data_type: DataTypeId, (locale, description): (&str, &str)| {
         ExtensionObject::from_message(Argument {
             name: name.into(),
             data_type: NodeId::new(0, data_type as u32),
             value_rank: -1,
             array_dimensions: None,
-            description: LocalizedText::new("", description),
+            description: LocalizedText::new(locale, description),
         })
     };
+    let one = |name: &str, data_type: DataTypeId, description: &str| told(name, data_type, ("", description));
     let signal = || one("Signal", DataTypeId::NodeId, "The variable of the signal.");
     match method {
         Method::Message(message, OfMessage::Send) => {
             let of = |tag: TagIndex| {
                 let signal = space.plan.signal(tag);
-                one(&signal.name, mapping::value_type(signal).data_type(), &description(space, tag))
+                let (locale, text) = description(space, tag, user);
+                told(&signal.name, mapping::value_type(signal).data_type(), (locale, &text))
             };
             of_send(space, user, message).into_iter().map(of).collect()
         }
@@ -85,23 +87,25 @@ pub fn of_send(space: &Space, user: &User, message: MessageIndex) -> Vec<TagInde
 }
 
 /// Comment, range, unit and words of a signal.
-fn description(space: &Space, tag: TagIndex) -> String {
+fn description<'a>(space: &'a Space, tag: TagIndex, user: &User) -> (&'a str, String) {
     let signal = space.plan.signal(tag);
-    let overlay = || space.plan.tag_overlays.get(&tag)?.descriptions.first().map(|(_, text)| text.clone());
-    let mut parts: Vec<String> = signal.comment.clone().or_else(overlay).into_iter().collect();
+    let described = space.description(Node::Signal(tag, None), &user.locales);
+    let mut parts: Vec<String> = described.iter().map(|(_, text)| (*text).to_owned()).collect();
     if let Some((low, high)) = mapping::range(signal) {
         parts.push(format!("{low} to {high} {}", signal.unit).trim_end().to_owned());
     } else if !signal.unit.is_empty() {
         parts.push(signal.unit.clone());
     }
     if !signal.value_table.is_empty() {
-        parts.push(words(signal));
+        parts.push(words(signal, space.words(tag, user)));
     }
-    parts.join("; ")
+    (described.map_or("", |(locale, _)| locale), parts.join("; "))
 }
 
-fn words(signal: &Signal) -> String {
-    let words = signal.value_table.iter().take(MOST_WORDS).map(|(value, word)| format!("{value} = {word}"));
+fn words(signal: &Signal, translated: Words<'_>) -> String {
+    let word = |value: i128, word: &str| mapping::word(value, word, translated).1.to_owned();
+    let words = signal.value_table.iter().take(MOST_WORDS);
+    let words = words.map(|(value, own)| format!("{value} = {}", word(*value, own)));
     let mut words: Vec<String> = words.collect();
     if signal.value_table.len() > MOST_WORDS {
         words.push("…".into());

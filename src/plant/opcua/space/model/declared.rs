@@ -71,6 +71,8 @@ pub fn references(space: &Space, part: Part, all: &mut Vec<Reference>) {
             let signal = |tag: &u32| forward(HasComponent, Node::Model(Part::Signal(family, *tag as usize)));
             all.extend(tags.unwrap_or_default().iter().map(signal));
         }
+        // an overlay table may describe one of several alike
+        Part::Fact(_, _, Fact::Comment) | Part::Property(_, _, Property::Comment) => all.extend(rule(space, false)),
         Part::Fact(..) | Part::Property(..) => all.extend(rule(space, true)),
         Part::Signal(family, tag) => {
             all.extend(rule(space, true));
@@ -83,6 +85,11 @@ pub fn references(space: &Space, part: Part, all: &mut Vec<Reference>) {
         }
         _ => {}
     }
+}
+
+/// All types of devices.
+pub fn families(space: &Space) -> Vec<Family> {
+    space.families().collect()
 }
 
 impl Space {

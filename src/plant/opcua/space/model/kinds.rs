@@ -305,6 +305,7 @@ const BUS: &[Field] = &[
 
 /// Objects have these as facts of their messages; [`super::super::Fact`].
 const MESSAGE: &[Field] = &[
+    property("Comment", DataTypeId::LocalizedText, "What the DBC file says about it.", |_, _, _| Variant::Empty),
     property("CycleTime", DataTypeId::Duration, "Time from one frame to the next.", |_, _, _| Variant::Empty),
     property("Identifier", DataTypeId::String, "CAN identifier, hexadecimal.", |_, _, _| Variant::Empty),
     property(

@@ -2,12 +2,28 @@
 
 use std::collections::BTreeSet;
 
+use super::Part;
 use super::devices::{Device, Listed};
 use crate::plan::{BusIndex, InstanceIndex, MessageIndex};
 use crate::plant::opcua::space::names::Named;
-use crate::plant::opcua::space::{Node, Passing, Space};
+use crate::plant::opcua::space::{Node, Passing, Source, Space, number_of};
+
+/// All devices of a bus, J1939 sources among them, sorted by name.
+pub fn devices_of(space: &Space, bus: BusIndex, passing: Passing<'_>) -> Vec<Device> {
+    space.devices_of(bus, passing, |_| true)
+}
+
+/// The messages in an area, of J1939 once for each source.
+pub fn messages_in(space: &Space, area: u32, passing: Passing<'_>) -> Vec<(MessageIndex, Option<Source>)> {
+    space.messages_in(area, passing)
+}
 
 impl Space {
+    /// The bus of a device.
+    pub(in crate::plant::opcua::space) fn device_bus(&self, number: u32) -> Option<BusIndex> {
+        self.devices.get(number).map(|device| device.bus)
+    }
+
     /// A node of the standard or of a companion specification.
     pub fn find_number(&self, namespace: u16, number: u32) -> Option<Node> {
         self.standard.numbered(namespace, number).map(Node::Standard)
@@ -42,12 +58,12 @@ impl Space {
         let bus = self.plan.messages.get(message)?.bus;
         let Some(instance) = self.instance(message) else { return Some(Node::Bus(bus)) };
         let device = self.devices.find(&self.plan, bus, &self.plan.instances.get(instance)?.name)?;
-        Some(Node::Model(super::Part::Device(Device::Listed(device))))
+        Some(Node::Model(Part::Device(Device::Listed(device))))
     }
 
     /// A configured device of several alike: its bus and its messages.
     pub(in crate::plant::opcua::space) fn alike(&self, node: Node) -> Option<(BusIndex, &[u32])> {
-        let Node::Model(super::Part::Device(Device::Listed(number))) = node else { return None };
+        let Node::Model(Part::Device(Device::Listed(number))) = node else { return None };
         let device = self.devices.get(number).filter(|device| device.is_instance())?;
         Some((device.bus, &device.messages))
     }
@@ -55,7 +71,7 @@ impl Space {
     /// All of them on a bus.
     pub(in crate::plant::opcua::space) fn alike_on(&self, bus: BusIndex) -> impl Iterator<Item = Node> {
         let devices = self.devices.of_bus(bus).filter(|(_, device)| device.is_instance());
-        devices.map(|(number, _)| Node::Model(super::Part::Device(Device::Listed(number))))
+        devices.map(|(number, _)| Node::Model(Part::Device(Device::Listed(number))))
     }
 
     /// The name of a message in its parent: without that of the device, which has one of its own.
@@ -84,7 +100,7 @@ impl Space {
         let sources = self.addresses(bus, passing).into_iter().map(|address| Device::Source(bus, address));
         let listed = self.devices.of_bus(bus).filter(|(_, device)| wanted(device));
         let mut all: Vec<Device> = sources.chain(listed.map(|(number, _)| Device::Listed(number))).collect();
-        all.sort_by_cached_key(|device| self.browse_name(Node::Model(super::Part::Device(*device))).name.to_string());
+        all.sort_by_cached_key(|device| self.browse_name(Node::Model(Part::Device(*device))).name.to_string());
         all
     }
 
@@ -103,5 +119,26 @@ impl Space {
                 self.bus_messages(bus).filter_map(of).collect()
             }
         }
+    }
+}
+
+/// `bus.Device`, `bus.@33`, and what is on its plate.
+pub(super) fn device(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
+    let (bus, rest) = text.split_once('.')?;
+    let bus = space.bus_named(bus)?;
+    let (name, plate) = match rest.split_once('.') {
+        Some((name, plate)) => (name, Some(plate)),
+        None => (rest, None),
+    };
+    let device = match name.strip_prefix('@') {
+        Some(address) => {
+            let address = u8::try_from(number_of(address)?).ok()?;
+            space.addresses(bus, passing).contains(&address).then_some(Device::Source(bus, address))?
+        }
+        None => Device::Listed(space.devices.find(space.plan(), bus, name)?),
+    };
+    match plate {
+        None => Some(Part::Device(device)),
+        Some(plate) => space.plates(device).find(|own| own.name() == plate).map(|plate| Part::Plate(device, plate)),
     }
 }

@@ -23,6 +23,7 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
         Part::Deadlines => write!(text, "{ROOT}.Deadlines"),
         Part::Asset => write!(text, "{ROOT}.Asset"),
         Part::Areas => write!(text, "{ROOT}.Areas"),
+        Part::Alias(alias) => write!(text, "{ROOT}.Aliases.{}", space.aliases.name(plan, alias)),
         Part::Device(_) => {
             text.push_str(ROOT);
             text.push_str(".Devices.");
@@ -94,6 +95,7 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
             write!(text, "{}", mark.name())
         }
         Part::Areas => write!(text, "Areas"),
+        Part::Alias(alias) => write!(text, "{}", space.aliases.name(plan, alias)),
         Part::Area(area) => write!(text, "{}", space.areas.get(area as usize).map_or("", |area| area.name.as_str())),
         Part::Place(_, message, source) => {
             space.write_id(Node::Message(message, source), text);

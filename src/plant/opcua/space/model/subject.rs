@@ -32,6 +32,9 @@ pub fn subject(space: &Space, part: Part) -> Subject {
         Part::Signal(_, tag) | Part::Property(_, tag, _) => Subject::Tag(tag),
         Part::Place(_, message, _) => Subject::Message(message),
         Part::Asset | Part::Identification | Part::Mark(_) | Part::Areas | Part::Area(_) => Subject::Machine,
+        Part::Alias(alias) => {
+            space.aliases.tags(alias).first().map_or(Subject::Machine, |tag| Subject::Tag(*tag as usize))
+        }
         Part::State | Part::States | Part::Buses | Part::Deadlines => Subject::Machine,
         Part::Device(Device::Listed(_)) | Part::Plate(Device::Listed(_), _) | Part::Family(Family::Listed(_)) => {
             Subject::Machine
@@ -62,6 +65,7 @@ pub fn any(space: &Space, part: Part, ask: impl Fn(Subject) -> bool) -> bool {
         Part::Signal(Family::Listed(number), tag) | Part::Property(Family::Listed(number), tag, _) => {
             alike_tags(space, number, tag).any(|tag| ask(Subject::Tag(tag)))
         }
+        Part::Alias(alias) => space.aliases.tags(alias).iter().any(|tag| ask(Subject::Tag(*tag as usize))),
         _ => ask(subject(space, part)),
     }
 }

@@ -17,8 +17,9 @@ const HAS_COMPONENT: u32 = 47;
 const PARENTS: [u32; 5] = [ORGANIZES, HAS_PROPERTY, HAS_COMPONENT, 49, 56];
 
 /// Optional nodes that this server does not serve; what hangs from them goes too.
-const ABSENT: [u32; 34] = [
-    23470, // Aliases
+const ABSENT: [u32; 35] = [
+    23488, // Aliases.Topics
+    32852, // Aliases.LastChange
     31915, // Locations
     32637, // DefaultHAConfiguration
     32754, // DefaultHEConfiguration
@@ -54,9 +55,9 @@ const ABSENT: [u32; 34] = [
     93,    // OPC Binary
 ];
 
-/// Methods that can be called: of Server (OPC 10000-5, 9.1 and 9.2), and those of condition types, which are called at an
+/// Methods that can be called: of Server (OPC 10000-5, 9.1 and 9.2), FindAlias (OPC 10000-17, 6.3.2), and those of condition types, which are called at an
 /// instance (OPC 10000-9, 5.5.4).
-const METHODS: [u32; 12] = [11492, 12873, 3875, 12912, 9027, 9028, 9029, 9111, 9113, 9211, 9212, 9213];
+const METHODS: [u32; 14] = [11492, 12873, 23476, 23485, 3875, 12912, 9027, 9028, 9029, 9111, 9113, 9211, 9212, 9213];
 
 /// NamespaceMetadata of the namespaces that are not the standard's (OPC 10000-5, 6.3.13).
 pub(super) fn namespaces(own_uri: &str, plant_uri: &str) -> Vec<Draft> {
