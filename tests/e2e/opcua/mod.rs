@@ -22,7 +22,7 @@ use crate::canvoy::CANVOY;
 use crate::harness::{Process, ROOT, TempDir, poll};
 
 /// The tables of the modules here.
-pub const TESTS: [&[Test]; 9] = [
+pub const TESTS: [&[Test]; 10] = [
     alarms::TESTS,
     conformance::TESTS,
     methods::TESTS,
