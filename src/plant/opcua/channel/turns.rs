@@ -31,6 +31,11 @@ impl Turns {
     /// Whether nobody has a turn or waits for one.
     pub fn are_over(&self) -> bool {
         let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        last.as_mut().is_none_or(|end| !matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty)))
+        let over = last.as_mut().is_none_or(|end| !matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        if over {
+            // a receiver that has told its end once panics when it is awaited
+            *last = None;
+        }
+        over
     }
 }
