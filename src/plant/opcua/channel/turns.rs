@@ -39,3 +39,31 @@ impl Turns {
         over
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_after_the_other_and_again_after_the_end() {
+        let turns = Turns::default();
+        for _ in 0..3 {
+            assert!(turns.are_over() && turns.are_over());
+            let (first, second) = (turns.place(), turns.place());
+            assert!(!turns.are_over());
+            let first = first.await;
+            let second = tokio::spawn(second);
+            tokio::task::yield_now().await;
+            assert!(!second.is_finished() && !turns.are_over());
+            drop(first);
+            let turn = second.await.unwrap();
+            assert!(!turns.are_over());
+            drop(turn);
+        }
+        // who gives up waiting holds nobody up
+        let (first, second) = (turns.place(), turns.place());
+        drop(first);
+        drop(second.await);
+        assert!(turns.are_over());
+    }
+}
