@@ -117,7 +117,9 @@ pub const DEEPEST: u8 = 3;
 
 /// The part behind an identifier.
 pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
-    Part::of(space.plant(text.strip_prefix(PREFIX)?, passing)?)
+    // a version has none; and what begins so again and again would be a search as deep as the text is long
+    let of = text.strip_prefix(PREFIX).filter(|of| !of.starts_with(PREFIX))?;
+    Part::of(space.plant(of, passing)?)
 }
 
 /// Appends the identifier.

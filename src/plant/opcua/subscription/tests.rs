@@ -523,3 +523,20 @@ fn what_was_found_without_the_lock_is_not_looked_for_again() {
         assert_eq!(matches!(target, item::Target::Node(_)), want, "{target:?}");
     }
 }
+
+#[test]
+fn another_language_leaves_what_waits_and_another_user_does_not() {
+    let mut bench = Bench::new(Limits::default());
+    let id = bench.subscribe(0, 0);
+    let item = bench.item(id, MonitoringMode::Reporting, 5, 1);
+    (1..=3).for_each(|number| bench.offer(id, item, number));
+    let waiting = |bench: &mut Bench| {
+        let (_, item) = bench.all.item_mut((id, item)).unwrap();
+        (item.waiting(), item.last.is_none())
+    };
+    assert_eq!(waiting(&mut bench), (3, false));
+    bench.all.user_changed(1, &anna(), false, 1);
+    assert_eq!(waiting(&mut bench), (3, true), "the value is told anew");
+    bench.all.user_changed(1, &anna(), true, 2);
+    assert_eq!(waiting(&mut bench), (0, true));
+}
