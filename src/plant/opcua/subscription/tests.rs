@@ -14,6 +14,7 @@ use crate::plant::opcua::scene::Scenes;
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::server::{Diagnostics, ServerObject};
 use crate::plant::opcua::tests::Example;
+use crate::plant::opcua::versions::Versions;
 use crate::plant::opcua::wire::{Reader, Writer, context};
 
 const MS: u64 = 1_000_000;
@@ -121,7 +122,14 @@ pub fn wanted(
     let bytes = writer.finish();
     let scene = all.scene();
     let mut reader = Reader::new(&bytes);
-    let made = items::wanted(&mut reader, &scene, &anna(), &Limits::default(), TimestampsToReturn::Both);
+    let made = items::wanted(
+        &mut reader,
+        &scene,
+        &anna(),
+        &Limits::default(),
+        TimestampsToReturn::Both,
+        &mut Versions::default(),
+    );
     assert!(reader.rest().is_empty());
     made.unwrap().map_err(|(status, _)| status)
 }
