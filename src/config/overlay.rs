@@ -336,10 +336,24 @@ fn find_in(bus: &Bus<'_>, name: &str) -> Result<(usize, Option<usize>), String> 
     Ok((message, Some(signal)))
 }
 
+/// What `|` parts; `\|` is one inside of a word and `\\` a backslash, as `canvoy tags --csv` writes them.
+fn parts(text: &str) -> Vec<String> {
+    let (mut parts, mut part, mut letters) = (Vec::new(), String::new(), text.chars().peekable());
+    while let Some(letter) = letters.next() {
+        match letter {
+            '|' => parts.push(std::mem::take(&mut part)),
+            '\\' => part.push(letters.next_if(|next| matches!(next, '|' | '\\')).unwrap_or(letter)),
+            letter => part.push(letter),
+        }
+    }
+    parts.push(part);
+    parts
+}
+
 /// `0=Aus|1=Ein`: words for some values of the table; sorted.
 fn words(text: &str, table: &[(i128, String)]) -> Result<Vec<(i128, String)>, String> {
     let mut found = Vec::new();
-    for part in text.split('|') {
+    for part in parts(text) {
         let (value, word) = part.split_once('=').unwrap_or(("", ""));
         let (Ok(value), word) = (value.trim().parse::<i128>(), word.trim()) else {
             return Err(format!("\"{}\" is no word of a value; write it like 0=Aus|1=Ein", part.trim()));

@@ -509,6 +509,31 @@ a.DriveStatus.State           200  received   u4    0     15          20        
     assert_eq!(serde_json::to_value(&rows[5]).unwrap(), json);
 }
 
+/// The words of a CSV table are those of an overlay table, whatever is in them.
+#[test]
+fn words_of_a_table_can_be_put_into_an_overlay() {
+    let labels = ["Off", "On|Off", r"A\B", r"\|", r"ends with \", "a=b"];
+    let table: String = labels.iter().enumerate().map(|(raw, label)| format!(" {raw} \"{label}\"")).collect();
+    let dbc = format!("BU_: X\nBO_ 1 S: 1 X\n SG_ M : 0|8@1+ (1,0) [0|0] \"\" Vector__XXX\nVAL_ 1 M{table} ;\n");
+    let toml = "[bus.a]\nvirtual = true\ndbc = [\"x.dbc\"]\n";
+    let plan = load(&Sources::embedded("p.toml", toml, &[("x.dbc", dbc.as_bytes())]), LoadOptions::default());
+    let row = tags::row(&plan.unwrap().plan, 0);
+    let csv = tags::csv(&[row.clone()]);
+    let mut lines = csv.lines();
+    let at = lines.next().unwrap().split(',').position(|name| name == "values").unwrap();
+    let cell = lines.next().unwrap().split(',').nth(at).unwrap();
+    assert_eq!(cell, r"0=Off|1=On\|Off|2=A\\B|3=\\\||4=ends with \\|5=a=b");
+    // a backslash before anything else is one: tables were written like this before
+    for (values, want) in [(cell.to_owned(), labels.to_vec()), (r"0=A\B|1=C\".to_owned(), vec![r"A\B", r"C\"])] {
+        let toml = format!("{toml}overlay = [\"o.csv\"]\n");
+        let overlay = format!("tag;values[de]\nS.M;{values}\n");
+        let files = [("x.dbc", dbc.as_bytes()), ("o.csv", overlay.as_bytes())];
+        let plan = load(&Sources::embedded("p.toml", &toml, &files), LoadOptions::default()).unwrap().plan;
+        let (_, words) = &plan.tag_overlays[&0].words[0];
+        assert_eq!(words.iter().map(|(_, word)| word.as_str()).collect::<Vec<_>>(), want);
+    }
+}
+
 #[test]
 fn a_node_goes_by_its_long_name_and_by_its_dbc_name() {
     let dbc = "BU_: Panel\nBO_ 1 Keys: 1 Panel\n SG_ Pressed : 0|8@1+ (1,0) [0|0] \"\" Vector__XXX\n\

@@ -27,6 +27,7 @@ pub mod login;
 pub mod machine;
 mod mapping;
 pub mod nodeset;
+pub mod pattern;
 pub mod pki;
 pub mod reading;
 pub mod sampler;

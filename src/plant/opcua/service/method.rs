@@ -13,6 +13,8 @@ use crate::plant::opcua::wire::{NodeRef, Reader, Writer};
 
 /// Arguments that a method may be given: no frame has more signals.
 const MOST_ARGUMENTS: usize = 600;
+/// Bytes that are kept in a response for each call that is still to come: of a result without output.
+const SHORT: usize = 64;
 
 /// What one call came to: a CallMethodResult.
 pub struct Outcome {
@@ -60,20 +62,31 @@ pub async fn call(ask: &Ask<'_>, reader: &mut Reader<'_>) -> Result<Writer, Stat
     let calls = count(reader, 8, ask.server.limits.nodes_per_method_call)?;
     let mut writer = ask.response(Service::Call);
     writer.count(calls);
-    for _ in 0..calls {
+    // what its client takes; a search that finds more is refused, so that the other calls are answered
+    let most = match ask.session.max_response_bytes as usize {
+        0 => ask.server.limits.message_bytes,
+        most => most.min(ask.server.limits.message_bytes),
+    };
+    for left in (0..calls).rev() {
         let (object, method) = (reader.node_id()?, reader.node_id()?);
         let arguments = reader.count(1)?;
         if arguments > MOST_ARGUMENTS {
             return Err(StatusCode::BadEncodingLimitsExceeded);
         }
         let arguments = (0..arguments).map(|_| reader.variant()).collect::<Result<Vec<_>, _>>()?;
-        one(ask, object, method, &arguments).await.write(&mut writer);
+        let room = most.saturating_sub(writer.len() + (left + 1) * SHORT);
+        one(ask, object, method, &arguments, room).await.write(&mut writer);
+        // a hundred calls that wait for nothing leave the thread to others
+        if left > 0 {
+            tokio::task::yield_now().await;
+        }
     }
     writer.i32(-1);
     Ok(writer)
 }
 
-async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments: &[Variant]) -> Outcome {
+/// `room`: bytes that its output may have.
+async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments: &[Variant], room: usize) -> Outcome {
     let scene = ask.server.scenes.now();
     let (Some(on), Some(called)) = (scene.seen(object, &ask.user), scene.seen(method, &ask.user)) else {
         return StatusCode::BadNodeIdUnknown.into();
@@ -90,7 +103,9 @@ async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments:
             (Some(object), Some(method)) if condition::is_refresh(object, method) => {
                 condition::refresh(ask, method, arguments).await
             }
-            (Some(object), Some(method)) if alias::is_find(object, method) => alias::find(ask, &scene, arguments),
+            (Some(object), Some(method)) if alias::is_find(object, method) => {
+                alias::find(ask, &scene, arguments, room).await
+            }
             (Some(object), Some(method)) => server::call(ask, object, method, arguments),
             _ => StatusCode::BadMethodInvalid.into(),
         },

@@ -25,10 +25,10 @@ use crate::plant::opcua::wire::NodeRef;
 const CASES: u32 = 20_000;
 
 /// A server without a listener, a channel and a session that is logged in.
-struct Bench {
-    server: Arc<Server>,
-    channel: Arc<Channel>,
-    session: Arc<Session>,
+pub struct Bench {
+    pub server: Arc<Server>,
+    pub channel: Arc<Channel>,
+    pub session: Arc<Session>,
 }
 
 fn bench() -> Bench {
@@ -37,7 +37,10 @@ fn bench() -> Bench {
 
 /// `max_response_bytes`: of its session.
 fn bench_of(max_response_bytes: u32) -> Bench {
-    let (example, _requests) = Example::new();
+    bench_with(&Example::new().0, max_response_bytes)
+}
+
+pub fn bench_with(example: &Example, max_response_bytes: u32) -> Bench {
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("canvoy-dispatch-{}-{number}", std::process::id()));

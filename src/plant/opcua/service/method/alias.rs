@@ -1,21 +1,28 @@
 //! FindAlias (OPC 10000-17, 6.3.2): the variables behind the aliases that a pattern fits.
 
 use opcua::types::{
-    AliasNameDataType, ExpandedNodeId, ExtensionObject, MethodId, QualifiedName, ReferenceTypeId, StatusCode, Variant,
-    VariantScalarTypeId,
+    AliasNameDataType, ExpandedNodeId, ExtensionObject, Identifier, MethodId, QualifiedName, ReferenceTypeId,
+    StatusCode, Variant, VariantScalarTypeId,
 };
 
 use super::{Outcome, counted};
+use crate::plant::opcua::pattern::Pattern;
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::service::Ask;
 use crate::plant::opcua::space::{NAMESPACE, alias, array};
-use crate::plant::opcua::subscription::event::like;
 use crate::plant::opcua::wire::NodeRef;
 
 /// Aliases in one answer.
 const MOST: usize = 10_000;
 /// Letters of a pattern.
 const LONGEST: usize = 200;
+/// Steps of a search before others have their turn: less than a millisecond.
+const STEPS: usize = 100_000;
+/// Steps that a node is worth.
+const NODE: usize = 100;
+/// Bytes of an alias in an answer, and of an ID of one of its variables: without their texts.
+const ALIAS_BYTES: usize = 19;
+const NODE_BYTES: usize = 7;
 
 /// Whether this is FindAlias at one of its objects: the folder of all categories, or the one that there is.
 pub fn is_find(object: u32, method: u32) -> bool {
@@ -26,7 +33,8 @@ pub fn is_find(object: u32, method: u32) -> bool {
 /// Aliases, the folder of the categories.
 const ALL: u32 = 23470;
 
-pub fn find(ask: &Ask<'_>, scene: &Scene, arguments: &[Variant]) -> Outcome {
+/// `room`: bytes that the output may have.
+pub async fn find(ask: &Ask<'_>, scene: &Scene, arguments: &[Variant], room: usize) -> Outcome {
     let (pattern, filter) = match counted::<2>(arguments) {
         Ok([Variant::String(pattern), Variant::NodeId(filter)]) => (pattern.as_ref(), filter),
         Ok([Variant::String(_), _]) => return Outcome::mismatch(1, 2),
@@ -44,18 +52,27 @@ pub fn find(ask: &Ask<'_>, scene: &Scene, arguments: &[Variant]) -> Outcome {
     if pattern.chars().count() > LONGEST {
         return StatusCode::BadInvalidArgument.into();
     }
-    let mut found = Vec::new();
+    let Some(pattern) = Pattern::read(pattern) else { return StatusCode::BadInvalidArgument.into() };
+    let (mut found, mut bytes, mut steps) = (Vec::new(), 0, 0);
     for alias in scene.space.aliases.numbers() {
+        if steps >= STEPS {
+            steps = 0;
+            tokio::task::yield_now().await;
+        }
         let name = scene.space.aliases.name(scene.space.plan(), alias);
-        if !like(name, pattern) {
+        steps += (name.len() + 1) * (pattern.places() + 1);
+        if !pattern.fits(name) {
             continue;
         }
-        let nodes = scene.aliased(alias).into_iter().filter(|node| scene.space.sees(&ask.user, *node));
+        let nodes = scene.aliased(alias);
+        steps += nodes.len() * NODE;
+        let nodes = nodes.into_iter().filter(|node| scene.space.sees(&ask.user, *node));
         let nodes: Vec<ExpandedNodeId> = nodes.map(|node| scene.space.id(node).into()).collect();
         if nodes.is_empty() {
             continue;
         }
-        if found.len() == MOST {
+        bytes += ALIAS_BYTES + name.len() + nodes.iter().map(size).sum::<usize>();
+        if found.len() == MOST || bytes > room {
             return StatusCode::BadResponseTooLarge.into();
         }
         found.push(Variant::from(ExtensionObject::from_message(AliasNameDataType {
@@ -66,3 +83,14 @@ pub fn find(ask: &Ask<'_>, scene: &Scene, arguments: &[Variant]) -> Outcome {
     let output = vec![array(VariantScalarTypeId::ExtensionObject, found)];
     Outcome { status: StatusCode::Good, arguments: vec![StatusCode::Good; 2], output }
 }
+
+/// The bytes of a variable's ID in an answer.
+fn size(id: &ExpandedNodeId) -> usize {
+    match &id.node_id.identifier {
+        Identifier::String(text) => NODE_BYTES + text.as_ref().len(),
+        _ => NODE_BYTES + size_of::<u32>(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
