@@ -24,7 +24,7 @@ use super::space::Node;
 use super::space::range::Ranges;
 use super::subscription::item::{Seen, Target};
 use super::subscription::watched::Key;
-use super::subscription::{Reply, Subscriptions, again, items};
+use super::subscription::{Reply, Subscriptions, again, look};
 use super::versions::Versions;
 use crate::plant::pulse::{BEAT, Pulse};
 use crate::store::clock;
@@ -109,13 +109,13 @@ impl Other {
             // a new J1939 source makes a node; its item is found again with the next scene, and read meanwhile
             Err(id) => match scene.find(id.into()) {
                 Some(node) => self.look_at(scene, node, versions),
-                None => items::gone(),
+                None => look::gone(),
             },
         }
     }
 
     fn look_at(&self, scene: &Scene, node: Node, versions: &mut Versions) -> Seen {
-        items::look(scene, node, self.attribute, self.range.as_deref(), &self.user, versions)
+        look::look(scene, node, self.attribute, self.range.as_deref(), &self.user, versions)
     }
 }
 

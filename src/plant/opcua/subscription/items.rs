@@ -9,12 +9,12 @@ use super::again::is_looked_at;
 use super::event::{Checked, EventFilter};
 use super::filter::{self, Asked, Filter};
 use super::item::{Item, Queue, Seen, Settings, Target};
+use super::look::look;
 use super::watched::{self, Look, Place};
 use super::{Subscriptions, event, events::Events, revise};
 use crate::plan::TagIndex;
 use crate::plant::opcua::limits::{FASTEST_MS, Limits};
 use crate::plant::opcua::mapping::{self, Property};
-use crate::plant::opcua::sampler;
 use crate::plant::opcua::scene::{Encoding, Scene};
 use crate::plant::opcua::service::attribute::unknown;
 use crate::plant::opcua::session::User;
@@ -22,7 +22,6 @@ use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::range::Ranges;
 use crate::plant::opcua::versions::Versions;
 use crate::plant::opcua::wire::{Reader, Structure};
-use crate::store::clock;
 
 /// Shortest interval of what is no signal, in milliseconds: it changes by reload, or by the second.
 const FASTEST_OTHER_MS: f64 = 100.0;
@@ -84,7 +83,7 @@ pub fn mode(number: u32) -> Result<MonitoringMode, StatusCode> {
 }
 
 /// Where in the store an item looks: a signal's value, whole.
-fn place(scene: &Scene, node: Node, attribute: AttributeId, range: &Ranges) -> Option<(Place, TagIndex)> {
+pub(super) fn place(scene: &Scene, node: Node, attribute: AttributeId, range: &Ranges) -> Option<(Place, TagIndex)> {
     let Node::Signal(tag, source) = node else { return None };
     if attribute != AttributeId::Value || !range.is_empty() {
         return None;
@@ -119,50 +118,6 @@ pub(super) fn interval(asked: f64, signal: bool, publishing: f64) -> (u64, f64) 
     let step = if asked > 1000.0 { 10f64.powf(asked.log10().floor() - 1.0) } else { 5.0 };
     let told = (asked / step).ceil() * step;
     ((told * 1e6) as u64, told)
-}
-
-/// One look at whatever an item is about.
-pub fn look(
-    scene: &Scene,
-    node: Node,
-    attribute: AttributeId,
-    range: Option<&Ranges>,
-    user: &User,
-    versions: &mut Versions,
-) -> Seen {
-    let server_time = clock::realtime();
-    // another user may have come since, or another plan
-    if !scene.space.sees(user, node) || attribute == AttributeId::Value && !scene.space.may_read(user, node) {
-        let status = StatusCode::BadUserAccessDenied;
-        return Seen { value: None, status, source_time: 0, server_time };
-    }
-    if let Some((place, tag)) = place(scene, node, attribute, range.unwrap_or(&Ranges::default())) {
-        // with its time to the nanosecond, which DateTime has not: so frames that it holds are known again
-        let (record, causes) = scene.view.record(place.message, place.slot, place.group, clock::monotonic());
-        let marks = scene.view.reader.marks(tag).causes();
-        return sampler::seen(&scene.view, tag, &record, causes.and(marks), server_time);
-    }
-    let data = match node {
-        Node::Version(part) if attribute == AttributeId::Value => versions.of(scene, part, user),
-        _ => scene.attribute(node, attribute, user, clock::monotonic()),
-    };
-    let data = data.and_then(|mut data| {
-        if let Some(range) = range.filter(|range| !range.is_empty())
-            && let Some(value) = data.value.take()
-        {
-            data.value = Some(range.of(value)?);
-        }
-        Ok(data)
-    });
-    match data {
-        Ok(data) => {
-            let nanoseconds = |time: opcua::types::DateTime| time.as_chrono().timestamp_nanos_opt();
-            let source = data.source_timestamp.and_then(nanoseconds).and_then(|time| u64::try_from(time).ok());
-            let source_time = if attribute == AttributeId::Value { source.unwrap_or(0) } else { 0 };
-            Seen { value: data.value, status: data.status.unwrap_or(StatusCode::Good), source_time, server_time }
-        }
-        Err(status) => Seen { value: None, status, source_time: 0, server_time },
-    }
 }
 
 /// Reads one item to be created and finds out what it is about. `Err` of the outer: the request is malformed.
@@ -492,11 +447,6 @@ impl Subscriptions {
         }
         StatusCode::Good
     }
-}
-
-/// What is not there any more.
-pub fn gone() -> Seen {
-    Seen { value: None, status: StatusCode::BadNodeIdUnknown, source_time: 0, server_time: clock::realtime() }
 }
 
 /// Where the signal of an item is, as long as its user may read it.

@@ -9,6 +9,7 @@ mod events;
 pub mod filter;
 pub mod item;
 pub mod items;
+pub mod look;
 mod publish;
 pub mod service;
 mod trigger;

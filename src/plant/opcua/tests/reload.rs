@@ -274,3 +274,28 @@ async fn writes_race_with_reloads_and_no_store_is_left() {
     assert_eq!(alive(), 1, "only the last store is kept");
     server.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_of_one_call_share_a_node_version() {
+    let (example, _requests) = Example::new();
+    let config = Config { security_policy_none: true, ..Config::default() };
+    let server = Running::start("versions", example.plant.clone(), config).await;
+    let mut client = reader(&server).await;
+    let items: Vec<_> = (0..20).map(|handle| (handle, "Canvoy.NodeVersion.line")).collect();
+    subscribe(&mut client, &items).await;
+    let mut versions = Vec::new();
+    for generation in [1, 2] {
+        if generation == 2 {
+            let (view, _, _) = make(2, &example.plant.view().requests.clone());
+            example.plant.connect(view);
+        }
+        let told = settled(&mut client).await;
+        assert_eq!(told.len(), items.len(), "generation {generation}");
+        let (_, first) = &told[0];
+        // its source time is when it was made: once
+        let same = |data: &DataValue| (&data.value, data.source_timestamp) == (&first.value, first.source_timestamp);
+        assert!(told.iter().all(|(_, data)| same(data)), "generation {generation}: {told:?}");
+        versions.push(first.value.clone());
+    }
+    assert!(versions[0].is_some() && versions[0] != versions[1], "{versions:?}");
+}
