@@ -518,7 +518,7 @@ fn words_of_a_table_can_be_put_into_an_overlay() {
     let toml = "[bus.a]\nvirtual = true\ndbc = [\"x.dbc\"]\n";
     let plan = load(&Sources::embedded("p.toml", toml, &[("x.dbc", dbc.as_bytes())]), LoadOptions::default());
     let row = tags::row(&plan.unwrap().plan, 0);
-    let csv = tags::csv(&[row.clone()]);
+    let csv = tags::csv(std::slice::from_ref(&row));
     let mut lines = csv.lines();
     let at = lines.next().unwrap().split(',').position(|name| name == "values").unwrap();
     let cell = lines.next().unwrap().split(',').nth(at).unwrap();
