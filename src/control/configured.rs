@@ -236,14 +236,16 @@ impl Item {
     }
 
     /// Its limits are others since a reload. What was raised and is beyond these too does not begin its delay anew: for that time
-    /// outputs that hang on it could be armed. Of a value that is not good nobody knows, and it stays.
+    /// outputs that hang on it could be armed. It ends by the new hysteresis, as if it had been raised by these limits. Of a value
+    /// that is not good nobody knows, and it stays.
     fn redefined(&mut self, raised: u8, means: &Means<'_>) {
         let there = match &self.what {
             What::Limit(limit, _) => Level::ALL.into_iter().filter(|level| limit.limits[level.index()].is_some()),
             What::OffNormal(..) => return self.raised = raised & self.beyond(means).unwrap_or(1),
         };
         let there = there.fold(0, |bits, level| bits | level.bit());
-        self.raised = raised & there & self.beyond(means).unwrap_or(there);
+        self.raised = raised & there;
+        self.raised &= self.beyond(means).unwrap_or(there);
     }
 
     /// The levels that the value is beyond now, or 1 while the conditions hold; `None` where it can't be told.

@@ -230,6 +230,10 @@ fn check_tree(peer: &mut Peer) {
     let mut siblings: std::collections::BTreeMap<&str, Vec<&str>> = Default::default();
     for [path, ..] in &rows {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        // properties come behind what hangs below a folder
+        if name == "NodeVersion" {
+            continue;
+        }
         siblings.entry(parent).or_default().push(name);
     }
     for (parent, names) in siblings.iter().filter(|(parent, _)| parent.matches('/').count() < 2) {

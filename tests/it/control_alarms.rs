@@ -418,6 +418,13 @@ fn what_a_reload_does_to_an_alarm() {
             (0, 0),
         ),
         ("limits that it is not beyond", FOUR.to_owned(), FOUR.replace("230", "245"), (0, 0), (0, 0)),
+        (
+            "limits that it is not back from by the hysteresis",
+            FOUR.to_owned(),
+            FOUR.replace("230", "241"),
+            (4, 1),
+            (4, 1),
+        ),
         ("another name", FOUR.to_owned(), FOUR.replace("alarm.t", "alarm.t2"), (4, 1), (4, 1)),
         ("new", String::new(), FOUR.to_owned(), (4, 1), (4, 1)),
         ("new and delayed", String::new(), format!("{FOUR}on_delay_ms = 150"), (0, 0), (4, 1)),

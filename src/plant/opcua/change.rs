@@ -77,8 +77,9 @@ impl Snapshot {
         move |node| all || self.space.sees(user, node)
     }
 
-    /// All nodes with a version that are seen, by numbers for their ids.
-    fn shapes(&self, user: &User, passing_only: bool) -> (Vec<u64>, HashMap<u64, (Part, Shape)>) {
+    /// All nodes with a version that are seen, by numbers for their ids, each with a number for its shape: the shapes
+    /// themselves would be a hundred megabytes where there are many J1939 sources.
+    fn digests(&self, user: &User, passing_only: bool) -> (Vec<u64>, HashMap<u64, (Part, u64)>) {
         let (mut order, mut all) = (Vec::new(), HashMap::new());
         let sees = self.sees(user);
         self.with(|passing| {
@@ -86,11 +87,16 @@ impl Snapshot {
                 if sees(part.node()) {
                     let key = version::key(&self.space, part);
                     order.push(key);
-                    all.insert(key, (part, version::shape(&self.space, part, passing, &sees)));
+                    let shape = version::shape(&self.space, part, passing, &sees);
+                    all.insert(key, (part, version::digest(&shape)));
                 }
             });
         });
         (order, all)
+    }
+
+    fn shape(&self, user: &User, part: Part) -> Shape {
+        self.with(|passing| version::shape(&self.space, part, passing, self.sees(user)))
     }
 }
 
@@ -115,14 +121,18 @@ impl Pair {
 
     /// What has become of the model.
     fn model(&self, user: &User) -> Vec<Change> {
-        let (old_order, mut old) = self.old.shapes(user, self.same_plan());
-        let (new_order, new) = self.new.shapes(user, self.same_plan());
+        let (old_order, mut old) = self.old.digests(user, self.same_plan());
+        let (new_order, new) = self.new.digests(user, self.same_plan());
         let mut changes = Vec::new();
         for key in new_order {
-            let Some((part, shape)) = new.get(&key) else { continue };
-            let verb = old.remove(&key).map_or(ADDED, |(_, before)| verb(&before, shape));
+            let Some((part, digest)) = new.get(&key).copied() else { continue };
+            let verb = match old.remove(&key) {
+                None => ADDED,
+                Some((_, before)) if before == digest => continue,
+                Some((before, _)) => verb(&self.old.shape(user, before), &self.new.shape(user, part)),
+            };
             if verb != 0 {
-                changes.push(Change { part: *part, is: true, verb });
+                changes.push(Change { part, is: true, verb });
             }
         }
         let gone = old_order.iter().filter_map(|key| old.get(key));

@@ -39,6 +39,7 @@ pub mod space;
 pub mod subscription;
 pub mod trace;
 pub mod units;
+pub mod versions;
 pub mod view;
 pub mod wire;
 pub mod writing;

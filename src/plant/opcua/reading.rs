@@ -9,7 +9,8 @@ use super::mapping::{self, Property};
 use super::scene::{Encoding, Scene};
 use super::session::User;
 use super::space::range::Ranges;
-use super::space::{Node, Source, version};
+use super::space::{Node, Source};
+use super::versions::Versions;
 use super::wire::Writer;
 use crate::plan::TagIndex;
 use crate::quality::Causes;
@@ -26,8 +27,7 @@ pub struct Reading<'a> {
     time: u64,
     /// By their index in the store: the records that were looked at, with the causes around them.
     records: HashMap<usize, (Record, Causes)>,
-    /// NodeVersions: each is as much work as browsing its node.
-    versions: HashMap<version::Part, Variant>,
+    versions: Versions,
     /// What the user has no right to.
     pub denied: Denied,
 }
@@ -60,7 +60,7 @@ impl<'a> Reading<'a> {
             now,
             time: clock::realtime(),
             records: HashMap::new(),
-            versions: HashMap::new(),
+            versions: Versions::default(),
             denied: Denied::default(),
         }
     }
@@ -128,11 +128,7 @@ impl<'a> Reading<'a> {
                 Ok((self.scene.shown(node, tag, &sample, self.user).map_or(Shown::None, Shown::Value), status, time))
             }
             Node::Version(part) => {
-                let value = match self.versions.get(&part) {
-                    Some(known) => known.clone(),
-                    None => self.scene.value_for(node, self.user, self.now)?.0.unwrap_or_default(),
-                };
-                self.versions.insert(part, value.clone());
+                let value = self.versions.of(self.scene, part, self.user)?.value.unwrap_or_default();
                 Ok((Shown::Value(value), StatusCode::Good, Some(self.time)))
             }
             _ => {

@@ -25,6 +25,7 @@ use super::space::range::Ranges;
 use super::subscription::item::{Seen, Target};
 use super::subscription::watched::Key;
 use super::subscription::{Reply, Subscriptions, again, items};
+use super::versions::Versions;
 use crate::plant::pulse::{BEAT, Pulse};
 use crate::store::clock;
 
@@ -81,7 +82,7 @@ fn turn(server: &Server, scene: &Arc<Scene>, frames: &mut frames::Frames) -> Opt
         (others, replies)
     };
     if !others.is_empty() {
-        let seen: Vec<(Key, Seen)> = others.into_iter().map(|other| (other.key, other.look(scene))).collect();
+        let seen = read(&others, scene);
         let mut all = server.subscriptions();
         seen.into_iter().for_each(|(key, seen)| all.offer(key, seen));
         all.tick(now);
@@ -102,16 +103,26 @@ struct Other {
 }
 
 impl Other {
-    fn look(&self, scene: &Scene) -> Seen {
+    fn look(&self, scene: &Scene, versions: &mut Versions) -> Seen {
         match &self.target {
-            Ok(node) => items::look(scene, *node, self.attribute, self.range.as_deref(), &self.user),
+            Ok(node) => self.look_at(scene, *node, versions),
             // a new J1939 source makes a node; its item is found again with the next scene, and read meanwhile
             Err(id) => match scene.find(id.into()) {
-                Some(node) => items::look(scene, node, self.attribute, self.range.as_deref(), &self.user),
+                Some(node) => self.look_at(scene, node, versions),
                 None => items::gone(),
             },
         }
     }
+
+    fn look_at(&self, scene: &Scene, node: Node, versions: &mut Versions) -> Seen {
+        items::look(scene, node, self.attribute, self.range.as_deref(), &self.user, versions)
+    }
+}
+
+/// Reads what is no signal. After a reload that is all of it, and nobody is published to meanwhile.
+fn read(others: &[Other], scene: &Scene) -> Vec<(Key, Seen)> {
+    let mut versions = Versions::default();
+    others.iter().map(|other| (other.key, other.look(scene, &mut versions))).collect()
 }
 
 /// Looks at every signal that is due; gives what else is.

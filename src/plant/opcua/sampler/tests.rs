@@ -7,13 +7,18 @@ use opcua::types::{MonitoringMode, StatusCode, Variant};
 use super::*;
 use crate::can::{Frame, FrameId};
 use crate::command::{Generation, VERSION};
+use crate::config;
+use crate::plant::access::{Role, Roles};
 use crate::plant::opcua::limits::Limits;
 use crate::plant::opcua::scene::Scenes;
+use crate::plant::opcua::session::Proof;
+use crate::plant::opcua::space::Space;
 use crate::plant::opcua::space::server::{Diagnostics, ServerObject};
+use crate::plant::opcua::space::version::Part;
 use crate::plant::opcua::subscription::Settings;
 use crate::plant::opcua::subscription::item::Queue;
 use crate::plant::opcua::subscription::tests::wanted;
-use crate::plant::opcua::tests::plan;
+use crate::plant::opcua::tests::{DBC, plan};
 use crate::plant::{Plant, View};
 use crate::quality::{Cause, Causes};
 use crate::store::layout::{BusState, Word};
@@ -80,7 +85,7 @@ impl Bench {
     fn look(&mut self, ms: u64) {
         let scene = self.scene.clone();
         let others = look(&mut self.all, &scene, &mut self.frames, ms * MS);
-        others.into_iter().for_each(|other| self.all.offer(other.key, other.look(&scene)));
+        read(&others, &scene).into_iter().for_each(|(key, seen)| self.all.offer(key, seen));
     }
 
     /// Another plan is in force.
@@ -249,4 +254,46 @@ fn a_node_goes_with_a_plan_and_comes_again() {
         bench.look(ms);
     }
     assert_eq!(keys.map(|key| bench.taken(key).len()), [2, 4]);
+}
+
+#[test]
+fn a_node_version_is_made_once_for_all_who_see_the_same() {
+    let toml = "[bus.line]\ninterface = \"can0\"\ndbc = [\"plant.dbc\"]\nnode = \"ME\"\n\
+                [role.Operator]\nusers = [\"bob\"]\nsee = [\"line.Oven\"]\n";
+    let sources = config::Sources::embedded("plant.toml", toml, &[("plant.dbc", DBC.as_bytes())]);
+    let loaded = config::load(&sources, config::LoadOptions::default()).unwrap();
+    let (scene, _writer) = store(Arc::new(loaded.plan));
+    let space = Space::new(scene.view.plan.clone(), scene.space.standard.clone(), Default::default());
+    let scene = Scene {
+        number: 2,
+        view: scene.view.clone(),
+        space: Arc::new(space.with_rights(Arc::new(loaded.rights))),
+        server: scene.server.clone(),
+        alarms: scene.alarms.clone(),
+    };
+    let operator = || User::named("bob", Proof::Password, Roles::of(&[Role::Operator]));
+    let users = [User::anybody("anna"), operator(), User::anybody("carl"), operator()];
+    for part in [Part::Bus(0), Part::Alarms] {
+        let others: Vec<Other> = (users.iter().zip(1..))
+            .map(|(user, item)| Other {
+                key: (1, item),
+                target: Ok(Node::Version(part)),
+                attribute: AttributeId::Value,
+                range: None,
+                user: Arc::new(user.clone()),
+            })
+            .collect();
+        let turn = || read(&others, &scene).into_iter().map(|(_, seen)| seen).collect::<Vec<_>>();
+        let seen = turn();
+        assert!(seen.iter().all(|seen| seen.status.is_good() && seen.value.is_some()), "{part:?}");
+        // the source time is when it was made
+        for same in [(0, 2), (1, 3)] {
+            assert_eq!(seen[same.0].source_time, seen[same.1].source_time, "{part:?} {same:?}");
+            assert_eq!(seen[same.0].value, seen[same.1].value, "{part:?} {same:?}");
+        }
+        assert_ne!(seen[0].value, seen[1].value, "{part:?}");
+        // J1939 sources may have come since
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(turn()[0].source_time > seen[0].source_time, "{part:?}");
+    }
 }

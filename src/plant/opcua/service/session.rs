@@ -275,7 +275,7 @@ async fn try_activate(
         server.leases.ended(session.id);
     }
     if changed || speaks {
-        server.subscriptions().user_changed(session.id, &user, clock::monotonic());
+        server.subscriptions().user_changed(session.id, &user, changed, clock::monotonic());
         server.wake.notify_one();
     }
     channel.logged_in();

@@ -212,6 +212,10 @@ mod tests {
             20400 gone 2 A
             20600 alive 2 =>
             20600 alive 1 =>
+            30000 write 3 B
+            30001 alive 3 =>
+            30010 write 3 A
+            30110 alive 3 => line.A
         "
         .lines()
         .map(str::trim)

@@ -577,3 +577,13 @@ fn the_machine_and_its_places() {
         assert_eq!(plain.find(NodeRef::String(NAMESPACE, id), PASSING), None, "{id}");
     }
 }
+
+#[test]
+fn an_identifier_that_begins_alike_again_and_again_is_of_nothing() {
+    let space = space();
+    let find = |text: &str| space.plant(text, PASSING);
+    assert!(find("Canvoy.NodeVersion.line").is_some());
+    for times in [2, 3, 500_000] {
+        assert_eq!(find(&format!("{}line", "Canvoy.NodeVersion.".repeat(times))), None, "{times}");
+    }
+}

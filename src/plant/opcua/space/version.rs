@@ -117,7 +117,9 @@ pub const DEEPEST: u8 = 3;
 
 /// The part behind an identifier.
 pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
-    Part::of(space.plant(text.strip_prefix(PREFIX)?, passing)?)
+    // a version has none; and what begins so again and again would be a search as deep as the text is long
+    let of = text.strip_prefix(PREFIX).filter(|of| !of.starts_with(PREFIX))?;
+    Part::of(space.plant(of, passing)?)
 }
 
 /// Appends the identifier.
@@ -198,14 +200,19 @@ fn id(space: &Space, node: Node, text: &mut String, hash: &mut Hash) {
     }
 }
 
-/// The value.
-pub fn value(shape: &Shape) -> Variant {
+/// A number for all of a shape: another one with every other shape.
+pub fn digest(shape: &Shape) -> u64 {
     let mut hash = Hash::default();
     shape.references.iter().for_each(|number| hash.number(*number));
     hash.number(shape.data_type);
+    hash.0
+}
+
+/// The value.
+pub fn value(shape: &Shape) -> Variant {
     let mut text = String::new();
     // a String takes everything
-    let _ = write!(text, "{:016x}", hash.0);
+    let _ = write!(text, "{:016x}", digest(shape));
     Variant::from(text)
 }
 

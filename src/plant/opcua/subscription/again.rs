@@ -74,12 +74,17 @@ impl Subscriptions {
     }
 
     /// A session has another user: its items see what that one may see, and tell it anew.
-    pub fn user_changed(&mut self, session: u32, user: &Arc<User>, now: u64) {
+    pub fn user_changed(&mut self, session: u32, user: &Arc<User>, another: bool, now: u64) {
         let scene = self.scene();
         let mut watch = Vec::new();
         for own in self.subscriptions.values_mut().filter(|own| own.session == Some(session)) {
             own.user = user.clone();
-            own.forget();
+            if another {
+                own.forget();
+            } else {
+                // what waits is the user's own, in whatever language
+                own.items.values_mut().for_each(|item| item.last = None);
+            }
             self.watched.forget(own.id);
             watch.extend(watched(&scene, own));
         }

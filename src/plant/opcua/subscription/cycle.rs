@@ -90,6 +90,8 @@ pub struct Subscription {
     pub diagnostics: Diagnostics,
     /// Bytes of what waits and of what is kept.
     pub bytes: usize,
+    /// When ConditionRefresh was called last, where no item waits to be told by it; CLOCK_MONOTONIC nanoseconds.
+    pub refreshed: Option<u64>,
     cycles_silent: u32,
     cycles_alone: u32,
     sequence: u32,
@@ -112,6 +114,7 @@ impl Subscription {
             served: 0,
             diagnostics: Diagnostics::default(),
             bytes: 0,
+            refreshed: None,
             // the first message comes after one interval, whatever it holds
             cycles_silent: settings.keep_alive,
             cycles_alone: 0,
@@ -231,6 +234,12 @@ impl Subscription {
                         let told = queue.filter.overflow(DateTime::now(), &event_id(), types);
                         self.bytes += told.bytes();
                         queue.insert(at, told);
+                        let stale = queue.take_lost_condition();
+                        let told = stale.then(|| queue.filter.refresh_required(DateTime::now(), &event_id(), types));
+                        if let Some(told) = told.flatten() {
+                            self.bytes += told.bytes();
+                            queue.insert(usize::MAX, told);
+                        }
                     }
                     let count = queue.len().min(room);
                     for fields in queue.take(count) {

@@ -22,6 +22,7 @@ const MOST_LITERAL: usize = 256;
 /// BaseEventType, and the type that tells of a queue that overflowed.
 const BASE: u32 = 2041;
 const OVERFLOW: u32 = 3035;
+const REFRESH_REQUIRED: u32 = 2789;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -45,9 +46,9 @@ pub struct Event {
     pub condition: Option<Box<Condition>>,
 }
 
-/// The selected fields of an event, in the order of the selection.
+/// The selected fields of an event, in the order of the selection, and whether it is one of a condition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fields(pub Vec<Variant>);
+pub struct Fields(pub Vec<Variant>, pub bool);
 
 impl Fields {
     /// About how many bytes of memory it holds.
@@ -244,6 +245,23 @@ fn check_element(index: usize, element: &Element, count: usize) -> StatusCode {
     StatusCode::Good
 }
 
+/// An event that is told to one client alone.
+fn of_queue(event_type: u32, message: &str, time: DateTime) -> Event {
+    Event {
+        event_type: NodeId::new(0, event_type),
+        source_node: NodeId::new(0, 2253),
+        source_name: "Server".into(),
+        severity: 500,
+        message: message.into(),
+        time,
+        fields: Vec::new(),
+        confidential: false,
+        audience: None,
+        notifiers: Vec::new(),
+        condition: None,
+    }
+}
+
 impl EventFilter {
     /// Selects nothing, of everything.
     #[cfg(test)]
@@ -255,26 +273,23 @@ impl EventFilter {
     pub fn apply(&self, event: &Event, id: &[u8; 16], types: &Standard) -> Option<Fields> {
         let look = Look { event, id, types };
         let wanted = self.condition.is_empty() || self.holds(&look);
-        wanted.then(|| Fields(self.select.iter().map(|path| look.field(path)).collect()))
+        wanted.then(|| self.fields(&look))
     }
 
     /// What is told when events were lost (EventQueueOverflowEventType, OPC 10000-5, 6.4.34).
     pub fn overflow(&self, time: DateTime, id: &[u8; 16], types: &Standard) -> Fields {
-        let event = Event {
-            event_type: NodeId::new(0, OVERFLOW),
-            source_node: NodeId::new(0, 2253),
-            source_name: "Server".into(),
-            severity: 500,
-            message: "Events were lost: the queue of this client was full".into(),
-            time,
-            fields: Vec::new(),
-            confidential: false,
-            audience: None,
-            notifiers: Vec::new(),
-            condition: None,
-        };
-        let look = Look { event: &event, id, types };
-        Fields(self.select.iter().map(|path| look.field(path)).collect())
+        let event = of_queue(OVERFLOW, "Events were lost: the queue of this client was full", time);
+        self.fields(&Look { event: &event, id, types })
+    }
+
+    /// What is told when events of conditions were lost, where it is wanted (RefreshRequiredEventType, OPC 10000-9, 5.11.4).
+    pub fn refresh_required(&self, time: DateTime, id: &[u8; 16], types: &Standard) -> Option<Fields> {
+        let event = of_queue(REFRESH_REQUIRED, "Events of conditions were lost: call ConditionRefresh", time);
+        self.apply(&event, id, types)
+    }
+
+    fn fields(&self, look: &Look<'_>) -> Fields {
+        Fields(self.select.iter().map(|path| look.field(path)).collect(), look.event.condition.is_some())
     }
 
     /// Whether the condition holds. Elements point to later ones only: from the last to the first each is worked out once,
@@ -447,7 +462,7 @@ mod tests {
                 EventFilter { select: vec![Path { of: BASE, name: "Severity".into(), attribute: 13 }], condition };
             let fields = filter.apply(&event, &[0; 16], &types);
             assert_eq!(fields.is_some(), want, "{:?}", filter.condition);
-            assert!(fields.is_none_or(|fields| fields == Fields(vec![Variant::UInt16(100)])));
+            assert!(fields.is_none_or(|fields| fields == Fields(vec![Variant::UInt16(100)], false)));
         }
         // two ways from each element to the next: as quick as one
         let twice =

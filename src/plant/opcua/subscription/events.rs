@@ -16,13 +16,14 @@ pub struct Events {
     waiting: VecDeque<Fields>,
     /// Places in `waiting` of a refresh.
     refresh: Range<usize>,
-    /// Events were lost, which has not been told.
+    /// Events were lost, which has not been told; some of them of conditions.
     lost: bool,
+    lost_condition: bool,
 }
 
 impl Events {
     pub fn new(filter: EventFilter) -> Events {
-        Events { filter, waiting: VecDeque::new(), refresh: 0..0, lost: false }
+        Events { filter, waiting: VecDeque::new(), refresh: 0..0, lost: false, lost_condition: false }
     }
 
     pub fn len(&self) -> usize {
@@ -60,7 +61,10 @@ impl Events {
             if at < before {
                 self.refresh = self.refresh.start - 1..self.refresh.end - 1;
             }
-            change.bytes -= self.waiting.remove(at).map_or(0, |gone| gone.bytes() as isize);
+            if let Some(gone) = self.waiting.remove(at) {
+                change.bytes -= gone.bytes() as isize;
+                self.lost_condition |= gone.1;
+            }
         }
         change.bytes += fields.bytes() as isize;
         self.waiting.push_back(fields);
@@ -93,6 +97,11 @@ impl Events {
         std::mem::take(&mut self.lost).then_some(at)
     }
 
+    /// Whether what was lost, and has been told, makes a refresh necessary.
+    pub fn take_lost_condition(&mut self) -> bool {
+        std::mem::take(&mut self.lost_condition)
+    }
+
     /// Puts in what tells of it.
     pub fn insert(&mut self, at: usize, fields: Fields) {
         let at = at.min(self.waiting.len());
@@ -112,7 +121,13 @@ impl Events {
     /// Drops the oldest until only so many wait.
     pub fn shorten(&mut self, most: usize) -> Change {
         let gone = self.waiting.len().saturating_sub(most);
-        let bytes = self.take(gone).map(|fields| fields.bytes() as isize).sum::<isize>();
+        let mut conditions = false;
+        let bytes = self
+            .take(gone)
+            .inspect(|fields| conditions |= fields.1)
+            .map(|fields| fields.bytes() as isize)
+            .sum::<isize>();
+        self.lost_condition |= conditions;
         self.waiting.shrink_to(most);
         self.lost |= gone > 0;
         Change { bytes: -bytes, lost: gone as u64, news: false }
@@ -120,7 +135,8 @@ impl Events {
 
     /// Drops what waits.
     pub fn clear(&mut self) {
-        (self.waiting, self.refresh, self.lost) = (VecDeque::new(), 0..0, false);
+        (self.waiting, self.refresh) = (VecDeque::new(), 0..0);
+        (self.lost, self.lost_condition) = (false, false);
     }
 }
 
@@ -130,16 +146,20 @@ mod tests {
     use opcua::types::Variant;
 
     /// Queue length, whether the oldest goes, and what happens: numbers are events, `<` begins a refresh, letters are told by
-    /// it, `-` takes one. `!` is where loss is told.
+    /// it, `-` takes one; capitals are events of conditions. `!` is where loss is told, `?` that a refresh is needed.
     #[track_caller]
     fn check(most: usize, discard_oldest: bool, happens: &str, want: &str) {
-        let one = |letter: char| Fields(vec![Variant::from(letter.to_string())]);
+        let one = |letter: char| Fields(vec![Variant::from(letter.to_string())], letter.is_uppercase());
         let mut queue = Events::new(EventFilter::nothing());
         let (mut told, mut bytes) = (Vec::new(), 0);
         let mut tell = |queue: &mut Events, count: usize, bytes: &mut isize| {
             if let Some(at) = queue.take_lost(discard_oldest) {
                 *bytes += one('!').bytes() as isize;
                 queue.insert(at, one('!'));
+                if queue.take_lost_condition() {
+                    *bytes += one('?').bytes() as isize;
+                    queue.insert(usize::MAX, one('?'));
+                }
             }
             for fields in queue.take(count) {
                 *bytes -= fields.bytes() as isize;
@@ -165,6 +185,10 @@ mod tests {
         check(3, true, "123", "123");
         check(3, true, "1234", "!234");
         check(3, false, "1234", "124!");
+        check(3, true, "A23", "A23");
+        check(3, true, "A234", "!234?");
+        check(3, false, "12A4", "124!?");
+        check(3, true, "1A34", "!A34");
         // longer than the queue
         check(2, true, "<abcdefg", "abcdefg");
         check(2, true, "12<abcd", "12abcd");
@@ -190,7 +214,7 @@ mod tests {
     #[test]
     fn memory_comes_first() {
         let mut queue = Events::new(EventFilter::nothing());
-        let fields = || Fields(vec![Variant::from(1u32)]);
+        let fields = || Fields(vec![Variant::from(1u32)], false);
         queue.begin_refresh();
         (0..10).for_each(|_| assert!(queue.push_refresh(fields()).news));
         assert_eq!(queue.shorten(4).lost, 6);

@@ -241,6 +241,11 @@ impl Item {
         events.push(fields, self.settings.queue_size as usize, self.settings.discard_oldest)
     }
 
+    /// Whether anything is queued for it at all.
+    pub fn is_on(&self) -> bool {
+        self.mode != MonitoringMode::Disabled
+    }
+
     /// Whether ConditionRefresh has told it something that its client has not got, and is to get.
     pub fn is_refreshing(&self) -> bool {
         self.mode == MonitoringMode::Reporting && matches!(&self.queue, Queue::Events(events) if events.is_refreshing())

@@ -20,6 +20,7 @@ use crate::plant::opcua::service::attribute::unknown;
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::Node;
 use crate::plant::opcua::space::range::Ranges;
+use crate::plant::opcua::versions::Versions;
 use crate::plant::opcua::wire::{Reader, Structure};
 use crate::store::clock;
 
@@ -121,7 +122,14 @@ pub(super) fn interval(asked: f64, signal: bool, publishing: f64) -> (u64, f64) 
 }
 
 /// One look at whatever an item is about.
-pub fn look(scene: &Scene, node: Node, attribute: AttributeId, range: Option<&Ranges>, user: &User) -> Seen {
+pub fn look(
+    scene: &Scene,
+    node: Node,
+    attribute: AttributeId,
+    range: Option<&Ranges>,
+    user: &User,
+    versions: &mut Versions,
+) -> Seen {
     let server_time = clock::realtime();
     // another user may have come since, or another plan
     if !scene.space.sees(user, node) || attribute == AttributeId::Value && !scene.space.may_read(user, node) {
@@ -134,7 +142,11 @@ pub fn look(scene: &Scene, node: Node, attribute: AttributeId, range: Option<&Ra
         let marks = scene.view.reader.marks(tag).causes();
         return sampler::seen(&scene.view, tag, &record, causes.and(marks), server_time);
     }
-    let data = scene.attribute(node, attribute, user, clock::monotonic()).and_then(|mut data| {
+    let data = match node {
+        Node::Version(part) if attribute == AttributeId::Value => versions.of(scene, part, user),
+        _ => scene.attribute(node, attribute, user, clock::monotonic()),
+    };
+    let data = data.and_then(|mut data| {
         if let Some(range) = range.filter(|range| !range.is_empty())
             && let Some(value) = data.value.take()
         {
@@ -160,6 +172,7 @@ pub fn wanted(
     user: &User,
     limits: &Limits,
     timestamps: TimestampsToReturn,
+    versions: &mut Versions,
 ) -> Result<Result<Wanted, Refused>, StatusCode> {
     let id = reader.node_id()?;
     let attribute = reader.u32()?;
@@ -201,7 +214,7 @@ pub fn wanted(
         let initial = match &events {
             Some(_) => None,
             None => {
-                let seen = look(scene, node, attribute, Some(&range), user);
+                let seen = look(scene, node, attribute, Some(&range), user, versions);
                 let no_such = [
                     StatusCode::BadAttributeIdInvalid,
                     StatusCode::BadIndexRangeInvalid,
@@ -461,7 +474,8 @@ impl Subscriptions {
             let (interval, place) = (found.settings.interval, item_place(scene, found, &user));
             match (place, &found.target) {
                 (Some(_), Target::Node(node)) => {
-                    let first = look(scene, *node, found.attribute, found.range.as_deref(), &user);
+                    let range = found.range.as_deref();
+                    let first = look(scene, *node, found.attribute, range, &user, &mut Versions::default());
                     self.watch(key, interval, place, first.source_time, now);
                     self.offer(key, first);
                 }

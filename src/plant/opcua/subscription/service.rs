@@ -8,6 +8,7 @@ use super::{Settings, Subscriptions};
 use crate::plant::opcua::audit::Denied;
 use crate::plant::opcua::channel::Answers;
 use crate::plant::opcua::service::{Ask, Service, attribute, count};
+use crate::plant::opcua::versions::Versions;
 use crate::plant::opcua::wire::{Reader, Writer};
 use crate::store::clock;
 
@@ -230,11 +231,12 @@ fn try_create_items(
 ) -> Result<Option<Vec<Created>>, StatusCode> {
     let scene = ask.server.subscriptions().scene();
     let limits = &ask.server.limits;
+    let mut versions = Versions::default();
     // everything that takes time happens before the subscriptions are locked
     let wanted = (0..count)
         .map(|_| {
             let mut ahead = reader;
-            let wanted = items::wanted(&mut reader, &scene, &ask.user, limits, timestamps)?;
+            let wanted = items::wanted(&mut reader, &scene, &ask.user, limits, timestamps, &mut versions)?;
             if let (Err((StatusCode::BadUserAccessDenied, _)), Ok(id)) = (&wanted, ahead.node_id()) {
                 denied.add(|| id.to_owned());
             }

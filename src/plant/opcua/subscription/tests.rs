@@ -14,6 +14,7 @@ use crate::plant::opcua::scene::Scenes;
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::space::server::{Diagnostics, ServerObject};
 use crate::plant::opcua::tests::Example;
+use crate::plant::opcua::versions::Versions;
 use crate::plant::opcua::wire::{Reader, Writer, context};
 
 const MS: u64 = 1_000_000;
@@ -121,7 +122,14 @@ pub fn wanted(
     let bytes = writer.finish();
     let scene = all.scene();
     let mut reader = Reader::new(&bytes);
-    let made = items::wanted(&mut reader, &scene, &anna(), &Limits::default(), TimestampsToReturn::Both);
+    let made = items::wanted(
+        &mut reader,
+        &scene,
+        &anna(),
+        &Limits::default(),
+        TimestampsToReturn::Both,
+        &mut Versions::default(),
+    );
     assert!(reader.rest().is_empty());
     made.unwrap().map_err(|(status, _)| status)
 }
@@ -522,4 +530,21 @@ fn what_was_found_without_the_lock_is_not_looked_for_again() {
         let target = &bench.all.get(id).unwrap().items[&item].target;
         assert_eq!(matches!(target, item::Target::Node(_)), want, "{target:?}");
     }
+}
+
+#[test]
+fn another_language_leaves_what_waits_and_another_user_does_not() {
+    let mut bench = Bench::new(Limits::default());
+    let id = bench.subscribe(0, 0);
+    let item = bench.item(id, MonitoringMode::Reporting, 5, 1);
+    (1..=3).for_each(|number| bench.offer(id, item, number));
+    let waiting = |bench: &mut Bench| {
+        let (_, item) = bench.all.item_mut((id, item)).unwrap();
+        (item.waiting(), item.last.is_none())
+    };
+    assert_eq!(waiting(&mut bench), (3, false));
+    bench.all.user_changed(1, &anna(), false, 1);
+    assert_eq!(waiting(&mut bench), (3, true), "the value is told anew");
+    bench.all.user_changed(1, &anna(), true, 2);
+    assert_eq!(waiting(&mut bench), (0, true));
 }

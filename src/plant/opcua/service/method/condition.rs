@@ -10,7 +10,11 @@ use crate::plant::opcua::condition::{number_of, tell};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::service::Ask;
 use crate::plant::opcua::space::Node;
-use crate::plant::opcua::subscription::Reply;
+use crate::plant::opcua::subscription::{Reply, item::Item};
+use crate::store::clock;
+
+/// Nanoseconds from a refresh that had nothing to tell to the next one of the same subscription.
+const SHORTEST_PAUSE: u64 = 100_000_000;
 
 /// Whether this is ConditionRefresh or ConditionRefresh2, which are called at the ConditionType (5.5.7, 5.5.8).
 pub fn is_refresh(object: u32, method: u32) -> bool {
@@ -47,20 +51,29 @@ async fn refreshed(ask: &Ask<'_>, id: u32, item: Option<u32>) -> StatusCode {
         let mut all = ask.server.subscriptions();
         // one that belongs to somebody else is told like one that does not exist
         let Ok(subscription) = all.of(ask.session.id, id) else { return StatusCode::BadSubscriptionIdInvalid };
+        let now = clock::monotonic();
+        let again = subscription.refreshed.is_some_and(|before| now.saturating_sub(before) < SHORTEST_PAUSE);
         let items = &subscription.items;
         if item.is_some_and(|item| !items.get(&item).is_some_and(|item| item.is_event())) {
             return StatusCode::BadMonitoredItemIdInvalid;
         }
-        // until its client has got it all: asking again and again costs nothing (5.5.7)
-        if items.values().any(|item| item.is_refreshing()) {
+        // until its client has got it all, or soon after one that had nothing to tell: asking again and again costs nothing (5.5.7)
+        if again || items.values().any(|item| item.is_refreshing()) {
             return StatusCode::BadRefreshInProgress;
         }
-        let events = items.values().filter(|one| one.is_event() && item.is_none_or(|item| item == one.id));
-        events.map(|item| item.id).collect()
+        let wanted = |one: &&Item| one.is_event() && one.is_on() && item.is_none_or(|item| item == one.id);
+        let events = items.values().filter(wanted).map(|item| item.id).collect();
+        subscription.refreshed = Some(now);
+        events
     };
     for item in items {
         refresh_item(ask, (id, item));
         tokio::task::yield_now().await;
+    }
+    if let Ok(subscription) = ask.server.subscriptions().of(ask.session.id, id)
+        && subscription.items.values().any(|item| item.is_refreshing())
+    {
+        subscription.refreshed = None;
     }
     StatusCode::Good
 }
