@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use canvoy::cli::{check, tags};
-use canvoy::config::{LoadOptions, Loaded, Sources, load, read};
+use canvoy::config::{LoadOptions, Loaded, SourceFile, Sources, load, read};
 use canvoy::diagnostic::{Diagnostic, Severity};
 use canvoy::plan::{Direction, Immediate, Interface, Message, Plan};
 use proptest::prelude::*;
@@ -518,7 +518,7 @@ fn words_of_a_table_can_be_put_into_an_overlay() {
     let toml = "[bus.a]\nvirtual = true\ndbc = [\"x.dbc\"]\n";
     let plan = load(&Sources::embedded("p.toml", toml, &[("x.dbc", dbc.as_bytes())]), LoadOptions::default());
     let row = tags::row(&plan.unwrap().plan, 0);
-    let csv = tags::csv(&[row.clone()]);
+    let csv = tags::csv(std::slice::from_ref(&row));
     let mut lines = csv.lines();
     let at = lines.next().unwrap().split(',').position(|name| name == "values").unwrap();
     let cell = lines.next().unwrap().split(',').nth(at).unwrap();
@@ -527,8 +527,9 @@ fn words_of_a_table_can_be_put_into_an_overlay() {
     for (values, want) in [(cell.to_owned(), labels.to_vec()), (r"0=A\B|1=C\".to_owned(), vec![r"A\B", r"C\"])] {
         let toml = format!("{toml}overlay = [\"o.csv\"]\n");
         let overlay = format!("tag;values[de]\nS.M;{values}\n");
-        let files = [("x.dbc", dbc.as_bytes()), ("o.csv", overlay.as_bytes())];
-        let plan = load(&Sources::embedded("p.toml", &toml, &files), LoadOptions::default()).unwrap().plan;
+        let mut sources = Sources::embedded("p.toml", &toml, &[("x.dbc", dbc.as_bytes())]);
+        sources.overlay.push(SourceFile { name: "o.csv".into(), bytes: overlay.into_bytes() });
+        let plan = load(&sources, LoadOptions::default()).unwrap().plan;
         let (_, words) = &plan.tag_overlays[&0].words[0];
         assert_eq!(words.iter().map(|(_, word)| word.as_str()).collect::<Vec<_>>(), want);
     }
