@@ -206,7 +206,7 @@ const CHECKS = [
     const item = await subscription.monitor({ nodeId: node(FAST), attributeId: AttributeIds.Value }, { samplingInterval: 100, queueSize: 10 }, TimestampsToReturn.Both);
     let seen = 0;
     item.on('changed', () => { seen += 1; });
-    const more = async (count) => { for (const end = Date.now() + 30000; seen < count;) { if (Date.now() > end) throw new Unexpected(`${seen} changes`); await pause(50); } };
+    const more = async (count) => { for (const end = Date.now() + 55000; seen < count;) { if (Date.now() > end) throw new Unexpected(`${seen} changes`); await pause(50); } };
     await more(5);
     way.cut();
     await more(seen + 20);
