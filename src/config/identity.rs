@@ -32,7 +32,15 @@ pub fn check(config: &Config, plan: &Plan, report: &mut Report<'_>) {
         return;
     }
     let devices = Devices::new(plan);
-    for name in config.device.keys() {
+    for (name, plate) in &config.device {
+        let missing = plate.missing().join(", ");
+        // who made a J1939 device may be in its NAME
+        if machine.name.is_some() && !missing.is_empty() && !name.contains(".@") {
+            let message = format!(
+                "without {missing} \"{name}\" is none of the machine's Components in OPC UA (OPC 40001-1); add what is on its nameplate"
+            );
+            report.warning(&["opcua", "device", name], message);
+        }
         let known = name.split_once('.').is_some_and(|(bus, device)| {
             let bus = plan.buses.iter().position(|known| known.name == bus);
             bus.is_some_and(|bus| devices.find(plan, bus, device).is_some() || is_source(device))

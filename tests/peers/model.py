@@ -84,6 +84,17 @@ class Declared:
         return found
 
 
+async def derives(session, node, of):
+    """Whether a type is the other, or below it."""
+    node = plain(node)
+    while node != plain(of):
+        up = await references(session, node, HAS_SUBTYPE, ua.BrowseDirection.Inverse)
+        if not up:
+            return False
+        node = plain(up[0].NodeId)
+    return True
+
+
 async def conforms(session, declared, instance, of):
     """Each mandatory declaration of a type is on its instance, of its class, type and data type; how many."""
     wanted = await declared.of(of)
@@ -96,8 +107,8 @@ async def conforms(session, declared, instance, of):
             continue
         count += 1
         expect(found.NodeClass == one.NodeClass, instance, name, found.NodeClass)
-        expect(found.TypeDefinition == one.TypeDefinition, instance, name, found.TypeDefinition)
-        expect(found.ReferenceTypeId == one.ReferenceTypeId, instance, name, found.ReferenceTypeId)
+        expect(await derives(session, found.TypeDefinition, one.TypeDefinition), instance, name, found.TypeDefinition)
+        expect(await derives(session, found.ReferenceTypeId, one.ReferenceTypeId), instance, name, found.ReferenceTypeId)
         if one.NodeClass == ua.NodeClass.Variable:
             both = [await session.get_node(each).read_data_type() for each in (node, plain(found.NodeId))]
             expect(both[0] == both[1], instance, name, both)

@@ -64,3 +64,11 @@ pub struct Nameplate {
     pub asset_id: Option<String>,
     pub component_name: Option<String>,
 }
+
+impl Nameplate {
+    /// What Machinery asks of every component and is not configured.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let wanted = [("manufacturer", &self.manufacturer), ("serial_number", &self.serial_number)];
+        wanted.into_iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key).collect()
+    }
+}

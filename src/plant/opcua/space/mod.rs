@@ -34,7 +34,7 @@ use crate::plant::access::Rights;
 pub use diagnostic::Diagnostic;
 pub use fact::Fact;
 use fact::lease;
-use model::asset::Area;
+use model::area::Area;
 use model::devices::{Device, Devices};
 use model::kinds::{Kind, Owner};
 use names::{Named, Names};
@@ -120,7 +120,7 @@ pub struct Space {
 
 impl Space {
     pub fn new(plan: Arc<Plan>, standard: Arc<Standard>, identity: Arc<Identity>) -> Space {
-        let (devices, areas) = (Devices::new(&plan), model::asset::areas(&plan));
+        let (devices, areas) = (Devices::new(&plan), model::area::areas(&plan));
         let names = Names::new(&plan);
         let aliases = alias::Aliases::new(&plan);
         let mut sorted: Vec<u32> = (0..plan.tags.len() as u32).collect();

@@ -1,10 +1,12 @@
 //! Devices, buses, areas and the types of them: nodes of the plant besides its buses, messages and signals as the DBC has them.
 
-pub mod asset;
+pub mod area;
 mod declared;
 pub mod devices;
 pub mod kinds;
 mod lookup;
+pub mod machinery;
+mod mark;
 mod naming;
 pub mod plate;
 mod subject;
@@ -22,9 +24,9 @@ use crate::plant::opcua::mapping::{self, Property};
 use crate::plant::opcua::scene::Scene;
 use crate::plant::opcua::session::User;
 use crate::sample::Sample;
-use asset::Mark;
 use devices::{Device, Family};
 use kinds::{Kind, Owner};
+use machinery::Item;
 use plate::Plate;
 
 pub use declared::families;
@@ -43,9 +45,6 @@ pub const MACHINERY_URI: &str = "http://opcfoundation.org/UA/Machinery/";
 const DEVICE_TYPE: u32 = 1002;
 /// DeviceSet of DI.
 const DEVICE_SET: u32 = 5001;
-/// Machines and MachineIdentificationType of Machinery.
-const MACHINES: u32 = 1001;
-const IDENTIFICATION_TYPE: u32 = 1012;
 /// ModellingRules Mandatory and Optional.
 const MANDATORY: u32 = 78;
 const OPTIONAL: u32 = 80;
@@ -67,10 +66,8 @@ pub enum Part {
     Deadlines,
     Device(Device),
     Plate(Device, Plate),
-    /// The machine, if it has a name, and who made it, if that is known.
-    Asset,
-    Identification,
-    Mark(Mark),
+    /// The machine and its components, of which it is known who made them.
+    Machinery(Item),
     /// Places in the plant, and in each a message with the signals that are there.
     Areas,
     Area(u32),
@@ -120,25 +117,12 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
         ("Types", rest) => declared::find(space, rest),
         ("Areas", "") => (!space.areas.is_empty()).then_some(Part::Areas),
         ("Areas", rest) => space.find_area(rest, passing),
-        ("Asset", "") => space.identity.machine.name.is_some().then_some(Part::Asset),
-        ("Asset", rest) => {
-            let (first, mark) = rest.split_once('.').unwrap_or((rest, ""));
-            (first == "Identification" && is_identified(space)).then_some(())?;
-            match mark {
-                "" => Some(Part::Identification),
-                name => space.marks().find(|mark| mark.name() == name).map(Part::Mark),
-            }
-        }
+        ("Asset", rest) => machinery::find(space, rest).map(Part::Machinery),
         (name, field) => {
             let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
             object(Owner::Type(kind), field)
         }
     }
-}
-
-/// Machinery has nobody without these (OPC 40001-1, 8.4).
-fn is_identified(space: &Space) -> bool {
-    space.identity.machine.name.is_some() && space.identity.machine.missing().is_empty()
 }
 
 pub fn class(part: Part) -> NodeClass {
@@ -149,20 +133,15 @@ pub fn class(part: Part) -> NodeClass {
         | Part::Buses
         | Part::Deadlines
         | Part::Device(_)
-        | Part::Asset
-        | Part::Identification
         | Part::Areas
         | Part::Area(_)
         | Part::Place(..)
         | Part::Alias(_)
         | Part::Message(..) => NodeClass::Object,
-        Part::Field(..)
-        | Part::States
-        | Part::Plate(..)
-        | Part::Mark(_)
-        | Part::Fact(..)
-        | Part::Signal(..)
-        | Part::Property(..) => NodeClass::Variable,
+        Part::Machinery(item) => machinery::class(item),
+        Part::Field(..) | Part::States | Part::Plate(..) | Part::Fact(..) | Part::Signal(..) | Part::Property(..) => {
+            NodeClass::Variable
+        }
     }
 }
 
@@ -177,20 +156,19 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
         Part::Property(_, tag, property) => return space.type_definition(Node::Property(tag, None, property)),
         Part::Field(owner, field) if owner.field(field).is_property => property,
         Part::Field(..) => VariableTypeId::BaseDataVariableType as u32,
-        Part::Identification => return space.find_number(MACHINERY, IDENTIFICATION_TYPE),
-        Part::Asset => ObjectTypeId::BaseObjectType as u32,
+        Part::Machinery(item) => return machinery::type_definition(space, item),
         Part::Alias(_) => ObjectTypeId::AliasNameType as u32,
         Part::Buses | Part::Deadlines | Part::Areas | Part::Area(_) | Part::Place(..) => {
             ObjectTypeId::FolderType as u32
         }
-        Part::States | Part::Plate(..) | Part::Mark(_) | Part::Fact(..) => property,
+        Part::States | Part::Plate(..) | Part::Fact(..) => property,
     };
     space.standard(number)
 }
 
 /// What it hangs from.
 pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
-    use ReferenceTypeId::{HasAddIn, HasComponent, HasProperty, HasSubtype, Organizes};
+    use ReferenceTypeId::{HasComponent, HasProperty, HasSubtype, Organizes};
     let base = |number: u32| Some((HasSubtype, space.standard(number)?));
     Some(match part {
         Part::Object(Owner::Type(_)) => return base(ObjectTypeId::BaseObjectType as u32),
@@ -204,9 +182,7 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
         Part::Field(owner, field) => (field_reference(owner, field), Node::Model(Part::Object(owner))),
         Part::Device(_) => (HasComponent, space.find_number(DI, DEVICE_SET)?),
         Part::Plate(device, _) => (HasProperty, Node::Model(Part::Device(device))),
-        Part::Asset => (Organizes, space.find_number(MACHINERY, MACHINES)?),
-        Part::Identification => (HasAddIn, Node::Model(Part::Asset)),
-        Part::Mark(_) => (HasProperty, Node::Model(Part::Identification)),
+        Part::Machinery(item) => return machinery::parent(space, item),
         Part::Areas => (HasComponent, Node::Machine),
         Part::Area(_) => (Organizes, Node::Model(Part::Areas)),
         Part::Place(area, ..) => (Organizes, Node::Model(Part::Area(area))),
@@ -229,7 +205,7 @@ fn field_reference(owner: Owner, field: u8) -> ReferenceTypeId {
 
 /// Adds references to those of any node, besides parent and type definition of a part.
 pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec<Reference>) {
-    use ReferenceTypeId::{HasAddIn, HasComponent, HasProperty, HasSubtype, Organizes};
+    use ReferenceTypeId::{HasComponent, HasProperty, HasSubtype, Organizes};
     let plan = space.plan();
     match node {
         Node::Standard(_) if space.standard(ObjectTypeId::BaseObjectType as u32) == Some(node) => {
@@ -246,9 +222,6 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
         Node::Standard(_) if space.find_number(DI, DEVICE_SET) == Some(node) => {
             let devices = (0..plan.buses.len()).flat_map(|bus| space.devices_of(bus, passing, |_| true));
             all.extend(devices.map(|device| forward(HasComponent, Node::Model(Part::Device(device)))));
-        }
-        Node::Standard(_) if space.find_number(MACHINERY, MACHINES) == Some(node) => {
-            all.extend(space.identity.machine.name.as_ref().map(|_| forward(Organizes, Node::Model(Part::Asset))));
         }
         Node::Standard(_) if space.standard(alias::CATEGORY) == Some(node) => all.extend(space.aliases_named()),
         Node::Signal(tag, source) => {
@@ -313,16 +286,13 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
             Part::Family(_) | Part::Message(..) | Part::Fact(..) | Part::Signal(..) | Part::Property(..) => {
                 declared::references(space, part, all);
             }
-            Part::Asset => {
-                all.extend(is_identified(space).then(|| forward(HasAddIn, Node::Model(Part::Identification))));
-                let areas = !space.areas.is_empty();
-                all.extend(areas.then(|| forward(Organizes, Node::Model(Part::Areas))));
-            }
-            Part::Identification => {
-                all.extend(space.marks().map(|mark| forward(HasProperty, Node::Model(Part::Mark(mark)))));
-            }
             Part::Areas => {
-                let machine = space.identity.machine.name.is_some().then_some((Organizes, Node::Model(Part::Asset)));
+                let machine = space
+                    .identity
+                    .machine
+                    .name
+                    .is_some()
+                    .then_some((Organizes, Node::Model(Part::Machinery(Item::Machine))));
                 inverse(all, machine.into_iter());
                 let areas = 0..space.areas.len() as u32;
                 all.extend(areas.map(|area| forward(Organizes, Node::Model(Part::Area(area)))));
@@ -340,10 +310,11 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
                 let tags = space.tags_in(area, message);
                 all.extend(tags.map(|tag| forward(Organizes, Node::Signal(tag, source))));
             }
-            Part::Field(..) | Part::States | Part::Plate(..) | Part::Mark(_) => {}
+            Part::Field(..) | Part::States | Part::Plate(..) | Part::Machinery(_) => {}
         },
         _ => {}
     }
+    machinery::references(space, node, passing, all);
 }
 
 /// Puts forward references where they belong by name, among others that are sorted.
@@ -407,7 +378,7 @@ pub fn standard_data_type(space: &Space, part: Part) -> u32 {
         Part::Field(owner, field) => owner.field(field).data_type.standard(),
         Part::States => DataTypeId::LocalizedText,
         Part::Plate(_, plate) => plate.data_type(),
-        Part::Mark(mark) => mark.data_type(),
+        Part::Machinery(item) => machinery::data_type(item),
         Part::Fact(_, message, fact) => return space.data_type(Node::Fact(message, None, fact)),
         Part::Signal(_, tag) => return space.data_type(Node::Signal(tag, None)),
         Part::Property(_, tag, property) => return space.data_type(Node::Property(tag, None, property)),
@@ -470,7 +441,7 @@ pub fn value(
         },
         Part::States => (Some(kinds::state_strings()), None),
         Part::Plate(device, plate) => (Some(space.plate(device, plate)), None),
-        Part::Mark(mark) => (mark.value(&space.identity.machine), None),
+        Part::Machinery(item) => (Some(machinery::value(space, item).ok_or(StatusCode::BadAttributeIdInvalid)?), None),
         // a declaration has no value of its own (OPC 10000-3, 4.6.2)
         Part::Fact(..) | Part::Signal(..) => (Some(nothing()), None),
         Part::Property(_, tag, property) => {
@@ -484,8 +455,6 @@ pub fn value(
         | Part::Buses
         | Part::Deadlines
         | Part::Device(_)
-        | Part::Asset
-        | Part::Identification
         | Part::Areas
         | Part::Area(_)
         | Part::Place(..)

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use opcua::types::{NodeClass, ReferenceTypeId, Variant};
 
 use super::model::devices::{Device, Family};
+use super::model::machinery::Item;
 use super::model::{self, Part as ModelPart};
 use super::{Node, Passing, Reference, Source, Space, condition, forward};
 use crate::plan::{BusIndex, MessageIndex, TagIndex};
@@ -24,6 +25,7 @@ pub enum Part {
     Alarms,
     Buses,
     Deadlines,
+    Components,
     Areas,
     Area(u32),
     Place(u32, MessageIndex, Option<Source>),
@@ -55,6 +57,7 @@ impl Part {
             Node::Condition(condition::Part::Folder) => Part::Alarms,
             Node::Model(ModelPart::Buses) => Part::Buses,
             Node::Model(ModelPart::Deadlines) => Part::Deadlines,
+            Node::Model(ModelPart::Machinery(Item::Components)) => Part::Components,
             Node::Model(ModelPart::Areas) => Part::Areas,
             Node::Model(ModelPart::Area(area)) => Part::Area(area),
             Node::Model(ModelPart::Place(area, message, source)) => Part::Place(area, message, source),
@@ -75,6 +78,7 @@ impl Part {
             Part::Alarms => Node::Condition(condition::Part::Folder),
             Part::Buses => Node::Model(ModelPart::Buses),
             Part::Deadlines => Node::Model(ModelPart::Deadlines),
+            Part::Components => Node::Model(ModelPart::Machinery(Item::Components)),
             Part::Areas => Node::Model(ModelPart::Areas),
             Part::Area(area) => Node::Model(ModelPart::Area(area)),
             Part::Place(area, message, source) => Node::Model(ModelPart::Place(area, message, source)),
@@ -87,7 +91,7 @@ impl Part {
     pub fn depth(self) -> u8 {
         match self {
             Part::Root => 0,
-            Part::Machine | Part::Alarms | Part::Buses | Part::Deadlines | Part::Areas => 1,
+            Part::Machine | Part::Alarms | Part::Buses | Part::Deadlines | Part::Components | Part::Areas => 1,
             Part::Area(_) | Part::Bus(_) => 1,
             Part::Place(..) | Part::Message(..) | Part::Device(_) | Part::Family(_) => 2,
             Part::Signal(..) => DEEPEST,
@@ -256,6 +260,9 @@ pub fn each(space: &Space, passing: Passing<'_>, passing_only: bool, mut visit: 
             visit(Part::Areas);
         }
         model::families(space).into_iter().map(Part::Family).for_each(&mut visit);
+    }
+    if space.identity.machine.name.is_some() {
+        visit(Part::Components);
     }
     for bus in 0..plan.buses.len() {
         visit(Part::Bus(bus));

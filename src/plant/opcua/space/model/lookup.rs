@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Part;
 use super::devices::{Device, Listed};
+use super::machinery;
 use crate::plan::{BusIndex, InstanceIndex, MessageIndex};
 use crate::plant::opcua::space::names::Named;
 use crate::plant::opcua::space::{Node, Passing, Source, Space, number_of};
@@ -139,6 +140,9 @@ pub(super) fn device(space: &Space, text: &str, passing: Passing<'_>) -> Option<
     };
     match plate {
         None => Some(Part::Device(device)),
-        Some(plate) => space.plates(device).find(|own| own.name() == plate).map(|plate| Part::Plate(device, plate)),
+        Some(plate) => match space.plates(device).find(|own| own.name() == plate) {
+            Some(plate) => Some(Part::Plate(device, plate)),
+            None => machinery::find_of(space, device, plate).map(Part::Machinery),
+        },
     }
 }

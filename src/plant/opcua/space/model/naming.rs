@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::devices::{Device, Family, SOURCES};
 use super::kinds::{self, Owner};
+use super::machinery::{self, Item};
 use super::{DI, Part, parent};
 use crate::plant::opcua::space::{NAMESPACE, Node, ROOT, Space};
 
@@ -21,7 +22,7 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
         Part::States => write!(text, "{ROOT}.{}.EnumStrings", kinds::STATE),
         Part::Buses => write!(text, "{ROOT}.Buses"),
         Part::Deadlines => write!(text, "{ROOT}.Deadlines"),
-        Part::Asset => write!(text, "{ROOT}.Asset"),
+        Part::Machinery(Item::Machine) => write!(text, "{ROOT}.Asset"),
         Part::Areas => write!(text, "{ROOT}.Areas"),
         Part::Alias(alias) => write!(text, "{ROOT}.Aliases.{}", space.aliases.name(plan, alias)),
         Part::Device(_) => {
@@ -38,8 +39,7 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
         }
         Part::Field(..)
         | Part::Plate(..)
-        | Part::Identification
-        | Part::Mark(_)
+        | Part::Machinery(_)
         | Part::Area(_)
         | Part::Place(..)
         | Part::Message(..)
@@ -85,14 +85,10 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
             Some(device) => write!(text, "{}.{}", bus_name(device.bus), device.family_name(plan)),
             None => Ok(()),
         },
-        Part::Asset => write!(text, "{}", space.identity.machine.name.as_deref().unwrap_or_default()),
-        Part::Identification => {
-            namespace = DI;
-            write!(text, "Identification")
-        }
-        Part::Mark(mark) => {
-            namespace = mark.namespace();
-            write!(text, "{}", mark.name())
+        Part::Machinery(item) => {
+            let (own, name) = machinery::name(space, item);
+            namespace = own;
+            write!(text, "{name}")
         }
         Part::Areas => write!(text, "Areas"),
         Part::Alias(alias) => write!(text, "{}", space.aliases.name(plan, alias)),

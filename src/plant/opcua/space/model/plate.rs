@@ -77,6 +77,11 @@ impl Plate {
         texts.contains(&self) || matches!(self, Plate::RevisionCounter | Plate::SerialNumber | Plate::SoftwareRevision)
     }
 
+    /// MachineryComponentIdentificationType has it too (OPC 40001-1, 10).
+    fn is_of_component(self) -> bool {
+        !matches!(self, Plate::DeviceManual | Plate::RevisionCounter)
+    }
+
     fn of(self, plate: &Nameplate) -> Option<&str> {
         let text = match self {
             Plate::AssetId => &plate.asset_id,
@@ -112,15 +117,31 @@ impl Space {
         self.identity.device.get(&name)
     }
 
+    /// What is known of a device; the one place that asks where it comes from.
+    fn engraved(&self, device: Device, wanted: Plate) -> Option<&str> {
+        self.nameplate(device).and_then(|plate| wanted.of(plate))
+    }
+
+    /// Whether it is known who made it: no component of a machine is without (OPC 40001-1, 10).
+    pub(super) fn is_component(&self, device: Device) -> bool {
+        [Plate::Manufacturer, Plate::SerialNumber].iter().all(|wanted| self.engraved(device, *wanted).is_some())
+    }
+
     /// What a device has on it.
     pub(super) fn plates(&self, device: Device) -> impl Iterator<Item = Plate> + use<'_> {
-        let plate = self.nameplate(device);
-        let has = move |wanted: &Plate| wanted.is_mandatory() || plate.is_some_and(|plate| wanted.of(plate).is_some());
+        let has = move |wanted: &Plate| wanted.is_mandatory() || self.engraved(device, *wanted).is_some();
         Plate::ALL.into_iter().filter(has)
     }
 
+    /// What a component's identification has.
+    pub(super) fn component_plates(&self, device: Device) -> impl Iterator<Item = Plate> + use<'_> {
+        Plate::ALL
+            .into_iter()
+            .filter(move |wanted| wanted.is_of_component() && self.engraved(device, *wanted).is_some())
+    }
+
     pub(in crate::plant::opcua::space) fn plate(&self, device: Device, wanted: Plate) -> Variant {
-        let text = self.nameplate(device).and_then(|plate| wanted.of(plate)).unwrap_or_default();
+        let text = self.engraved(device, wanted).unwrap_or_default();
         match wanted.data_type() {
             // nobody counts the revisions (OPC 10000-100, 4.5.2)
             DataTypeId::Int32 => Variant::Int32(-1),

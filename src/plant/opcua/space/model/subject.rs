@@ -3,6 +3,7 @@
 use super::Part;
 use super::devices::{Device, Family, Listed};
 use super::kinds::Owner;
+use super::machinery::Item;
 use crate::plan::{MessageIndex, TagIndex, Timed};
 use crate::plant::access::Subject;
 use crate::plant::opcua::space::Space;
@@ -25,13 +26,15 @@ pub fn subject(space: &Space, part: Part) -> Subject {
         },
     };
     match part {
+        // it is seen with its device
+        Part::Machinery(Item::Nameplate(device) | Item::Plate(device, _)) => subject(space, Part::Device(device)),
         Part::Object(of) | Part::Field(of, _) => owner(of),
         Part::Device(Device::Source(bus, _)) | Part::Plate(Device::Source(bus, _), _) => Subject::Bus(bus),
         Part::Family(Family::Sources(bus)) => Subject::Bus(bus),
         Part::Message(_, message) | Part::Fact(_, message, _) => Subject::Message(message),
         Part::Signal(_, tag) | Part::Property(_, tag, _) => Subject::Tag(tag),
         Part::Place(_, message, _) => Subject::Message(message),
-        Part::Asset | Part::Identification | Part::Mark(_) | Part::Areas | Part::Area(_) => Subject::Machine,
+        Part::Machinery(_) | Part::Areas | Part::Area(_) => Subject::Machine,
         Part::Alias(alias) => {
             space.aliases.tags(alias).first().map_or(Subject::Machine, |tag| Subject::Tag(*tag as usize))
         }
@@ -55,6 +58,7 @@ pub fn any(space: &Space, part: Part, ask: impl Fn(Subject) -> bool) -> bool {
             Some(area) => area.messages.iter().any(|message| ask(Subject::Message(*message as usize))),
             None => ask(Subject::Machine),
         },
+        Part::Machinery(Item::Nameplate(device) | Item::Plate(device, _)) => any(space, Part::Device(device), ask),
         Part::Device(Device::Listed(number)) | Part::Plate(Device::Listed(number), _) => {
             space.devices.get(number).is_some_and(of)
         }
