@@ -23,13 +23,14 @@ ABSENT = {"DefaultRolePermissions", "DefaultUserRolePermissions", "DefaultAccess
 HANGS = {47: "HasComponent", 46: "HasProperty", 49: "HasOrderedComponent", 17604: "HasAddIn"}
 REFERENCES = {"Organizes": 35, "HasModellingRule": 37, "HasTypeDefinition": 40, "HasSubtype": 45, "HasInterface": 17603}
 REFERENCES |= {name: number for number, name in HANGS.items()}
-CLASSES = {"UAObject": "Object", "UAVariable": "Variable", "UAObjectType": "ObjectType"}
+CLASSES = {"UAObject": "Object", "UAVariable": "Variable", "UAObjectType": "ObjectType", "UAMethod": "Method"}
+CLASSES |= {"UAVariableType": "VariableType", "UADataType": "DataType", "UAReferenceType": "ReferenceType"}
 
 
 def node_set(path):
     """Nodes of a NodeSet by (our namespace, number)."""
     root = ET.parse(path).getroot()
-    uris = ["http://opcfoundation.org/UA/"] + [uri.text for uri in root.find(SET + "NamespaceUris")]
+    uris = ["http://opcfoundation.org/UA/"] + [uri.text for uri in root.findall(f"{SET}NamespaceUris/{SET}Uri")]
     aliases = {alias.get("Alias"): alias.text for alias in root.find(SET + "Aliases")}
     map_index = [INDEX.get(uri) for uri in uris]
 
@@ -58,10 +59,10 @@ def node_set(path):
             "class": CLASSES.get(kind),
             "name": name(element.get("BrowseName")),
             "abstract": element.get("IsAbstract") == "true",
-            "data_type": node_id(element.get("DataType", "i=24")) if kind == "UAVariable" else None,
+            "data_type": node_id(element.get("DataType", "i=24")) if kind in ("UAVariable", "UAVariableType") else None,
             "rank": int(element.get("ValueRank", "-1")),
             "references": references,
-            "value": None if value is None else scalar(value[0], map_index),
+            "value": None if value is None or not len(value) else scalar(value[0], map_index),
         }
         nodes[node_id(element.get("NodeId"))] = own
     return nodes

@@ -1,12 +1,16 @@
 //! The information model by asyncua and by node-opcua: types and instances, companion specifications, methods, the NodeSet file
-//! in the servers of both.
+//! in the servers of both; all of it beside the official NodeSets.
 
 crate::tests! {
-    Tools: information_model, information_model_node_opcua, node_set_node_opcua;
+    Tools: information_model, official_declarations, information_model_node_opcua, node_set_node_opcua;
 }
 
 fn information_model() {
     super::check("model.py", &[]);
+}
+
+fn official_declarations() {
+    super::check("declared.py", &[]);
 }
 
 fn information_model_node_opcua() {

@@ -5,7 +5,7 @@ use opcua::types::{
 };
 
 use super::standard::{self, Entry};
-use super::{Diagnostic, Fact, Node, Source, Space, array, condition, is_live, lease, method, model};
+use super::{Fact, Node, Source, Space, array, condition, is_live, lease, method, model};
 use crate::can::FrameId;
 use crate::plan::MessageIndex;
 use crate::plant::access::Operation;
@@ -146,7 +146,7 @@ impl Space {
         let array = match node {
             Node::Property(_, _, property) => property.is_array(),
             Node::State(state) => state.is_array(),
-            Node::Diagnostic(_, diagnostic) => diagnostic == Diagnostic::Subscriptions,
+            Node::Diagnostic(_, diagnostic) => diagnostic.is_array(),
             Node::Standard(row) => return self.standard.entry(row).map_or(-1, |entry| entry.value_rank()),
             Node::Model(part) => return model::value_rank(self, part),
             Node::Condition(part) => return condition::value_rank(self, part),

@@ -161,7 +161,7 @@ impl Space {
             NodeRef::Numeric(1, session) => (passing.sessions)().contains(&session).then_some(Node::Session(session)),
             NodeRef::String(1, text) => self.standard.find(id).map(Node::Standard).or_else(|| {
                 let (session, name) = text.split_once('.')?;
-                let diagnostic = Diagnostic::ALL.into_iter().find(|diagnostic| diagnostic.name() == name)?;
+                let diagnostic = Diagnostic::find(name)?;
                 let session = number_of(session).filter(|session| (passing.sessions)().contains(session))?;
                 Some(Node::Diagnostic(session, diagnostic))
             }),
@@ -361,7 +361,10 @@ impl Space {
                 let summary = ObjectId::Server_ServerDiagnostics_SessionsDiagnosticsSummary;
                 (HasComponent, self.standard(summary as u32)?)
             }
-            Node::Diagnostic(session, _) => (HasComponent, Node::Session(session)),
+            Node::Diagnostic(session, diagnostic) => match diagnostic.whole() {
+                Some(whole) => (HasComponent, Node::Diagnostic(session, whole)),
+                None => (HasComponent, Node::Session(session)),
+            },
             Node::Model(part) => return model::parent(self, part),
             Node::Condition(part) => return condition::parent(self, part),
             Node::Method(part) => return method::parent(self, part),
@@ -400,7 +403,10 @@ impl Space {
             Node::Machine => all.extend(State::ALL.map(|state| forward(HasComponent, Node::State(state)))),
             Node::Session(session) => all
                 .extend(Diagnostic::ALL.map(|diagnostic| forward(HasComponent, Node::Diagnostic(session, diagnostic)))),
-            Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) | Node::Diagnostic(..) => {}
+            Node::Diagnostic(session, diagnostic) => {
+                all.extend(diagnostic.fields().map(|field| forward(HasComponent, Node::Diagnostic(session, field))));
+            }
+            Node::State(_) | Node::Fact(..) | Node::Property(..) | Node::Standard(_) => {}
             Node::Model(_) | Node::Condition(_) | Node::Method(_) | Node::Version(_) => {}
         }
     }

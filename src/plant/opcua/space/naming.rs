@@ -17,8 +17,9 @@ impl Space {
             Node::Standard(row) => self.standard.entry(row).map_or(NodeRef::NULL, |entry| entry.id()),
             Node::Session(session) => NodeRef::Numeric(1, session),
             Node::Diagnostic(session, diagnostic) => {
+                let whole = diagnostic.whole().map(|whole| (whole.name(), ".")).unwrap_or_default();
                 // a String takes everything
-                let _ = write!(text, "{session}.{}", diagnostic.name());
+                let _ = write!(text, "{session}.{}{}{}", whole.0, whole.1, diagnostic.name());
                 NodeRef::String(1, text)
             }
             _ => {

@@ -7,7 +7,7 @@ use opcua::types::{
 
 use super::condition;
 use super::server::ServerObject;
-use super::{Diagnostic, NAMESPACE_URI, Node, Space, array, method, model};
+use super::{NAMESPACE_URI, Node, Space, array, method, model};
 use crate::plant::access::{Operation, Rights, Role, Subject};
 use crate::plant::opcua::session::User;
 use crate::plant::opcua::wire::NodeRef;
@@ -68,9 +68,7 @@ impl Space {
     /// What reading the value is.
     pub fn reading(&self, node: Node) -> Operation {
         match node {
-            Node::Diagnostic(_, Diagnostic::Session | Diagnostic::Security | Diagnostic::Subscriptions) => {
-                Operation::Diagnose
-            }
+            Node::Diagnostic(..) => Operation::Diagnose,
             Node::Standard(row) => {
                 let number = self.standard.entry(row).and_then(|entry| entry.id().standard());
                 number.map_or(Operation::Read, ServerObject::reading)

@@ -6,6 +6,7 @@ use opcua::types::{
     SubscriptionDiagnosticsDataType, VariableId, Variant, VariantScalarTypeId,
 };
 
+use super::diagnostic::field::{SECURITY, SESSION};
 use super::model::{DI_URI, MACHINERY_URI};
 use super::{Diagnostic, NAMESPACE_URI, array, role};
 use crate::plant::access::Operation;
@@ -158,15 +159,13 @@ impl ServerObject {
     pub fn session(&self, id: u32, diagnostic: Diagnostic) -> Result<Variant, StatusCode> {
         let node = NodeId::new(1, id);
         let gone = StatusCode::BadNodeIdUnknown;
+        let session = || (self.diagnostics.sessions)().into_iter().find(|one| one.session_id == node).ok_or(gone);
+        let security = || (self.diagnostics.security)().into_iter().find(|one| one.session_id == node).ok_or(gone);
         Ok(match diagnostic {
-            Diagnostic::Session => {
-                let mut all = (self.diagnostics.sessions)().into_iter();
-                object(all.find(|session| session.session_id == node).ok_or(gone)?)
-            }
-            Diagnostic::Security => {
-                let mut all = (self.diagnostics.security)().into_iter();
-                object(all.find(|session| session.session_id == node).ok_or(gone)?)
-            }
+            Diagnostic::Session => object(session()?),
+            Diagnostic::Security => object(security()?),
+            Diagnostic::OfSession(field) => (SESSION.get(usize::from(field)).ok_or(gone)?.value)(&session()?),
+            Diagnostic::OfSecurity(field) => (SECURITY.get(usize::from(field)).ok_or(gone)?.value)(&security()?),
             Diagnostic::Subscriptions => {
                 let all = (self.diagnostics.subscriptions)().into_iter();
                 objects(all.filter(|subscription| subscription.session_id == node).collect())
@@ -333,7 +332,7 @@ fn summary(number: u32) -> Option<fn(&ServerDiagnosticsSummaryDataType) -> u32> 
     })
 }
 
-fn object(value: impl opcua::types::DynEncodable + 'static) -> Variant {
+pub(super) fn object(value: impl opcua::types::DynEncodable + 'static) -> Variant {
     Variant::from(ExtensionObject::from_message(value))
 }
 
