@@ -121,7 +121,11 @@ const CHECKS = [
     counts.push(await compare(s, AttributeIds.IsAbstract, (one) => /Type$/.test(one.class)));
     counts.push(await compare(s, AttributeIds.EventNotifier, (one) => one.class === 'Object'));
     const fixed = / (InputArguments|EURange|EngineeringUnits|EnumStrings|EnumValues|TrueState|FalseState)$/;
+    const ofConditions = / (EventType|SourceNode|SourceName|BranchId|ConditionName|ConditionClassId|ConditionClassName|InputNode|NormalState|MaxTimeShelved|OnDelay|OffDelay|(HighHigh|High|Low|LowLow)(Limit|Deadband)|Severity(HighHigh|High|Low|LowLow))$/;
     counts.push(await compare(s, AttributeIds.Value, (one) => one.class === 'Variable' && fixed.test(one.name)));
+    const constant = (one) => one.class === 'Variable' && one.id.includes('Canvoy.Alarms.') && ofConditions.test(one.name);
+    counts.push(await compare(s, AttributeIds.Value, constant));
+    expect(counts.at(-1) > 300, 'constants of conditions', counts.at(-1));
     // this server does not take the names for people that fields of enumerations have in the file
     counts.push(await compare(s, AttributeIds.DataTypeDefinition, (one) => one.class === 'DataType', (definition) => definition?.fields.map((one) => [one.name, one.value])));
     return `${counts.join(', ')} compared`;

@@ -318,6 +318,27 @@ impl Condition {
     }
 }
 
+/// Whether a variable of a condition says the same as long as the configuration does.
+pub fn is_constant(path: &str) -> bool {
+    let of_its_own = [
+        "EventType",
+        "SourceNode",
+        "SourceName",
+        "BranchId",
+        "ConditionName",
+        "ConditionClassId",
+        "ConditionClassName",
+        "InputNode",
+        "NormalState",
+        "MaxTimeShelved",
+        "OnDelay",
+        "OffDelay",
+    ];
+    let of_level = path.strip_suffix("Limit").or_else(|| path.strip_suffix("Deadband"));
+    let of_level = of_level.or_else(|| path.strip_prefix("Severity")).and_then(level_of);
+    of_its_own.contains(&path) || of_level.is_some()
+}
+
 /// Whether a variable says nothing while the condition is disabled (5.5.2).
 fn is_silent(first: &str) -> bool {
     matches!(

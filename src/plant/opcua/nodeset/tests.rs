@@ -25,6 +25,22 @@ fn every_node_of_the_plant_is_in_it_once() {
     // those of the conditions' methods too
     let arguments = "BrowseName=\"InputArguments\"";
     assert!(text.contains("Canvoy.Alarms.late:line.Oven.Acknowledge.InputArguments"));
+    // what a condition says as long as the configuration does
+    let value = |id: &str| {
+        let node = text.split("<UA").find(|node| node.contains(&format!("NodeId=\"ns=1;s=Canvoy.Alarms.{id}\"")));
+        node.unwrap_or_else(|| panic!("{id}")).split("<Value>").nth(1).map(|value| value.to_owned())
+    };
+    for (id, piece) in [
+        ("late:line.Oven.SourceName", ">line.Oven<"),
+        ("late:line.Oven.SourceNode", "<Identifier>ns=1;s=line.Oven<"),
+        ("late:line.Oven.ConditionName", ">late<"),
+        ("late:line.Oven.ConditionClassId", "<Identifier>i="),
+    ] {
+        assert!(value(id).is_some_and(|value| value.contains(piece)), "{id}: {:?}", value(id));
+    }
+    for live in ["late:line.Oven.Message", "late:line.Oven.ActiveState.Id", "late:line.Oven.Retain"] {
+        assert_eq!(value(live), None, "{live}");
+    }
     for node in text.split("<UA").filter(|node| node.contains(arguments)) {
         assert!(node.contains("<Argument>"), "{node}");
     }

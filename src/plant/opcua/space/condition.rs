@@ -346,7 +346,8 @@ fn entry(space: &Space, part: Part) -> Option<super::standard::Entry<'_>> {
 /// Whether the value changes without a change of the plan.
 pub fn is_live(space: &Space, part: Part) -> bool {
     let Part::Member(alarm, member) = part else { return false };
-    space.member(alarm, member).is_some_and(|member| !is_arguments(&member.path))
+    let is_constant = |path: &str| is_arguments(path) || condition::is_constant(path);
+    space.member(alarm, member).is_some_and(|member| !is_constant(&member.path))
 }
 
 /// Whether it is the arguments of a method, of which the type says what they are.
