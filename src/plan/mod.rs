@@ -168,6 +168,8 @@ pub struct Bus {
     /// The `BU_` that we are on this bus.
     pub node: Option<String>,
     pub messages: Range<MessageIndex>,
+    /// Its table of J1939 NAMEs in the store; `None` where the DBC files describe no J1939 message.
+    pub names: Option<usize>,
     /// Nanoseconds that we listen for our own identifiers before the first frame of ours.
     pub listen: u64,
     /// Room for frames that wait to be sent, besides one for each message of ours.
