@@ -63,6 +63,8 @@ pub struct Plan {
     pub tag_overlays: BTreeMap<TagIndex, Overlay>,
     /// The same about messages.
     pub message_overlays: BTreeMap<MessageIndex, Overlay>,
+    /// What people call J1939 manufacturers, by the code that is in the NAME of a device.
+    pub manufacturers: BTreeMap<u16, String>,
     /// In which they have texts.
     pub locales: BTreeSet<String>,
     /// Sorted by name; one that goes both ways is two.

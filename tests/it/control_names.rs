@@ -178,7 +178,8 @@ fn claims_allocate_nothing() {
     let watch = Watch::thread(nix::unistd::gettid().as_raw());
     for turn in 0..1000_u64 {
         // all addresses, names that move, contend and can't
-        let id = FrameId::extended(0x18EE_FF00 | (turn * 7 % 256) as u32).unwrap();
+        let address = if turn % 3 == 0 { turn % 5 } else { turn * 7 % 256 };
+        let id = FrameId::extended(0x18EE_FF00 | address as u32).unwrap();
         let frame = Frame::classic(id, &payload(turn * 13 % 101)[..if turn % 50 == 0 { 3 } else { 8 }]).unwrap();
         b.now += 7_000_000;
         let (now, bus) = (b.at(), 0);
