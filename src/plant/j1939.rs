@@ -29,6 +29,18 @@ pub struct Device {
     pub claimed: Option<String>,
 }
 
+impl Device {
+    /// For people.
+    pub fn line(&self) -> String {
+        let Device { bus, source_address, name, manufacturer, identity_number, .. } = self;
+        let since = self.claimed.as_deref().unwrap_or(text::UNKNOWN_TIME);
+        let function = self.function;
+        format!(
+            "{bus}.@{source_address:<3} {name}  {manufacturer}, serial number {identity_number}, function {function}, claimed {since}"
+        )
+    }
+}
+
 /// The manufacturer as the configuration calls him, else by his number.
 pub fn manufacturer(plan: &Plan, name: Name) -> String {
     let code = name.manufacturer_code();

@@ -7,7 +7,7 @@ use crate::dbc;
 use crate::plan::{self, Direction, Interface};
 use crate::plant::machine::Machine;
 use crate::plant::status::Status;
-use crate::plant::{View, text};
+use crate::plant::{View, j1939, text};
 use crate::quality::{Cause, Causes, Trust};
 use crate::sample;
 use crate::store::clock;
@@ -26,6 +26,8 @@ pub struct Snapshot<'a> {
     /// What is done about alarms, and their journal, is on the disk.
     pub alarms_kept: bool,
     pub buses: Vec<Bus<'a>>,
+    /// Who holds which address of a bus, from the NAMEs that were claimed.
+    pub j1939: Vec<j1939::Device>,
     /// Grouped by message, in the order of the plan.
     pub tags: Vec<Tag<'a>>,
     /// Tags that match and are not shown.
@@ -191,6 +193,7 @@ pub fn take<'a>(view: &'a View, status: &Status, filter: &Filter, now: u64) -> S
         machine: Machine::take(plan, reader, now),
         alarms_kept: true,
         buses: buses.collect(),
+        j1939: j1939::devices(plan, reader),
         tags: Vec::new(),
         left_out: 0,
         messages: Vec::new(),

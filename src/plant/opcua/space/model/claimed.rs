@@ -181,3 +181,6 @@ impl Space {
         (value, Some(Sample { raw: None, value: None, causes, source_time, received: now, count: 1 }))
     }
 }
+
+#[cfg(test)]
+mod tests;
