@@ -48,6 +48,8 @@ pub const TAKES: &[(&str, &str)] = &[
     ("link", "sections [link.NAME], one for each link"),
     ("j1939", "a section [j1939]"),
     ("manufacturers", "a section of manufacturer codes and names, like { 275 = \"Acme\" }"),
+    // whatever the key
+    ("manufacturers.*", "a text in quotes"),
     ("opcua", "a section [opcua]"),
     ("http", "a section [http]"),
     ("role", "sections [role.NAME], one for each role"),
