@@ -28,7 +28,7 @@ fn example() -> Example {
 
 fn scene(example: &Example, identity: Identity) -> std::sync::Arc<Scene> {
     let server = ServerObject::new("urn:this:server", Limits::default(), Diagnostics::none());
-    Scenes::new(&example.plant, server, identity.into()).now()
+    Scenes::new(&example.plant, server, identity).now()
 }
 
 /// Value, status and source time of a property of the source 33.
