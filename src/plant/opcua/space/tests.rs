@@ -55,7 +55,7 @@ const HIERARCHICAL: u32 = 33;
 
 #[test]
 fn every_node_is_found_by_its_id_and_refers_back() {
-    for (space, count) in [(space(), 387), (fleet(), 475)] {
+    for (space, count) in [(space(), 411), (fleet(), 507)] {
         found_and_joined(&space, count);
     }
 }
@@ -570,7 +570,8 @@ fn the_machine_and_its_places() {
     for (id, want) in [
         ("Canvoy.Asset", "Areas, Components, Identification, MachineryBuildingBlocks"),
         ("Canvoy.Asset.MachineryBuildingBlocks", "Components, Identification"),
-        ("Canvoy.Asset.Components", "hall.pump1, NodeVersion"),
+        ("Canvoy.Asset.Components", "hall.@200, hall.@33, hall.pump1, NodeVersion"),
+        ("Canvoy.Devices.hall.@33.Identification", "DeviceClass, Manufacturer, SerialNumber"),
         ("Canvoy.Devices.hall.pump1.Identification", "Manufacturer, Model, SerialNumber"),
         ("Canvoy.Asset.Identification", "Manufacturer, ProductInstanceUri, SerialNumber, YearOfConstruction"),
         ("Canvoy.Areas", "Engines, Hall 2. North, NodeVersion"),

@@ -122,8 +122,7 @@ pub fn references(space: &Space, of: Node, passing: Passing<'_>, all: &mut Vec<R
             all.push(forward(Organizes, node(Item::Machine)));
         }
         Node::Model(Part::Device(device)) if space.is_component(device) => {
-            let components = is_named.then(|| (HasComponent, node(Item::Components)));
-            super::inverse(all, components.into_iter());
+            super::inverse(all, std::iter::once((HasComponent, node(Item::Components))));
             let plates = |one: &Reference| one.kind == HasProperty as u32;
             let at = all.iter().rposition(plates).map_or(all.len(), |last| last + 1);
             all.insert(at, forward(HasAddIn, node(Item::Nameplate(device))));
@@ -179,7 +178,6 @@ pub fn data_type(item: Item) -> DataTypeId {
 pub fn value(space: &Space, item: Item) -> Option<Variant> {
     match item {
         Item::Mark(mark) => mark.value(&space.identity.machine),
-        Item::Plate(device, plate) => Some(space.plate(device, plate)),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::devices::{Device, Family, SOURCES};
 use super::kinds::{self, Owner};
 use super::machinery::{self, Item};
-use super::{DI, Part, parent};
+use super::{Part, parent};
 use crate::plant::opcua::space::{NAMESPACE, Node, ROOT, Space};
 
 /// Appends the identifier.
@@ -98,7 +98,7 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
             Ok(())
         }
         Part::Plate(_, plate) => {
-            namespace = DI;
+            namespace = plate.namespace();
             write!(text, "{}", plate.name())
         }
         Part::Message(_, message) => write!(text, "{}", space.message_name(message)),
