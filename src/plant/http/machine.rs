@@ -36,6 +36,8 @@ pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     ] {
         single(out, name, "counter", help, reader.get(word) as f64);
     }
+    let help = "Commands refused for the door that they came through: in the name of the machine through the plant's, or what the plant may never ask.";
+    single(out, "canvoy_commands_wrong_door_total", "counter", help, reader.wrong_door() as f64);
     messages(out, plan, reader);
     routes(out, plan, reader);
     links(out, plan, reader);
