@@ -390,7 +390,7 @@ fn the_door_decides_where_a_command_is_from() {
         assert_eq!(machine.ask(6, action, opcua), wrong(Place::Machine));
     }
     // the person at the machine is hindered by none of that
-    for action in [Action::Arm, write(), Action::Remote(true)] {
+    for action in [Action::Arm, Action::Remote(true), write()] {
         assert_eq!(machine.ask(7, action, cli), None);
     }
     assert_eq!(plant.ask(8, write(), opcua), None, "Remote again");
