@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::alarms::Over;
 use crate::can::FrameId;
 use crate::dbc;
 use crate::plan::{self, Direction, Interface};
@@ -23,6 +24,10 @@ pub struct Snapshot<'a> {
     pub time: Option<String>,
     pub controller: Controller<'a>,
     pub machine: Machine,
+    /// Alarms that are over and wait for somebody, the worst first.
+    pub over: Vec<Over>,
+    /// How many alarms, active or over, are not in the two lists.
+    pub alarms_left_out: usize,
     /// What is done about alarms, and their journal, is on the disk.
     pub alarms_kept: bool,
     pub buses: Vec<Bus<'a>>,
@@ -189,6 +194,8 @@ pub fn take<'a>(view: &'a View, status: &Status, filter: &Filter, now: u64) -> S
             started: text::known_time(started),
         },
         machine: Machine::take(plan, reader, now),
+        over: Vec::new(),
+        alarms_left_out: 0,
         alarms_kept: true,
         buses: buses.collect(),
         tags: Vec::new(),
