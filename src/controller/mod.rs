@@ -1,4 +1,4 @@
-//! The machine process: starts the real-time thread, then looks after what may wait: the command socket, the interfaces,
+//! The machine process: starts the real-time thread, then looks after what may wait: the command sockets, the interfaces,
 //! the log, the watchdog.
 //!
 //! It never forks, has no TCP, and nothing it waits for can hold up the real-time thread.
@@ -487,3 +487,6 @@ impl Controller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The plant's end of the command socket: what the controller hands over, commands on their way, replies.
+//! The plant's end of its socket: what the controller hands over, commands on their way, replies.
 
 use std::collections::HashMap;
 use std::fs::File;

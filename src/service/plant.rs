@@ -33,7 +33,7 @@ use crate::store::{Layout, Reader, clock, memory};
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Path of the controller's command socket.
+    /// Path of the controller's socket for the plant process.
     pub socket: PathBuf,
     /// For certificates.
     pub state: PathBuf,
@@ -214,6 +214,9 @@ async fn first_controller(socket: &Path, notifier: &Notifier) -> (Link, Handover
     loop {
         let reason = match link::connect(socket, Place::Plant).await {
             Ok(connected) => return connected,
+            Err(LinkError::Socket(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                format!("{error}; the plant side has a socket of its own (canvoy controller --plant-socket)")
+            }
             Err(error) => error.to_string(),
         };
         if reason != told {
