@@ -659,6 +659,10 @@ fn plans_change_while_frames_are_sent_and_the_real_time_thread_allocates_nothing
         client.generation = serde_json::from_slice(&bytes).unwrap();
         client.descriptors = descriptors;
     };
+    let plant = Client::connect(&folder.plant());
+    order(&plant, 1, Action::Reload(None), "opcua");
+    assert_eq!(plant.reply().refusal, Some(Refusal::OnlyAtTheMachine));
+    drop(plant);
     for number in 1..=20_u64 {
         order(&client, number, Action::Reload(None), "cli");
         assert_eq!(answer(&mut client), Reply { id: number, refusal: None });
@@ -673,6 +677,7 @@ fn plans_change_while_frames_are_sent_and_the_real_time_thread_allocates_nothing
         let sent = show().count;
         wait(|| (show().count > sent + 1).then_some(()));
         assert!(reader.get(Word::Overruns) < 5, "{number}");
+        assert_eq!(reader.wrong_door(), 1, "counted on over reloads");
         // indices of another plan are refused, whatever they would mean now
         let refused = client.set(1000 + number, &[(tag(&first, "line.Command.Mode"), Value::Engineering(1.0))]);
         assert_eq!(refused, Some(Refusal::Reloaded));
@@ -688,9 +693,6 @@ fn plans_change_while_frames_are_sent_and_the_real_time_thread_allocates_nothing
         matches!(answer(&mut client).refusal, Some(Refusal::NotReloaded { .. })),
         "other files than were looked at"
     );
-    let plant = Client::connect(&folder.plant());
-    order(&plant, 52, Action::Reload(None), "opcua");
-    assert_eq!(plant.reply().refusal, Some(Refusal::OnlyAtTheMachine));
     order(&client, 53, Action::CancelReload, "cli");
     assert!(matches!(answer(&mut client).refusal, Some(Refusal::NotReloaded { .. })), "nothing waits");
     assert_eq!((read.load(SeqCst), client.generation.number), (22, 21));

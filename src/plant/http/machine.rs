@@ -214,6 +214,10 @@ mod tests {
                 assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
             }
         }
+        example.main.set(MainWord::WrongDoor, 3);
+        let mut text = String::new();
+        write(&mut text, &plan, &example.plant.view().reader, true);
+        assert!(text.contains("\ncanvoy_commands_wrong_door_total 3\n"), "{text}");
         let mut gone = String::new();
         write(&mut gone, &plan, &example.plant.view().reader, false);
         assert!(!gone.contains("canvoy_alarm{") && !gone.contains("canvoy_clock") && gone.contains("canvoy_armed 0"));
