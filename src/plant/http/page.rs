@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use super::alarms;
 use super::snapshot::{Bus, Filter, Message, Snapshot, Tag};
 use crate::plan::Direction;
+use crate::plant::j1939::Device;
 use crate::plant::machine::Machine;
 use crate::plant::text;
 
@@ -67,6 +68,7 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
     )?;
     alarms::write(page, snapshot)?;
     write_buses(page, &snapshot.buses)?;
+    write_devices(page, &snapshot.j1939)?;
     write_times(page, &snapshot.machine)?;
     let checked = if filter.problems { " checked" } else { "" };
     write!(
@@ -213,6 +215,37 @@ fn write_buses(page: &mut String, buses: &[Bus<'_>]) -> fmt::Result {
     Ok(())
 }
 
+/// Who sends on buses with J1939: folded, because it is for those who ask.
+fn write_devices(page: &mut String, devices: &[Device]) -> fmt::Result {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    page.push_str(
+        r#"<details>
+<summary>J1939 devices, by the NAMEs that they claimed</summary>
+<div class="sheet">
+<table>
+<thead><tr><th>Source</th><th>NAME</th><th>Manufacturer</th><th class="number">Serial number</th><th class="number">Function</th><th>Claimed</th></tr></thead>
+<tbody>
+"#,
+    );
+    for device in devices {
+        writeln!(
+            page,
+            r#"<tr><td><b>{}.@{}</b></td><td>{}</td><td>{}</td><td class="number">{}</td><td class="number">{}</td><td>{}</td></tr>"#,
+            Escaped(&device.bus),
+            device.source_address,
+            device.name,
+            Escaped(&device.manufacturer),
+            device.identity_number,
+            device.function,
+            device.claimed.as_deref().unwrap_or(text::UNKNOWN_TIME),
+        )?;
+    }
+    page.push_str("</tbody>\n</table>\n</div>\n</details>\n");
+    Ok(())
+}
+
 fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> fmt::Result {
     let id = message.id;
     write!(page, r#"<tbody data-message="{name}"><tr class="message"><th colspan="5""#, name = Escaped(&message.name))?;
@@ -291,12 +324,14 @@ impl fmt::Display for Escaped<'_> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::snapshot::take;
-    use super::super::tests::{Example, NOW};
+    use super::super::tests::{Example, NOW, STAMP};
     use super::*;
+    use crate::can::name::Name;
     use crate::plan::Alarm;
     use crate::plant::status::Status;
     use crate::quality::{Cause, Causes};
     use crate::store::layout::{BusState, MainWord};
+    use crate::store::names::Holder;
 
     pub fn page(example: &Example, query: &str) -> String {
         let status = Status::new(&example.plan, &[]).unwrap();
@@ -360,6 +395,15 @@ pub(super) mod tests {
         example.plant.disconnect();
         let page = self::page(&example, "problems=1");
         check(&page, &[r#"<p id="gone" class="banner gone" role="alert"><b>"#, "controller gone"], &[]);
+    }
+
+    #[test]
+    fn who_claimed_an_address_is_shown() {
+        let mut example = Example::new();
+        check(&page(&example, ""), &[], &["J1939 devices"]);
+        example.writer.set_holder(0, 33, Some(Holder { name: Name(0xA10A_8200_2260_1267), claimed: STAMP }));
+        let row = r#"<tr><td><b>line.@33</b></td><td>A10A820022601267</td><td>J1939 manufacturer 275</td>"#;
+        check(&page(&example, ""), &[row, "4711", "2026-01-02T03:04:05.250Z"], &[]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::dbc;
 use crate::plan::{self, Direction, Interface};
 use crate::plant::machine::Machine;
 use crate::plant::status::Status;
-use crate::plant::{View, text};
+use crate::plant::{View, j1939, text};
 use crate::quality::{Cause, Causes, Trust};
 use crate::sample;
 use crate::store::clock;
@@ -31,6 +31,8 @@ pub struct Snapshot<'a> {
     /// What is done about alarms, and their journal, is on the disk.
     pub alarms_kept: bool,
     pub buses: Vec<Bus<'a>>,
+    /// Who holds which address of a bus, from the NAMEs that were claimed.
+    pub j1939: Vec<j1939::Device>,
     /// Grouped by message, in the order of the plan.
     pub tags: Vec<Tag<'a>>,
     /// Tags that match and are not shown.
@@ -198,6 +200,7 @@ pub fn take<'a>(view: &'a View, status: &Status, filter: &Filter, now: u64) -> S
         alarms_left_out: 0,
         alarms_kept: true,
         buses: buses.collect(),
+        j1939: j1939::devices(plan, reader),
         tags: Vec::new(),
         left_out: 0,
         messages: Vec::new(),
