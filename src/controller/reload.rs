@@ -316,6 +316,7 @@ impl Controller {
         let handout = generation(&plan, number);
         let store = parts.map(|parts| {
             (self.reader, self.own_words) = (parts.reader, parts.own_words);
+            // the store took it over, but not what was counted since
             self.own_words.set(MainWord::WrongDoor, self.wrong_door);
             parts.store
         });
