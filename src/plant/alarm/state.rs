@@ -132,7 +132,7 @@ pub enum Operation {
     },
     Comment {
         number: u64,
-        comment: Said,
+        comment: Option<Said>,
     },
     /// For so many nanoseconds.
     TimedShelve(u64),
@@ -416,7 +416,7 @@ impl State {
             }
             Operation::Comment { number, comment } => {
                 self.meant(*number)?;
-                self.say(Some(comment), who, now)?;
+                self.say(comment.as_ref(), who, now)?;
                 What::Commented
             }
             Operation::TimedShelve(duration) => {
@@ -451,7 +451,7 @@ impl State {
         if number == 0 || number < self.current || number > self.number { Err(Refused::EventUnknown) } else { Ok(()) }
     }
 
-    /// Nothing said leaves what was said (5.7.3).
+    /// Nothing said leaves what was said (5.5.6, 5.7.3).
     fn say(&mut self, said: Option<&Said>, who: &str, now: u64) -> Result<(), Refused> {
         let Some(Said { text, locale }) = said else { return Ok(()) };
         if text.len() > MOST_COMMENT || locale.len() > MOST_COMMENT {
