@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::exit::{Failure, INTERNAL, UNAVAILABLE};
+use super::folder;
 use super::plant::{Loaded, plan_of};
 use crate::command::socket::Connection;
 use crate::command::{Action, Generation, Origin, Refusal};
@@ -150,7 +151,11 @@ fn user() -> String {
 /// Where the private folders of `canvoy run` and `demo` can be.
 fn folders(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = variable("XDG_RUNTIME_DIR").map(PathBuf::from).into_iter().collect();
-    folders.extend([std::env::temp_dir(), "/tmp".into()]);
+    let temporary = std::env::temp_dir();
+    if !folder::has_room(&temporary) {
+        folders.push("/tmp".into());
+    }
+    folders.push(temporary);
     folders.sort();
     folders.dedup();
     folders

@@ -2,13 +2,14 @@
 
 use super::events;
 pub use super::latch::Latch;
+use super::names::TABLE_WORDS;
 use super::ring::{SLOT_WORDS, SLOTS};
 pub use super::trouble::Trouble;
 use crate::plan::Plan;
 use crate::quality::{Cause, Causes};
 
 /// "CANVOY" and the version of this layout; a reader of another version refuses.
-pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x04");
+pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x05");
 
 /// Words of the header.
 pub const HEADER_WORDS: usize = 128;
@@ -340,6 +341,8 @@ pub struct Layout {
     pub links: usize,
     pub contracts: usize,
     pub alarms: usize,
+    /// Tables of J1939 NAMEs.
+    pub names: usize,
 }
 
 impl Layout {
@@ -353,6 +356,7 @@ impl Layout {
             links: plan.links.len(),
             contracts: plan.contracts.len(),
             alarms: plan.alarms.len(),
+            names: plan.buses.iter().filter(|bus| bus.names.is_some()).count(),
         }
     }
 
@@ -413,9 +417,15 @@ impl Layout {
         (self.marks_start() + tag / MARKS_PER_WORD, (tag % MARKS_PER_WORD * 8) as u32)
     }
 
+    /// First word of a table of J1939 NAMEs.
+    pub fn names(self, table: usize) -> usize {
+        assert!(table < self.names, "table of NAMEs out of the plan");
+        self.names_start() + table * TABLE_WORDS
+    }
+
     /// First word of the broadcast ring.
     pub fn ring(self) -> usize {
-        self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
+        self.names_start() + self.names * TABLE_WORDS
     }
 
     /// First word of the ring of alarm transitions.
@@ -453,6 +463,10 @@ impl Layout {
 
     fn marks_start(self) -> usize {
         self.forces_start() + FORCES * FORCE_WORDS
+    }
+
+    fn names_start(self) -> usize {
+        self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
     }
 }
 

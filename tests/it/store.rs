@@ -8,7 +8,7 @@ use canvoy::quality::Causes;
 use canvoy::store::{Layout, Memory, Reader, Record, Writer};
 
 const LAYOUT: Layout =
-    Layout { buses: 1, records: 2, messages: 1, tags: 3, routes: 1, links: 1, contracts: 1, alarms: 1 };
+    Layout { buses: 1, records: 2, messages: 1, tags: 3, routes: 1, links: 1, contracts: 1, alarms: 1, names: 1 };
 
 /// A record in which every part says `n`.
 fn of(n: u64) -> Record {

@@ -1,6 +1,7 @@
 //! Devices, buses, areas and the types of them: nodes of the plant besides its buses, messages and signals as the DBC has them.
 
 pub mod asset;
+mod claimed;
 mod declared;
 pub mod devices;
 pub mod kinds;
@@ -388,6 +389,7 @@ pub fn attribute(
         Part::Field(owner, field) => owner.field(field).description,
         Part::Message(_, message) => return Some(space.described(Node::Message(message, None), &user.locales)),
         Part::Signal(_, tag) => return Some(space.described(Node::Signal(tag, None), &user.locales)),
+        Part::Plate(_, Plate::J1939(field)) => field.description(),
         Part::State => "State of a CAN bus (ISO 11898-1), or that its interface is not there.",
         _ => return None,
     };
@@ -429,8 +431,9 @@ pub fn value_rank(space: &Space, part: Part) -> i32 {
 }
 
 /// Whether the value changes without a change of the plan.
-pub fn is_live(part: Part) -> bool {
+pub fn is_live(space: &Space, part: Part) -> bool {
     match part {
+        Part::Plate(device, plate) => space.is_claimed(device, plate),
         Part::Field(owner, field) => !matches!(owner, Owner::Type(_)) && !owner.field(field).is_property,
         _ => false,
     }
@@ -469,6 +472,7 @@ pub fn value(
             None => (Some(nothing()), None),
         },
         Part::States => (Some(kinds::state_strings()), None),
+        Part::Plate(device, plate) if space.is_claimed(device, plate) => space.claimed(&scene.view, device, plate, now),
         Part::Plate(device, plate) => (Some(space.plate(device, plate)), None),
         Part::Mark(mark) => (mark.value(&space.identity.machine), None),
         // a declaration has no value of its own (OPC 10000-3, 4.6.2)

@@ -55,7 +55,7 @@ const HIERARCHICAL: u32 = 33;
 
 #[test]
 fn every_node_is_found_by_its_id_and_refers_back() {
-    for (space, count) in [(space(), 283), (fleet(), 364)] {
+    for (space, count) in [(space(), 307), (fleet(), 388)] {
         found_and_joined(&space, count);
     }
 }
