@@ -93,6 +93,28 @@ fn acknowledged_and_confirmed() {
             (4, Person(confirm(2), Ok(What::Confirmed)), "-KC---E"),
         ],
     );
+    check(
+        "to be confirmed, though it was less at the end",
+        vec![
+            (1, Level(8, 900), "A-CR--E"),
+            (2, Level(4, 500), "A-CR--E"),
+            (3, Level(0, 0), "--CR--E"),
+            (4, Person(acknowledge(3), Ok(What::Acknowledged)), "-K-R--E"),
+            (5, Person(confirm(3), Ok(What::Confirmed)), "-KC---E"),
+            // the next one is another
+            (6, Level(4, 500), "A-CR--E"),
+            (7, Person(acknowledge(6), Ok(What::Acknowledged)), "AKCR--E"),
+        ],
+    );
+    check(
+        "one that came and went before counts until it is acknowledged",
+        vec![
+            (1, Level(8, 900), "A-CR--E"),
+            (2, Level(0, 0), "--CR--E"),
+            (3, Level(4, 500), "A-CR--E"),
+            (4, Person(acknowledge(3), Ok(What::Acknowledged)), "AK-R--E"),
+        ],
+    );
     let said = Said { text: "seen".into(), locale: "en".into() };
     check(
         "a comment does not make an event stale",
