@@ -137,6 +137,10 @@ fn write_people(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
         (Some(false), _) => writeln!(out, "clock NOT synchronised: times may be wrong")?,
         _ => {}
     }
+    if machine.wrong_door > 0 {
+        let commands = machine.wrong_door;
+        writeln!(out, "doors: {commands} commands refused that did not belong to theirs; the log says who sent them")?;
+    }
     match machine.alarms.len() {
         0 => writeln!(out, "\nno alarm")?,
         1 => writeln!(out, "\n1 alarm:")?,

@@ -11,7 +11,7 @@ use super::exit::{Failure, INTERNAL, UNAVAILABLE};
 use super::folder;
 use super::plant::{Loaded, plan_of};
 use crate::command::socket::Connection;
-use crate::command::{Action, Generation, Origin, Refusal};
+use crate::command::{Action, Generation, Origin, Place, Refusal};
 use crate::config::{LoadOptions, Sources};
 use crate::plan::Plan;
 use crate::plant::link::{self, End, Handover, Link};
@@ -61,10 +61,11 @@ impl Client {
             None => find(Path::new(DEFAULT_SOCKET), &folders(|name| std::env::var_os(name)))?,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (link, handover) = runtime.block_on(async { link::connect(&socket).await }).map_err(|error| {
-            let remedy = "is the controller running, and may you write to its socket?";
-            Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
-        })?;
+        let (link, handover) =
+            runtime.block_on(async { link::connect(&socket, Place::Machine).await }).map_err(|error| {
+                let remedy = "is the controller running, and may you write to its socket?";
+                Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
+            })?;
         let (sources, options) =
             Sources::from_bundle(&handover.bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;
         let Loaded { plan, reader, generation, .. } = plan_of(handover)?;
@@ -75,7 +76,7 @@ impl Client {
     /// One command that has no indices of the plan, or whose sender does without it should the configuration change; the
     /// controller's answer.
     pub fn command(&mut self, action: Action) -> anyhow::Result<Result<(), Refusal>> {
-        let origin = Origin { protocol: "cli".into(), user: user(), address: "local".into() };
+        let origin = Origin { protocol: Origin::TERMINAL.into(), user: user(), address: "local".into() };
         let (answer, mut done) = oneshot::channel();
         let (sender, mut requests) = mpsc::channel(1);
         let unanswered =

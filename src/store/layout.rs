@@ -96,6 +96,9 @@ pub enum MainWord {
     ClockSynchronized = 96,
     /// Nanoseconds by which the clock may be wrong, as the kernel estimates it.
     ClockMaxError,
+    /// Commands that did not belong to the door they came through: sent in the name of another place, or what the plant may
+    /// never ask for.
+    WrongDoor,
 }
 
 /// Buckets of the lateness histogram: bucket n counts 2^n..2^(n+1) microseconds, the first everything below 2.

@@ -127,6 +127,11 @@ impl Reader {
         }
     }
 
+    /// Commands that did not belong to the door they came through.
+    pub fn wrong_door(&self) -> u64 {
+        self.at(MainWord::WrongDoor as usize)
+    }
+
     /// The lateness histogram.
     pub fn lateness(&self) -> [u64; LATENESS_BUCKETS] {
         std::array::from_fn(|i| self.at(Word::Lateness as usize + i))

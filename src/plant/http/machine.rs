@@ -38,6 +38,8 @@ pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     ] {
         single(out, name, "counter", help, reader.get(word) as f64);
     }
+    let help = "Commands refused for the door that they came through: in the name of the machine through the plant's, or what the plant may never ask.";
+    single(out, "canvoy_commands_wrong_door_total", "counter", help, reader.wrong_door() as f64);
     messages(out, plan, reader);
     sources(out, plan, reader);
     routes(out, plan, reader);
@@ -274,6 +276,10 @@ mod tests {
                 assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
             }
         }
+        example.main.set(MainWord::WrongDoor, 3);
+        let mut text = String::new();
+        write(&mut text, &plan, &example.plant.view().reader, true);
+        assert!(text.contains("\ncanvoy_commands_wrong_door_total 3\n"), "{text}");
         let mut gone = String::new();
         write(&mut gone, &plan, &example.plant.view().reader, false);
         assert!(!gone.contains("canvoy_alarm{") && !gone.contains("canvoy_clock") && gone.contains("canvoy_armed 0"));

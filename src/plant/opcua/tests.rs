@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Config, mapping, run};
 use crate::can::name::Name;
-use crate::command::{self, Action, Generation, Origin, VERSION, Write};
+use crate::command::{self, Action, Generation, Origin, Place, VERSION, Write};
 use crate::config::{self, LoadOptions, Sources};
 use crate::plan::{Plan, TagIndex};
 use crate::plant::pulse::Pulses;
@@ -106,7 +106,14 @@ pub fn tag(plan: &Plan, name: &str) -> TagIndex {
 
 /// What the controller says of one of its generations.
 fn generation(number: u64) -> Generation {
-    Generation { version: VERSION, number, pid: 1, hash: format!("{number:064}"), since: number * 1_000_000_000 }
+    Generation {
+        version: VERSION,
+        number,
+        pid: 1,
+        hash: format!("{number:064}"),
+        since: number * 1_000_000_000,
+        door: Place::Plant,
+    }
 }
 
 /// A plant whose controller is this test.
