@@ -1,5 +1,7 @@
 //! What is on the wire: identifiers and frames of classic CAN and CAN FD (ISO 11898-1).
 
+pub mod wire;
+
 use std::fmt;
 
 /// Largest payload of a CAN FD frame, in bytes.
