@@ -166,7 +166,7 @@ impl Reader {
     /// CLOCK_MONOTONIC.
     pub fn load(&self, bus: usize, now: u64) -> Result<f64, Causes> {
         match self.bus_causes(bus, now) {
-            Causes::NONE if self.bus(bus, BusWord::LoadAt) == 0 => Err(Causes::of(Cause::NotAvailable)),
+            Causes::NONE if self.bus(bus, BusWord::LoadAt) == 0 => Err(Causes::of(Cause::NeverReceived)),
             Causes::NONE => Ok(self.bus(bus, BusWord::Load) as f64 / 1e6),
             causes => Err(causes),
         }

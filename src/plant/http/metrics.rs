@@ -92,6 +92,7 @@ impl Metrics {
         self.signals(&mut out, plan, reader, &causes, now, limit);
         let alive = view.alive(now);
         self.buses(&mut out, plan, reader, alive);
+        self.loads(&mut out, reader, now);
         configuration(&mut out, view);
         controller(&mut out, plan, reader, alive);
         machine::write(&mut out, plan, reader, alive);
@@ -218,6 +219,30 @@ impl Metrics {
             for (bus, labels) in self.buses.iter().enumerate() {
                 let _ = writeln!(out, "{name}{labels}}} {}", reader.bus(bus, *word));
             }
+        }
+    }
+
+    fn loads(&self, out: &mut String, reader: &Reader, now: u64) {
+        let buses = || self.buses.iter().enumerate();
+        let name = "can_bus_load_ratio";
+        header(out, name, "gauge", "Share of the last second that frames had the bus; none while that is not known.");
+        for (bus, labels) in buses() {
+            if let Ok(load) = reader.load(bus, now) {
+                let _ = writeln!(out, "{name}{labels}}} {}", Number(load));
+            }
+        }
+        let name = "can_bus_load_peak_ratio";
+        header(out, name, "gauge", "Highest load of a second since the start of the controller.");
+        for (bus, labels) in buses() {
+            if let Some((load, _)) = reader.load_peak(bus) {
+                let _ = writeln!(out, "{name}{labels}}} {}", Number(load));
+            }
+        }
+        let name = "can_bus_busy_seconds_total";
+        header(out, name, "counter", "Time that frames had the bus, as far as its bit rate was known.");
+        for (bus, labels) in buses() {
+            let busy = reader.bus(bus, BusWord::BusyTime) as f64 / 1e9;
+            let _ = writeln!(out, "{name}{labels}}} {}", Number(busy));
         }
     }
 }

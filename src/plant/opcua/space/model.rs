@@ -6,6 +6,7 @@ pub mod devices;
 pub mod kinds;
 mod lookup;
 mod naming;
+mod order;
 pub mod plate;
 mod subject;
 
@@ -25,6 +26,7 @@ use crate::sample::Sample;
 use asset::Mark;
 use devices::{Device, Family};
 use kinds::{Kind, Owner};
+use order::{inverse, merge};
 use plate::Plate;
 
 pub use declared::families;
@@ -58,6 +60,8 @@ pub enum Part {
     /// One of the plant's own types, or an object of it; and their variables.
     Object(Owner),
     Field(Owner, u8),
+    /// What the numbers of a variable mean.
+    Scale(Owner, u8, Property),
     /// The enumeration of a bus's states, and its EnumStrings.
     State,
     States,
@@ -94,9 +98,13 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
     let rest = Some(rest).filter(|rest| !rest.ends_with('.'))?;
     let (first, rest) = rest.split_once('.').unwrap_or((rest, ""));
     let plan = space.plan();
-    let object = |owner: Owner, field: &str| match field {
-        "" => Some(Part::Object(owner)),
-        name => owner.find_field(plan, name).map(|field| Part::Field(owner, field)),
+    let object = |owner: Owner, rest: &str| {
+        let (name, property) = rest.split_once('.').unwrap_or((rest, ""));
+        match (name, property) {
+            ("", _) => Some(Part::Object(owner)),
+            (_, "") => owner.find_field(plan, name).map(|field| Part::Field(owner, field)),
+            (_, property) => owner.find_scale(plan, name, property),
+        }
     };
     match (first, rest) {
         ("Buses", "") => Some(Part::Buses),
@@ -157,6 +165,7 @@ pub fn class(part: Part) -> NodeClass {
         | Part::Alias(_)
         | Part::Message(..) => NodeClass::Object,
         Part::Field(..)
+        | Part::Scale(..)
         | Part::States
         | Part::Plate(..)
         | Part::Mark(_)
@@ -176,14 +185,14 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
         Part::Signal(_, tag) => return space.type_definition(Node::Signal(tag, None)),
         Part::Property(_, tag, property) => return space.type_definition(Node::Property(tag, None, property)),
         Part::Field(owner, field) if owner.field(field).is_property => property,
-        Part::Field(..) => VariableTypeId::BaseDataVariableType as u32,
+        Part::Field(owner, field) => owner.field(field).data_type.type_definition() as u32,
         Part::Identification => return space.find_number(MACHINERY, IDENTIFICATION_TYPE),
         Part::Asset => ObjectTypeId::BaseObjectType as u32,
         Part::Alias(_) => ObjectTypeId::AliasNameType as u32,
         Part::Buses | Part::Deadlines | Part::Areas | Part::Area(_) | Part::Place(..) => {
             ObjectTypeId::FolderType as u32
         }
-        Part::States | Part::Plate(..) | Part::Mark(_) | Part::Fact(..) => property,
+        Part::Scale(..) | Part::States | Part::Plate(..) | Part::Mark(_) | Part::Fact(..) => property,
     };
     space.standard(number)
 }
@@ -202,6 +211,7 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
         Part::Deadlines => (HasComponent, Node::Model(Part::Object(Owner::Controller))),
         Part::Object(Owner::Deadline(_)) => (Organizes, Node::Model(Part::Deadlines)),
         Part::Field(owner, field) => (field_reference(owner, field), Node::Model(Part::Object(owner))),
+        Part::Scale(owner, field, _) => (HasProperty, Node::Model(Part::Field(owner, field))),
         Part::Device(_) => (HasComponent, space.find_number(DI, DEVICE_SET)?),
         Part::Plate(device, _) => (HasProperty, Node::Model(Part::Device(device))),
         Part::Asset => (Organizes, space.find_number(MACHINERY, MACHINES)?),
@@ -287,7 +297,15 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
                     merge(space, all, vec![forward(HasComponent, Node::Model(Part::Deadlines))]);
                 }
             }
-            Part::Field(owner @ Owner::Type(_), field) => all.extend(rule(space, owner.field(field).is_mandatory)),
+            Part::Field(owner, field) => {
+                if let Owner::Type(_) = owner {
+                    all.extend(rule(space, owner.field(field).is_mandatory));
+                }
+                let properties = owner.field(field).data_type.properties().iter();
+                let scale = |property: &Property| Node::Model(Part::Scale(owner, field, *property));
+                all.extend(properties.map(|property| forward(HasProperty, scale(property))));
+            }
+            Part::Scale(Owner::Type(_), ..) => all.extend(rule(space, true)),
             Part::State => all.push(forward(HasProperty, Node::Model(Part::States))),
             Part::Buses => {
                 let buses = 0..plan.buses.len();
@@ -340,32 +358,10 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
                 let tags = space.tags_in(area, message);
                 all.extend(tags.map(|tag| forward(Organizes, Node::Signal(tag, source))));
             }
-            Part::Field(..) | Part::States | Part::Plate(..) | Part::Mark(_) => {}
+            Part::Scale(..) | Part::States | Part::Plate(..) | Part::Mark(_) => {}
         },
         _ => {}
     }
-}
-
-/// Puts forward references where they belong by name, among others that are sorted.
-fn merge(space: &Space, all: &mut Vec<Reference>, more: Vec<Reference>) {
-    let first = all.iter().take_while(|reference| !is_child(reference)).count();
-    for reference in more {
-        let name = space.browse_name(reference.target).name;
-        let children = all.get(first..).unwrap_or_default();
-        let before = |other: &Reference| space.browse_name(other.target).name.as_ref() < name.as_ref();
-        all.insert(first + children.partition_point(before), reference);
-    }
-}
-
-fn is_child(reference: &Reference) -> bool {
-    reference.forward && reference.kind != ReferenceTypeId::HasTypeDefinition as u32
-}
-
-/// Puts inverse references where the others are: before those forward.
-fn inverse(all: &mut Vec<Reference>, more: impl Iterator<Item = (ReferenceTypeId, Node)>) {
-    let at = all.iter().take_while(|reference| !reference.forward).count();
-    let more = more.map(|(kind, target)| Reference { kind: kind as u32, forward: false, target });
-    all.splice(at..at, more);
 }
 
 /// The reference to a ModellingRule (OPC 10000-3, 6.4.4).
@@ -405,6 +401,7 @@ pub fn data_type(space: &Space, part: Part) -> NodeId {
 pub fn standard_data_type(space: &Space, part: Part) -> u32 {
     let kind = match part {
         Part::Field(owner, field) => owner.field(field).data_type.standard(),
+        Part::Scale(_, _, property) => kinds::scale_type(property),
         Part::States => DataTypeId::LocalizedText,
         Part::Plate(_, plate) => plate.data_type(),
         Part::Mark(mark) => mark.data_type(),
@@ -420,7 +417,7 @@ pub fn value_rank(space: &Space, part: Part) -> i32 {
     match part {
         Part::Field(owner, field) => match owner.field(field).data_type {
             kinds::Type::Array(_) => 1,
-            kinds::Type::Scalar(_) | kinds::Type::State => -1,
+            kinds::Type::Scalar(_) | kinds::Type::Percent | kinds::Type::State => -1,
         },
         Part::States => 1,
         Part::Property(_, tag, property) => space.value_rank(Node::Property(tag, None, property)),
@@ -468,6 +465,7 @@ pub fn value(
             }
             None => (Some(nothing()), None),
         },
+        Part::Scale(_, _, property) => (Some(kinds::percent(property)), None),
         Part::States => (Some(kinds::state_strings()), None),
         Part::Plate(device, plate) => (Some(space.plate(device, plate)), None),
         Part::Mark(mark) => (mark.value(&space.identity.machine), None),

@@ -37,6 +37,7 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
             Ok(())
         }
         Part::Field(..)
+        | Part::Scale(..)
         | Part::Plate(..)
         | Part::Identification
         | Part::Mark(_)
@@ -108,7 +109,7 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
         Part::Message(_, message) => write!(text, "{}", space.message_name(message)),
         Part::Fact(_, _, fact) => write!(text, "{}", fact.name()),
         Part::Signal(_, tag) => write!(text, "{}", plan.signal(tag).name),
-        Part::Property(_, _, property) => {
+        Part::Scale(_, _, property) | Part::Property(_, _, property) => {
             namespace = property.namespace();
             write!(text, "{}", property.name())
         }
