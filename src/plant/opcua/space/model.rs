@@ -8,6 +8,7 @@ mod lookup;
 mod naming;
 mod order;
 pub mod plate;
+mod state;
 mod subject;
 
 use opcua::types::{
@@ -122,8 +123,8 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
                 owner.find_field(plan, field).map(|field| Part::Field(owner, field))
             }
         },
-        (kinds::STATE, "") => Some(Part::State),
-        (kinds::STATE, "EnumStrings") => Some(Part::States),
+        (state::NAME, "") => Some(Part::State),
+        (state::NAME, "EnumStrings") => Some(Part::States),
         ("Devices", rest) => lookup::device(space, rest, passing),
         ("Types", rest) => declared::find(space, rest),
         ("Areas", "") => (!space.areas.is_empty()).then_some(Part::Areas),
@@ -378,7 +379,7 @@ pub fn attribute(
     user: &User,
 ) -> Option<Result<Variant, StatusCode>> {
     let description = match part {
-        Part::State if attribute == AttributeId::DataTypeDefinition => return kinds::state_attribute(attribute),
+        Part::State if attribute == AttributeId::DataTypeDefinition => return state::attribute(attribute),
         _ if attribute != AttributeId::Description => return None,
         Part::Object(owner) => owner.kind().description(),
         Part::Field(owner, field) => owner.field(field).description,
@@ -466,7 +467,7 @@ pub fn value(
             None => (Some(nothing()), None),
         },
         Part::Scale(_, _, property) => (Some(kinds::percent(property)), None),
-        Part::States => (Some(kinds::state_strings()), None),
+        Part::States => (Some(state::strings()), None),
         Part::Plate(device, plate) => (Some(space.plate(device, plate)), None),
         Part::Mark(mark) => (mark.value(&space.identity.machine), None),
         // a declaration has no value of its own (OPC 10000-3, 4.6.2)

@@ -1,12 +1,9 @@
 //! The plant's own object types: messages, buses, the controller and what has a time to keep; their variables, from the store.
 
-use opcua::types::{
-    AttributeId, DataTypeId, EnumDefinition, EnumField, ExtensionObject, LocalizedText, NodeId, Range, StatusCode,
-    VariableTypeId, Variant, VariantScalarTypeId,
-};
+use opcua::types::{DataTypeId, ExtensionObject, NodeId, Range, VariableTypeId, Variant, VariantScalarTypeId};
 
 use super::super::{NAMESPACE, Space};
-use super::Part;
+use super::{Part, state};
 use crate::dbc::Raw;
 use crate::plan::{BusIndex, ContractIndex, Interface, Plan, Timed};
 use crate::plant::View;
@@ -16,7 +13,7 @@ use crate::plant::opcua::mapping::{self, Property};
 use crate::plant::opcua::units;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
-use crate::store::layout::{BusState, BusWord, FLAG_FIFO, MessageWord, Word};
+use crate::store::layout::{BusWord, FLAG_FIFO, MessageWord, Word};
 
 /// One of the types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,15 +52,12 @@ pub enum Type {
     Array(DataTypeId),
     /// A Double in percent, with unit and range: AnalogUnitType (OPC 10000-8, 5.3.2.4).
     Percent,
-    /// [`STATE`].
+    /// [`state::NAME`].
     State,
 }
 
 /// The variable that says itself why it has no value.
 const LOAD: &str = "Load";
-
-/// NodeId of the enumeration of a bus's states.
-pub const STATE: &str = "CanBusState";
 
 impl Kind {
     pub const ALL: [Kind; 4] = [Kind::Bus, Kind::Message, Kind::Controller, Kind::Deadline];
@@ -191,7 +185,7 @@ impl Type {
     pub fn id(self) -> NodeId {
         match self {
             Type::Scalar(_) | Type::Array(_) | Type::Percent => self.standard().into(),
-            Type::State => NodeId::new(NAMESPACE, format!("{}.{STATE}", super::super::ROOT)),
+            Type::State => NodeId::new(NAMESPACE, format!("{}.{}", super::super::ROOT, state::NAME)),
         }
     }
 }
@@ -216,37 +210,6 @@ pub fn find_deadline(space: &Space, text: &str) -> Option<ContractIndex> {
     };
     let found = plan.contract(of)?;
     (deadline_name(plan, found) == text).then_some(found)
-}
-
-/// What the enumeration of a bus's states has besides a DataType's attributes.
-pub fn state_attribute(attribute: AttributeId) -> Option<Result<Variant, StatusCode>> {
-    if attribute != AttributeId::DataTypeDefinition {
-        return None;
-    }
-    let fields = BusState::ALL.map(|state| EnumField {
-        value: state as i64,
-        display_name: LocalizedText::new("", state_name(state)),
-        description: LocalizedText::null(),
-        name: state_name(state).into(),
-    });
-    let definition = EnumDefinition { fields: Some(fields.to_vec()) };
-    Some(Ok(Variant::from(ExtensionObject::from_message(definition))))
-}
-
-/// EnumStrings (OPC 10000-3, 5.8.3): the states are numbered from 0 without a gap.
-pub fn state_strings() -> Variant {
-    Variant::from(BusState::ALL.map(|state| LocalizedText::new("", state_name(state))).to_vec())
-}
-
-fn state_name(state: BusState) -> &'static str {
-    match state {
-        BusState::Gone => "Gone",
-        BusState::Down => "Down",
-        BusState::Active => "ErrorActive",
-        BusState::Warning => "ErrorWarning",
-        BusState::Passive => "ErrorPassive",
-        BusState::BusOff => "BusOff",
-    }
 }
 
 const NOTHING: Field = Field {

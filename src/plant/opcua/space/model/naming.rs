@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::devices::{Device, Family, SOURCES};
 use super::kinds::{self, Owner};
-use super::{DI, Part, parent};
+use super::{DI, Part, parent, state};
 use crate::plant::opcua::space::{NAMESPACE, Node, ROOT, Space};
 
 /// Appends the identifier.
@@ -17,8 +17,8 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
         Part::Object(Owner::Bus(bus)) => write!(text, "{ROOT}.Buses.{}", bus_name(bus)),
         Part::Object(Owner::Controller) => write!(text, "{ROOT}.Controller"),
         Part::Object(Owner::Deadline(at)) => write!(text, "{ROOT}.Deadlines.{}", kinds::deadline_name(plan, at)),
-        Part::State => write!(text, "{ROOT}.{}", kinds::STATE),
-        Part::States => write!(text, "{ROOT}.{}.EnumStrings", kinds::STATE),
+        Part::State => write!(text, "{ROOT}.{}", state::NAME),
+        Part::States => write!(text, "{ROOT}.{}.EnumStrings", state::NAME),
         Part::Buses => write!(text, "{ROOT}.Buses"),
         Part::Deadlines => write!(text, "{ROOT}.Deadlines"),
         Part::Asset => write!(text, "{ROOT}.Asset"),
@@ -69,7 +69,7 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
         Part::Object(Owner::Controller) => write!(text, "Controller"),
         Part::Object(Owner::Deadline(at)) => write!(text, "{}", kinds::deadline_name(plan, at)),
         Part::Field(owner, field) => write!(text, "{}", owner.field(field).name),
-        Part::State => write!(text, "{}", kinds::STATE),
+        Part::State => write!(text, "{}", state::NAME),
         Part::States => {
             namespace = 0;
             write!(text, "EnumStrings")
