@@ -546,6 +546,26 @@ mod tests {
     }
 
     #[test]
+    fn a_load_is_shown_while_it_is_known() {
+        let mut example = Example::new();
+        let metrics = Metrics::new(&example.plan);
+        let never = ["can_bus_load_ratio{", "can_bus_load_peak_ratio{"];
+        let idle = r#"can_bus_busy_seconds_total{bus="line"} 0"#;
+        check(&metrics.render(&example.plant.view(), NOW), &[idle], &never);
+        example.writer.set_bus_state(0, BusState::Active, 1);
+        let words =
+            [(BusWord::Load, 342_500), (BusWord::LoadAt, 7), (BusWord::LoadPeak, 1_020_000), (BusWord::LoadPeakAt, 8)];
+        words.into_iter().for_each(|(word, value)| example.writer.set_bus(0, word, value));
+        example.writer.set_bus(0, BusWord::BusyTime, 12_500_000_000);
+        let load = r#"can_bus_load_ratio{bus="line"} 0.3425"#;
+        let peak = r#"can_bus_load_peak_ratio{bus="line"} 1.02"#;
+        let busy = r#"can_bus_busy_seconds_total{bus="line"} 12.5"#;
+        check(&metrics.render(&example.plant.view(), NOW), &[load, peak, busy], &["ratio{bus=\"cell\""]);
+        example.writer.set_bus_state(0, BusState::BusOff, 2);
+        check(&metrics.render(&example.plant.view(), NOW), &[peak, busy], &never[..1]);
+    }
+
+    #[test]
     fn labels_are_escaped() {
         let mut example = Example::new();
         example.frame("line.Odd", 0, 0, 0x10, &[7]);

@@ -83,6 +83,7 @@ text = "the device is enabled"
 MODEL_LINES = """
 [bus.k]
 virtual = true
+bit_rate = 125000
 node = "Canvoy"
 overlay = ["names.csv"]
 
