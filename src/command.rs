@@ -14,7 +14,7 @@ use crate::dbc::{EncodeError, Raw};
 use crate::plan::{Bits, BusIndex, Direction, Immediate, MessageIndex, Plan, RouteIndex, TagIndex};
 
 /// Version of the door; both sides must agree.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Largest datagram either way, in bytes.
 pub const MAX_DATAGRAM: usize = 64 * 1024;
 /// Most signals in one command.
@@ -34,6 +34,8 @@ pub struct Generation {
     pub hash: String,
     /// CLOCK_REALTIME, nanoseconds since 1970: in force since.
     pub since: u64,
+    /// Whose door this is.
+    pub door: Place,
 }
 
 /// Plant, or a person at the machine, to controller.
@@ -86,11 +88,16 @@ pub enum Action {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// `opcua`, `web`, …
+    /// `opcua`, `web`, …; [`Origin::TERMINAL`] of a person at the machine.
     pub protocol: String,
     pub user: String,
     /// Network address of the client.
     pub address: String,
+}
+
+impl Origin {
+    /// [`Origin::protocol`] of the command line at the machine.
+    pub const TERMINAL: &'static str = "cli";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,13 +130,52 @@ pub struct Reply {
 /// Longest force: a day.
 pub const MAX_FORCE_SECONDS: f64 = 86_400.0;
 
-/// Where a command comes from: in Local the machine obeys who stands before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a command comes from: in Local the machine obeys who stands before it. It is the socket that decides, which the
+/// kernel lets only some users open; never what a command says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// The terminal of the machine.
     Machine,
     /// The network side.
     Plant,
+}
+
+impl Place {
+    /// In a word, for the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Place::Machine => "machine",
+            Place::Plant => "plant",
+        }
+    }
+}
+
+/// What may come through a door at all, whoever sends it. Closed: another action is refused to the plant until it is
+/// written here.
+pub fn admit(door: Place, origin: &Origin, action: &Action) -> Result<(), Refusal> {
+    // what says that it comes from elsewhere lies, or has been given the wrong path: neither is obeyed
+    if (door == Place::Machine) != (origin.protocol == Origin::TERMINAL) {
+        return Err(Refusal::WrongDoor { door });
+    }
+    match (door, action) {
+        (Place::Machine, _) => Ok(()),
+        (
+            Place::Plant,
+            Action::Set(_)
+            | Action::Send(_)
+            | Action::Renew(_)
+            | Action::Force { .. }
+            | Action::Release(_)
+            | Action::Arm
+            | Action::Disarm
+            | Action::Fallback(_)
+            | Action::ResetFallback(_)
+            | Action::Remote(_)
+            | Action::Restart(_)
+            | Action::Route { .. },
+        ) => Ok(()),
+        (Place::Plant, Action::Reload(_) | Action::CancelReload) => Err(Refusal::OnlyAtTheMachine),
+    }
 }
 
 /// A checked command, as the real-time thread takes it.

@@ -30,7 +30,7 @@
 //! | [`notify`] | what systemd is told |
 //! | [`netlink`] | network interfaces as the kernel tells them and lets them be set |
 //! | [`link`] | bit rate, up and restart of listed interfaces on the controller's word: a process of its own, the only one with a capability |
-//! | [`controller`] | the machine process: real-time thread, command socket, bus supervision, watchdog |
+//! | [`controller`] | the machine process: real-time thread, two command sockets, bus supervision, watchdog |
 //! | [`plant`] | the network process: a view of the store, and a folder per protocol |
 //! | [`config`] | TOML and DBC files checked together → [`plan::Plan`]; every mistake at once, with its place |
 //! | [`service`] | wiring of both processes, supervisor, exit codes, log |

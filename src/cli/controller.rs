@@ -13,7 +13,8 @@ use crate::service::source::Source;
 /// and runs all the same. Log level: CANVOY_LOG=debug.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  canvoy controller /etc/canvoy/plant.toml --socket /run/canvoy/command --group canvoy --state /var/lib/canvoy
+  canvoy controller /etc/canvoy/plant.toml --socket /run/canvoy/command --group canvoy \\
+      --plant-socket /run/canvoy-plant/command --plant-group canvoy-plant --state /var/lib/canvoy
   canvoy controller plant.toml --socket /tmp/command --simulate")]
 pub struct Args {
     /// The configuration file
@@ -22,12 +23,19 @@ pub struct Args {
     /// The variables of this machine, in place of the file that FILE names as machine_file
     #[arg(long, value_name = "FILE")]
     pub machine: Option<PathBuf>,
-    /// Path of the command socket, through which the plant side connects
+    /// Path of the socket for people at the machine: canvoy status, arm, force, reload
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
-    /// Members of this group may connect, besides our own user and root
+    /// Members of this group may connect to it, besides our own user and root
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
+    /// Path of the plant side's socket: what comes through it is from the network, whatever it says [default: PATH of --socket
+    /// with .plant behind it]
+    #[arg(long, value_name = "PATH")]
+    pub plant_socket: Option<PathBuf>,
+    /// Members of this group may connect to that one, besides our own user and root
+    #[arg(long, value_name = "GROUP")]
+    pub plant_group: Option<String>,
     /// Folder that keeps retained values [default: $STATE_DIRECTORY; without either nothing is retained]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -47,7 +55,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { file, machine, socket, group, state, link, simulate, demo: _, supervisor } = args;
+    let Args { file, machine, socket, group, plant_socket, plant_group, state, link, simulate, demo: _, supervisor } =
+        args;
     let source = file.map_or(Source::Demo, |config| Source::File(Files { config, machine }));
-    controller::run(Options { source, simulate, socket, group, link, state, supervisor })
+    controller::run(Options { source, simulate, socket, group, plant_socket, plant_group, link, state, supervisor })
 }

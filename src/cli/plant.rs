@@ -12,9 +12,9 @@ use crate::service::plant::{self, Options, Overrides};
 /// works with. It may be stopped and started at any time; the controller does not notice. Log level: CANVOY_LOG=debug.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:
-  canvoy plant --socket /run/canvoy/command --state /var/lib/canvoy-plant")]
+  canvoy plant --socket /run/canvoy-plant/command --state /var/lib/canvoy-plant")]
 pub struct Args {
-    /// Path of the controller's command socket
+    /// Path of the controller's socket for the plant side (its --plant-socket)
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
     /// Folder that keeps the OPC UA certificates [default: $STATE_DIRECTORY, $XDG_STATE_HOME/canvoy or ~/.local/state/canvoy]

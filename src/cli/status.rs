@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::operate::Door;
 use super::print;
+use crate::plant::j1939;
 use crate::plant::machine::Machine;
 use crate::plant::text;
 use crate::service::client::Client;
@@ -33,6 +34,8 @@ pub struct Args {
 struct Document<'a> {
     controller: Controller<'a>,
     buses: Vec<Bus<'a>>,
+    /// Who holds which address of a bus, from the NAMEs that were claimed.
+    j1939: Vec<j1939::Device>,
     machine: Machine,
 }
 
@@ -115,12 +118,13 @@ fn take(client: &Client, now: u64) -> Document<'_> {
             memory_locked: flags & FLAG_LOCKED != 0,
         },
         buses: buses.collect(),
+        j1939: j1939::devices(plan, reader),
         machine: Machine::take(plan, reader, now),
     }
 }
 
 fn write_people(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
-    let Document { controller, buses, machine } = document;
+    let Document { controller, buses, j1939, machine } = document;
     if !controller.alive {
         writeln!(out, "THE CONTROLLER DOES NOT MOVE: what follows is its last word\n")?;
     }
@@ -138,6 +142,10 @@ fn write_people(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
         (Some(true), Some(error)) => writeln!(out, "clock synchronised, wrong by at most {:.3} s", error)?,
         (Some(false), _) => writeln!(out, "clock NOT synchronised: times may be wrong")?,
         _ => {}
+    }
+    if machine.wrong_door > 0 {
+        let commands = machine.wrong_door;
+        writeln!(out, "doors: {commands} commands refused that did not belong to theirs; the log says who sent them")?;
     }
     match machine.alarms.len() {
         0 => writeln!(out, "\nno alarm")?,
@@ -171,6 +179,12 @@ fn write_people(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
     for route in &machine.routes {
         let state = if route.on { "on" } else { "OFF" };
         writeln!(out, "  route {} {state}: passed {}, dropped {}", route.name, route.passed, route.dropped())?;
+    }
+    if !j1939.is_empty() {
+        writeln!(out, "\nJ1939 devices, by the NAMEs that they claimed:")?;
+    }
+    for device in j1939 {
+        writeln!(out, "  {}", device.line())?;
     }
     if !machine.times.is_empty() {
         writeln!(out, "\ntimes in ms (routes and links: receive stamp to sent; cycles: moment to sent):")?;

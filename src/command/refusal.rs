@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_FORCE_SECONDS, MAX_WRITES};
+use super::{MAX_FORCE_SECONDS, MAX_WRITES, Place};
 use crate::plan::{AlarmIndex, BusIndex, MessageIndex, Plan, TagIndex};
 use crate::store::layout::Latch;
 
@@ -69,8 +69,11 @@ pub enum Refusal {
     NotSent { message: String },
     #[error("from Local to Remote only at the machine: `[machine] remote_from_plant` is not set")]
     RemoteAtTheMachine,
-    #[error("only at the machine: this can't be done from {protocol}")]
-    OnlyAtTheMachine { protocol: String },
+    #[error("only at the machine: the plant can't do this")]
+    OnlyAtTheMachine,
+    /// What the command says of its origin and the socket that it came by are not the same.
+    #[error("{}", wrong_door(*.door))]
+    WrongDoor { door: Place },
     #[error("the configuration has just been changed; try again")]
     Reloaded,
     /// What is wrong, a line or more each, with file, line and column.
@@ -116,12 +119,22 @@ impl Refusal {
             | Refusal::NotManaged { .. }
             | Refusal::NotSent { .. }
             | Refusal::RemoteAtTheMachine
-            | Refusal::OnlyAtTheMachine { .. }
+            | Refusal::OnlyAtTheMachine
+            | Refusal::WrongDoor { .. }
             | Refusal::Reloaded
             | Refusal::Configuration { .. }
             | Refusal::NotReloaded { .. }
             | Refusal::ReloadWaits { .. } => [None, None],
         }
+    }
+}
+
+fn wrong_door(door: Place) -> &'static str {
+    match door {
+        Place::Machine => {
+            "this is the socket of people at the machine; the plant side has one of its own (canvoy controller --plant-socket)"
+        }
+        Place::Plant => "this is the plant side's socket: nobody is at the machine here, whatever is said",
     }
 }
 

@@ -296,7 +296,7 @@ fn explain(message: &str, path: &[String], takes: &[(&str, &str)]) -> (String, O
     let is = |step: Option<&String>, section: &str| step.is_some_and(|step| step == section);
     let in_section = |name: &str| {
         name.split_once('.').is_some_and(|(section, of)| {
-            of == key && (is(path.first(), section) || is(path.iter().nth_back(1), section))
+            (of == key || of == "*") && (is(path.first(), section) || is(path.iter().nth_back(1), section))
         })
     };
     let own = takes.iter().find(|(name, _)| in_section(name));

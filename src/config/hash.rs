@@ -98,6 +98,7 @@ pub fn hash(plan: &Plan, dbc: &[Vec<(&str, &[u8])>]) -> [u8; 32] {
         format!("{:?}", (&plan.routes, &plan.links, &plan.machine, &plan.interlocks, &plan.instances)).as_bytes(),
     );
     hash.bytes(format!("{:?}", (&plan.limits, &plan.off_normals)).as_bytes());
+    hash.bytes(format!("{:?}", plan.manufacturers).as_bytes());
     hash.0.finalize().into()
 }
 

@@ -18,6 +18,7 @@ mod identity;
 mod include;
 mod instance;
 mod interlock;
+mod j1939;
 mod life;
 mod link;
 mod overlay;
@@ -158,6 +159,7 @@ fn check(
     retain::connect(&mut plan, &sections, &mut report);
     plan.interlocks = interlock::interlocks(&file, &plan, &sections, &mut report);
     alarm::connect(&mut plan, &file, &sections, &mut report);
+    plan.manufacturers = j1939::manufacturers(&file.j1939, &mut report);
     let mut settings = settings(&file, &mut report);
     settings.roles = role::roles(&file, &plan, &sections, &mut report);
     if let (Some(users), Some(file)) = (users, &settings.opcua.users) {

@@ -46,6 +46,10 @@ pub const TAKES: &[(&str, &str)] = &[
     ("when", "a condition in quotes, like \"line.Guard.Open == 1\", or a list of conditions that must all hold"),
     ("set", "a section of signals and values, like { \"line.DriveCommand.Enable\" = 0 }"),
     ("link", "sections [link.NAME], one for each link"),
+    ("j1939", "a section [j1939]"),
+    ("manufacturers", "a section of manufacturer codes and names, like { 275 = \"Acme\" }"),
+    // whatever the key
+    ("manufacturers.*", "a text in quotes"),
     ("opcua", "a section [opcua]"),
     ("http", "a section [http]"),
     ("role", "sections [role.NAME], one for each role"),

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::{alarm, arming, interlock, protection};
+use super::{alarm, arming, interlock, j1939, protection};
 use crate::dbc::{SendType, Trigger};
 use crate::plant;
 
@@ -20,6 +20,7 @@ pub struct File {
     pub interlock: BTreeMap<String, interlock::Written>,
     pub link: BTreeMap<String, Link>,
     pub alarm: BTreeMap<String, alarm::Written>,
+    pub j1939: j1939::Written,
     pub opcua: plant::opcua::Config,
     pub http: plant::http::Config,
     pub role: BTreeMap<String, plant::access::role::Config>,

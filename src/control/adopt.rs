@@ -66,6 +66,7 @@ impl Control {
         self.life.adopt(&mut old.life, &succession.buses, now);
         transmit.adopt(old_transmit, succession, now, store);
         self.routes.adopt(&mut old.routes, &succession.routes);
+        self.names.adopt(&old.names, &succession.names);
         self.inputs.adopt(&mut old.inputs, succession, now, store);
         self.outputs.adopt(&mut old.outputs, succession, (made, now), store);
         let inputs = (&mut self.inputs, &mut old.inputs);

@@ -11,6 +11,7 @@ mod configured;
 mod due;
 mod life;
 mod link;
+mod names;
 mod queue;
 mod receive;
 mod route;
@@ -29,6 +30,7 @@ use configured::Configured;
 use life::Life;
 pub use life::Wish;
 use link::{Links, Means};
+use names::Names;
 pub use queue::Transmit;
 use receive::Inputs;
 use route::{Arrival, Routes};
@@ -116,6 +118,7 @@ pub struct Control {
     inputs: Inputs,
     outputs: Outputs,
     configured: Configured,
+    names: Names,
     life: Life,
     reload_when: Box<[Condition]>,
 }
@@ -144,6 +147,7 @@ impl Control {
             inputs: Inputs::new(plan),
             outputs: Outputs::new(plan, start),
             configured: Configured::new(plan),
+            names: Names::new(plan),
             life: Life::new(plan),
             reload_when: plan.machine.reload_when.clone().into(),
         }
@@ -191,6 +195,7 @@ impl Control {
                 // first what a frame may say, then the frames
                 self.authority.timer(now, store);
                 self.inputs.timer(now, store);
+                self.names.timer(now, store);
                 self.settle(now, store, transmit);
                 self.alarms_due(now, store);
                 self.outputs.timer(now, &self.authority, store, transmit);
@@ -399,7 +404,7 @@ impl Control {
     pub fn next_due(&self) -> u64 {
         let outputs = self.outputs.next_due().min(self.authority.next_due());
         let inputs = self.inputs.next_due().min(self.configured.next_due());
-        outputs.min(inputs).min(self.life.next_due()).min(self.links.next_due())
+        outputs.min(inputs).min(self.life.next_due()).min(self.links.next_due()).min(self.names.next_due())
     }
 
     /// The state of a bus.
@@ -428,10 +433,12 @@ impl Control {
     ) {
         // first, because somebody waits for it
         let routed = self.routes.receive(Arrival { now, bus, frame, source_time }, store, transmit);
+        // whether a DBC file describes it or not
+        let understood = self.names.receive(now, bus, frame, source_time, store) || routed;
         let message = self.lookups[bus].get(frame.id).map(|at| self.first_message[bus] + at);
         if frame.remote {
             // a request carries no data; nobody answers it (message transmission is by cycle and write)
-            if message.is_none() && !routed {
+            if message.is_none() && !understood {
                 store.add_bus(bus, BusWord::UnknownFrames, 1);
             }
             return;
@@ -449,7 +456,7 @@ impl Control {
             links.received(now, began, message, &mut means);
             self.authority.look(now, message, &self.inputs, store);
             self.look_for_alarms(now, source_time, message, store);
-        } else if !routed {
+        } else if !understood {
             store.add_bus(bus, BusWord::UnknownFrames, 1);
         }
     }

@@ -3,7 +3,7 @@
 use tracing::info;
 
 use crate::command::socket::Peer;
-use crate::command::{Action, MAX_WRITES, Origin, Refusal, Value, Write};
+use crate::command::{Action, MAX_WRITES, Origin, Place, Refusal, Value, Write};
 use crate::plan::Plan;
 use crate::sample;
 use crate::store::{Reader, clock};
@@ -14,6 +14,8 @@ const TEXT: usize = 128;
 /// What is known about a write before its result is.
 pub struct Entry {
     origin: Origin,
+    /// The door that it came through, and who did.
+    place: Place,
     peer: Peer,
     lines: Vec<Line>,
     /// A lease that is renewed changes nothing, and is many a minute: only a refusal is told.
@@ -30,7 +32,7 @@ struct Line {
 
 impl Entry {
     /// Takes down a command, with the values that it is about to replace.
-    pub fn new(plan: &Plan, reader: &Reader, peer: Peer, origin: Origin, action: &Action) -> Entry {
+    pub fn new(plan: &Plan, reader: &Reader, by: (Place, Peer), origin: Origin, action: &Action) -> Entry {
         let tag_name = |tag: usize| match plan.tags.get(tag) {
             Some(_) => plan.tag_name(tag, None),
             None => format!("#{tag}"),
@@ -69,7 +71,8 @@ impl Entry {
             Action::CancelReload => one("cancel reload", "configuration".into(), ""),
             Action::Route { route: at, on } => one("route", route(*at), if *on { "on" } else { "off" }),
         };
-        Entry { lines, origin, peer, silent: matches!(action, Action::Renew(_)) }
+        let (place, peer) = by;
+        Entry { lines, origin, place, peer, silent: matches!(action, Action::Renew(_)) }
     }
 
     /// Writes the record, one line for each signal.
@@ -82,11 +85,11 @@ impl Entry {
         let (protocol, user, address) = (short(protocol), short(user), short(address));
         for Line { what, tag, old, new } in &self.lines {
             // quoted: text of a client must not look like another line or field
-            info!(target: "audit", ?user, ?address, ?protocol, pid = self.peer.pid, uid = self.peer.uid,
+            info!(target: "audit", ?user, ?address, ?protocol, door = self.place.word(), pid = self.peer.pid, uid = self.peer.uid,
                 ?tag, %old, %new, ?result, "{what}");
         }
         if self.lines.is_empty() {
-            info!(target: "audit", ?user, ?address, ?protocol, pid = self.peer.pid, uid = self.peer.uid, ?result, "empty write");
+            info!(target: "audit", ?user, ?address, ?protocol, door = self.place.word(), pid = self.peer.pid, uid = self.peer.uid, ?result, "empty write");
         }
     }
 }

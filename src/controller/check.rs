@@ -1,13 +1,12 @@
-//! What a command must be before the real-time thread hears of it: what the plan, the state of a bus and its origin allow.
+//! What a command must be before the real-time thread hears of it: what the plan, the state of a bus and the door allow.
 
-use super::AT_THE_MACHINE;
-use crate::command::{self, Action, Change, Origin, Refusal};
+use crate::command::{self, Action, Change, Place, Refusal};
 use crate::plan::{Direction, Immediate, MessageIndex, Plan};
 use crate::store::layout::BusState;
 use crate::store::{Reader, clock};
 
 /// Checks an action against the plan, and writes against the state of their bus.
-pub fn check(plan: &Plan, reader: &Reader, action: &Action, origin: &Origin) -> Result<Change, Refusal> {
+pub fn check(plan: &Plan, reader: &Reader, action: &Action, place: Place) -> Result<Change, Refusal> {
     let message = |tag: usize| plan.tags.get(tag).map(|tag| tag.message).ok_or(Refusal::UnknownTag);
     let sent = |message: Option<MessageIndex>| match message.map(|at| (at, plan.messages.get(at))) {
         None => Ok(None),
@@ -45,7 +44,7 @@ pub fn check(plan: &Plan, reader: &Reader, action: &Action, origin: &Origin) -> 
         Action::Fallback(message) => Change::Fallback(sent(*message)?),
         Action::ResetFallback(message) => Change::ResetFallback(sent(*message)?),
         // who works at the machine decides whether others may act on it meanwhile, unless the configuration says otherwise
-        Action::Remote(true) if origin.protocol != AT_THE_MACHINE && !plan.machine.remote_from_plant => {
+        Action::Remote(true) if place == Place::Plant && !plan.machine.remote_from_plant => {
             return Err(Refusal::RemoteAtTheMachine);
         }
         Action::Remote(remote) => Change::Remote(*remote),
@@ -77,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_the_plan_and_the_origin_allow() {
-        let check = |machine: &str, protocol: &str, action: Action| {
+        let check = |machine: &str, place: Place, action: Action| {
             let written = format!("{machine}{BUS}");
             let sources = Sources::embedded("plant.toml", &written, &[("a.dbc", DBC.as_bytes())]);
             let plan = config::load(&sources, LoadOptions::default()).map_err(|mistakes| format!("{mistakes:?}"));
@@ -87,32 +86,31 @@ mod tests {
             let mut writer = Writer::new(memory.clone(), layout, 7);
             writer.set_bus_state(0, BusState::Active, 1);
             let reader = Reader::open(memory, layout, 7).unwrap();
-            let origin = Origin { protocol: protocol.into(), ..Origin::default() };
-            check(&plan, &reader, &action, &origin).map_err(|refusal| refusal.to_string())
+            check(&plan, &reader, &action, place).map_err(|refusal| refusal.to_string())
         };
         let write = |value| vec![Write { tag: 0, value: Value::Engineering(value) }];
         let immediate = |change: Result<Change, String>| match change {
             Ok(Change::Patch(patch)) => Some(patch.immediate),
             _ => None,
         };
-        assert_eq!(immediate(check("", "opcua", Action::Set(write(1.0)))), Some(Immediate::No));
-        assert_eq!(immediate(check("", "opcua", Action::Send(write(1.0)))), Some(Immediate::OnWrite));
+        assert_eq!(immediate(check("", Place::Plant, Action::Set(write(1.0)))), Some(Immediate::No));
+        assert_eq!(immediate(check("", Place::Plant, Action::Send(write(1.0)))), Some(Immediate::OnWrite));
         let machine = "[machine]\nremote_from_plant = true\n";
         let at_the_machine = "from Local to Remote only at the machine: `[machine] remote_from_plant` is not set";
-        for (written, protocol, action, want) in [
-            ("", "opcua", Action::Send(write(10.0)), Err("10 is outside 0..=9 of line.Command.X")),
-            ("", "opcua", Action::Fallback(Some(0)), Ok(Change::Fallback(Some(0)))),
-            ("", "opcua", Action::Fallback(None), Ok(Change::Fallback(None))),
-            ("", "opcua", Action::ResetFallback(Some(0)), Ok(Change::ResetFallback(Some(0)))),
-            ("", "cli", Action::Fallback(Some(1)), Err("line.Status is not sent by this controller")),
-            ("", "cli", Action::ResetFallback(Some(2)), Err("no such bus, route or message")),
-            ("", "opcua", Action::Remote(false), Ok(Change::Remote(false))),
-            ("", "opcua", Action::Remote(true), Err(at_the_machine)),
-            ("", "cli", Action::Remote(true), Ok(Change::Remote(true))),
-            (machine, "opcua", Action::Remote(true), Ok(Change::Remote(true))),
+        for (written, place, action, want) in [
+            ("", Place::Plant, Action::Send(write(10.0)), Err("10 is outside 0..=9 of line.Command.X")),
+            ("", Place::Plant, Action::Fallback(Some(0)), Ok(Change::Fallback(Some(0)))),
+            ("", Place::Plant, Action::Fallback(None), Ok(Change::Fallback(None))),
+            ("", Place::Plant, Action::ResetFallback(Some(0)), Ok(Change::ResetFallback(Some(0)))),
+            ("", Place::Machine, Action::Fallback(Some(1)), Err("line.Status is not sent by this controller")),
+            ("", Place::Machine, Action::ResetFallback(Some(2)), Err("no such bus, route or message")),
+            ("", Place::Plant, Action::Remote(false), Ok(Change::Remote(false))),
+            ("", Place::Plant, Action::Remote(true), Err(at_the_machine)),
+            ("", Place::Machine, Action::Remote(true), Ok(Change::Remote(true))),
+            (machine, Place::Plant, Action::Remote(true), Ok(Change::Remote(true))),
         ] {
-            let said = format!("{written:?} {protocol} {action:?}");
-            assert_eq!(check(written, protocol, action), want.map_err(str::to_owned), "{said}");
+            let said = format!("{written:?} {place:?} {action:?}");
+            assert_eq!(check(written, place, action), want.map_err(str::to_owned), "{said}");
         }
     }
 }

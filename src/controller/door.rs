@@ -1,42 +1,22 @@
-//! The door to the plant: the command socket, who may come in, what they are handed, and their datagrams.
+//! The two doors of the controller, of the people at the machine and of the plant process: what who comes in is handed, and
+//! their datagrams. What comes through one of them never counts as coming through the other.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tracing::{info, warn};
 
+use super::entrance::{Entrance, OpenError, Way};
 use super::limiter::Limiter;
-use crate::command::socket::{Connection, Listener, Peer};
-use crate::command::{Command, Generation, MAX_DATAGRAM, Refusal, Reply};
-use crate::store::clock;
+use crate::command::socket::{Connection, Peer};
+use crate::command::{Command, Generation, MAX_DATAGRAM, Place, Refusal, Reply};
 
-/// Most plant processes at a time.
+/// Most connections at a time through each door: who fills one keeps nobody from the other.
 const CLIENTS: usize = 4;
 /// Datagrams taken from one client before the others have their turn.
 const DATAGRAMS: usize = 8;
 /// A datagram that is no command is searched for its id up to this size, in bytes.
 const SEARCHED: usize = 4096;
-/// After a connection could not be accepted, the next try is made after this time, in nanoseconds: the reason (no free
-/// descriptors) stays for a while.
-const ACCEPT_REST: u64 = 1_000_000_000;
-/// Owner and group read and write: connecting needs the right to write.
-const MODE: u32 = 0o660;
-/// What the kernel shows in place of a user whom our user namespace does not know (systemd's PrivateUsers=).
-const UNMAPPED: u32 = 65534;
-
-/// Why the socket could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("{0}: another controller is running; stop it, or give this one another socket (--socket)")]
-    InUse(PathBuf),
-    #[error("{path}: {error}")]
-    Path { path: PathBuf, error: io::Error },
-}
 
 /// What every client is handed when it connects.
 pub struct Handout {
@@ -47,155 +27,95 @@ pub struct Handout {
 }
 
 impl Handout {
-    fn send(&self, connection: &Connection) -> io::Result<()> {
-        let text = serde_json::to_vec(&self.generation).map_err(io::Error::other)?;
+    fn send(&self, connection: &Connection, door: Place) -> io::Result<()> {
+        let generation = Generation { door, ..self.generation.clone() };
+        let text = serde_json::to_vec(&generation).map_err(io::Error::other)?;
         connection.send(&text, &[self.bundle.as_fd(), self.store.as_fd()])
     }
 }
 
-/// The listening socket and its clients.
-pub struct Door {
-    clients: Vec<Client>,
-    /// Numbers clients, so that an answer never goes to another one.
+/// Both listening sockets and all their clients.
+pub struct Doors {
+    /// That of the machine first: who stands there is served first.
+    doors: [Door; 2],
+    /// Numbers clients of both, so that an answer never goes to another one.
     next: u64,
     handout: Handout,
-    group: Option<Gid>,
-    /// We see unknown users as [`UNMAPPED`].
-    private_users: bool,
     buffer: Vec<u8>,
+}
+
+struct Door {
+    place: Place,
+    entrance: Entrance,
+    clients: Vec<Client>,
     refusals: Limiter,
-    listener: Listener,
-    /// CLOCK_MONOTONIC until which nobody is let in.
-    closed_until: u64,
-    /// Held as long as the socket is ours.
-    _lock: File,
 }
 
 struct Client {
     number: u64,
     connection: Connection,
     peer: Peer,
+    place: Place,
 }
 
 /// One datagram.
 pub struct Request {
     pub client: u64,
     pub peer: Peer,
+    /// The door that it came through.
+    pub place: Place,
     /// Where it is no command: the id to answer to.
     pub command: Result<Command, u64>,
 }
 
-impl Door {
-    /// Listens on `path`; members of `group` may connect besides our own user and root.
-    pub fn open(path: &Path, group: Option<Gid>, handout: Handout) -> Result<Door, OpenError> {
-        let wrong = |error| OpenError::Path { path: path.into(), error };
-        // Two that start at once must not take each other's socket for a dead one's.
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push(".lock");
-        let lock = File::options().create(true).append(true).mode(0o600).open(&lock_path).map_err(wrong)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.into())),
-            Err(TryLockError::Error(error)) => return Err(wrong(error)),
+impl Doors {
+    /// Listens on both.
+    pub fn open(machine: &Way, plant: &Way, handout: Handout) -> Result<Doors, OpenError> {
+        let open = |place, way| {
+            let entrance = Entrance::open(way)?;
+            Ok(Door { place, entrance, clients: Vec::with_capacity(CLIENTS), refusals: Limiter::default() })
+        };
+        if machine.path == plant.path {
+            return Err(OpenError::Same(machine.path.clone()));
         }
-        let listener = Listener::bind(path, MODE).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => OpenError::InUse(path.into()),
-            _ => wrong(error),
-        })?;
-        if let Some(group) = group
-            && std::fs::metadata(path).map_err(wrong)?.gid() != group.as_raw()
-        {
-            std::os::unix::fs::chown(path, None, Some(group.as_raw())).map_err(wrong)?;
-        }
-        // the identity map of all users, as outside of any namespace
-        let whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
-        let private_users = std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !whole(map));
-        Ok(Door {
-            clients: Vec::with_capacity(CLIENTS),
+        Ok(Doors {
+            doors: [open(Place::Machine, machine)?, open(Place::Plant, plant)?],
             next: 0,
             handout,
-            group,
-            private_users,
             // one more, so that a datagram of the largest size is told from a cut one
             buffer: vec![0; MAX_DATAGRAM + 1],
-            refusals: Limiter::default(),
-            listener,
-            closed_until: 0,
-            _lock: lock,
         })
     }
 
     /// What to wait for: one for each client in order.
-    pub fn clients(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
-        self.clients.iter().map(|client| client.connection.as_fd())
+    pub fn clients(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.doors.iter().flat_map(|door| &door.clients).map(|client| client.connection.as_fd())
     }
 
     /// What to wait for: somebody who wants to come in. `now`: CLOCK_MONOTONIC.
-    pub fn listener(&self, now: u64) -> Option<BorrowedFd<'_>> {
-        (now >= self.closed_until).then(|| self.listener.as_fd())
+    pub fn listeners(&self, now: u64) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.doors.iter().filter_map(move |door| door.entrance.listener(now))
     }
 
     /// Lets in who waits and may.
     pub fn accept(&mut self) {
-        for _ in 0..CLIENTS {
-            match self.listener.accept() {
-                Ok(Some(connection)) => self.admit(connection),
-                Ok(None) => return,
-                Err(error) => {
-                    self.closed_until = clock::monotonic() + ACCEPT_REST;
-                    return warn!(%error, "can't accept a connection; trying again in a second");
-                }
+        for door in &mut self.doors {
+            for _ in 0..CLIENTS {
+                let Some(connection) = door.entrance.accept() else { break };
+                door.admit(connection, &self.handout, &mut self.next);
             }
         }
-    }
-
-    fn admit(&mut self, connection: Connection) {
-        let refused = |limiter: &mut Limiter, peer: Peer, reason: &str| {
-            if let Some(left_out) = limiter.pass() {
-                warn!(uid = peer.uid, pid = peer.pid, reason, left_out, "connection refused");
-            }
-        };
-        let peer = match connection.peer() {
-            Ok(peer) => peer,
-            Err(error) => return warn!(%error, "connection refused: its user is unknown"),
-        };
-        if !self.may_enter(peer) {
-            return refused(&mut self.refusals, peer, "not our user, root or the socket's group");
-        }
-        if self.clients.len() == CLIENTS {
-            return refused(&mut self.refusals, peer, "there are as many plant processes as there may be");
-        }
-        if self.handout.send(&connection).is_err() {
-            return refused(&mut self.refusals, peer, "it went away before it was connected");
-        }
-        info!(uid = peer.uid, pid = peer.pid, "client connected");
-        self.clients.push(Client { number: self.next, connection, peer });
-        self.next += 1;
-    }
-
-    fn may_enter(&self, peer: Peer) -> bool {
-        let own = Uid::effective().as_raw();
-        let member = |group: Gid| {
-            let user = User::from_uid(Uid::from_raw(peer.uid)).ok().flatten();
-            let groups = user.and_then(|user| {
-                let name = std::ffi::CString::new(user.name).ok()?;
-                getgrouplist(&name, user.gid).ok()
-            });
-            peer.gid == group.as_raw() || groups.is_some_and(|groups| groups.contains(&group))
-        };
-        peer.uid == own
-            || peer.uid == 0
-            || self.group.is_some_and(member)
-            // the socket's mode has let this user pass, and it says the same as we would
-            || (self.private_users && peer.uid == UNMAPPED)
     }
 
     /// Takes what the clients whose descriptors are ready have sent. `ready`: one for each client, as in
-    /// [`Door::clients`]. Clients that went away are forgotten.
+    /// [`Doors::clients`]. Clients that went away are forgotten.
     pub fn receive(&mut self, ready: &[bool], requests: &mut Vec<Request>) {
         let mut ready = ready.iter();
         let buffer = &mut self.buffer;
-        self.clients.retain(|client| !ready.next().is_some_and(|ready| *ready) || client.receive(buffer, requests));
+        for door in &mut self.doors {
+            let is_ready = |ready: Option<&bool>| ready.is_some_and(|ready| *ready);
+            door.clients.retain(|client| !is_ready(ready.next()) || client.receive(buffer, requests));
+        }
     }
 
     /// What clients are handed now.
@@ -212,25 +132,55 @@ impl Door {
             self.handout.store = store;
         }
         let handout = &self.handout;
-        self.clients.retain(|client| match handout.send(&client.connection) {
-            Ok(()) => true,
-            Err(error) => {
-                warn!(pid = client.peer.pid, %error, "client disconnected: it does not take the new configuration");
-                false
-            }
-        });
+        for door in &mut self.doors {
+            door.clients.retain(|client| match handout.send(&client.connection, client.place) {
+                Ok(()) => true,
+                Err(error) => {
+                    warn!(pid = client.peer.pid, %error, "client disconnected: it does not take the new configuration");
+                    false
+                }
+            });
+        }
         before
     }
 
     /// Answers a client. One that is gone, or does not read, is forgotten.
     pub fn answer(&mut self, client: u64, id: u64, refusal: Option<Refusal>) {
-        let Some(at) = self.clients.iter().position(|known| known.number == client) else { return };
-        let sent = serde_json::to_vec(&Reply { id, refusal })
-            .map_err(io::Error::other)
-            .and_then(|text| self.clients[at].connection.send(&text, &[]));
-        if let Err(error) = sent {
-            let client = self.clients.swap_remove(at);
-            warn!(pid = client.peer.pid, %error, "plant disconnected: it does not take its answers");
+        for door in &mut self.doors {
+            let Some(at) = door.clients.iter().position(|known| known.number == client) else { continue };
+            let sent = serde_json::to_vec(&Reply { id, refusal })
+                .map_err(io::Error::other)
+                .and_then(|text| door.clients[at].connection.send(&text, &[]));
+            if let Err(error) = sent {
+                let client = door.clients.swap_remove(at);
+                warn!(pid = client.peer.pid, %error, "client disconnected: it does not take its answers");
+            }
+            return;
+        }
+    }
+}
+
+impl Door {
+    fn admit(&mut self, connection: Connection, handout: &Handout, next: &mut u64) {
+        let door = self.place.word();
+        let peer = match connection.peer() {
+            Ok(peer) => peer,
+            Err(error) => return warn!(door, %error, "connection refused: its user is unknown"),
+        };
+        let reason = if !self.entrance.may_enter(peer) {
+            "not our user, root or the socket's group"
+        } else if self.clients.len() == CLIENTS {
+            "there are as many connections as there may be"
+        } else if handout.send(&connection, self.place).is_err() {
+            "it went away before it was connected"
+        } else {
+            info!(door, uid = peer.uid, pid = peer.pid, "client connected");
+            self.clients.push(Client { number: *next, connection, peer, place: self.place });
+            *next += 1;
+            return;
+        };
+        if let Some(left_out) = self.refusals.pass() {
+            warn!(door, uid = peer.uid, pid = peer.pid, reason, left_out, "connection refused");
         }
     }
 }
@@ -255,7 +205,7 @@ impl Client {
                     return false;
                 }
             };
-            requests.push(Request { client: self.number, peer: self.peer, command });
+            requests.push(Request { client: self.number, peer: self.peer, place: self.place, command });
         }
         true
     }
@@ -270,12 +220,6 @@ fn parse(datagram: &[u8]) -> Result<Command, u64> {
         let document: serde_json::Value = serde_json::from_slice(datagram).unwrap_or_default();
         document.get("id").and_then(serde_json::Value::as_u64).unwrap_or(0)
     })
-}
-
-/// The numeric id of a group, for [`super::Options::group`].
-pub fn group(name: &str) -> anyhow::Result<Gid> {
-    let found = nix::unistd::Group::from_name(name).with_context(|| format!("can't look up the group {name}"))?;
-    Ok(found.with_context(|| format!("there is no group {name}"))?.gid)
 }
 
 #[cfg(test)]

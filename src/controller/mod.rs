@@ -1,4 +1,4 @@
-//! The machine process: starts the real-time thread, then looks after what may wait: the command socket, the interfaces,
+//! The machine process: starts the real-time thread, then looks after what may wait: the command sockets, the interfaces,
 //! the log, the watchdog.
 //!
 //! It never forks, has no TCP, and nothing it waits for can hold up the real-time thread.
@@ -6,6 +6,7 @@
 mod audit;
 mod check;
 mod door;
+mod entrance;
 mod limiter;
 mod managed;
 mod marker;
@@ -41,8 +42,9 @@ use crate::sim::Simulator;
 use crate::store::layout::{MainWord, Word};
 use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 use audit::Entry;
-use door::{Door, Handout, Request};
-pub use door::{OpenError, group};
+use door::{Doors, Handout, Request};
+use entrance::Way;
+pub use entrance::{OpenError, group};
 use limiter::Limiter;
 use managed::Managed;
 use marker::Marker;
@@ -59,10 +61,14 @@ pub struct Options {
     pub bundle: Vec<u8>,
     /// Whoever else is on the virtual buses.
     pub simulator: Option<Simulator>,
-    /// Path of the command socket.
+    /// Path of the socket of people at the machine.
     pub socket: PathBuf,
     /// Whose members may connect to it, besides our own user and root.
     pub group: Option<Gid>,
+    /// Path of the plant process's socket.
+    pub plant_socket: PathBuf,
+    /// Whose members may connect to that one, besides our own user and root.
+    pub plant_group: Option<Gid>,
     /// Path of the socket of `canvoy-link`.
     pub link: PathBuf,
     /// How the configuration is read again; `None`: it can't be.
@@ -76,8 +82,9 @@ const EXIT_UNAVAILABLE: u8 = 69;
 /// The real-time thread has ended by itself (EX_SOFTWARE).
 const EXIT_INTERNAL: u8 = 70;
 
-/// [`Origin::protocol`] of the terminal of the machine.
-const AT_THE_MACHINE: &str = "cli";
+/// Commands of the plant that may wait for the real-time thread: as many as there is room for, less some for people at the
+/// machine.
+const OF_PLANT: usize = rt::ORDERS - 16;
 /// Between two looks at notices, bus states and the watchdog, in milliseconds.
 const TICK: u8 = 100;
 /// The same while a write or a look is on its way.
@@ -121,7 +128,8 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
 /// What is handed over with a plan that comes into force now.
 fn generation(plan: &Plan, number: u64) -> Generation {
     let hash = plan.hash_text();
-    Generation { version: command::VERSION, number, pid: std::process::id(), hash, since: clock::realtime() }
+    let (pid, since) = (std::process::id(), clock::realtime());
+    Generation { version: command::VERSION, number, pid, hash, since, door: Place::Plant }
 }
 
 /// A running controller.
@@ -131,7 +139,7 @@ pub struct Controller {
     rt: rt::Handle,
     reader: Reader,
     own_words: MainWriter,
-    door: Door,
+    door: Doors,
     marker: Marker,
     retained: Retained,
     clock_asked: u64,
@@ -142,6 +150,9 @@ pub struct Controller {
     tickets: u64,
     requests: Vec<Request>,
     malformed: Limiter,
+    turned_away: Limiter,
+    /// Commands that came through the wrong door, over reloads.
+    wrong_door: u64,
     looked: u64,
     look_wanted: bool,
     status_told: u64,
@@ -163,7 +174,7 @@ struct Pending {
 impl Controller {
     /// Opens everything and starts the real-time thread. [`OpenError`] is inside where the socket is the matter.
     pub fn open(options: Options, notifier: Notifier) -> anyhow::Result<Controller> {
-        let Options { plan, bundle, simulator, socket, group, link, load, state } = options;
+        let Options { plan, bundle, simulator, socket, group, plant_socket, plant_group, link, load, state } = options;
         let layout = Layout::of(&plan);
         let (memory, store) = Memory::shared(c"canvoy-store", layout.words()).context("can't make the store")?;
         let memory = Arc::new(memory);
@@ -176,7 +187,8 @@ impl Controller {
             store,
         };
         // Before anything is sent: a second controller must not disturb the first.
-        let door = Door::open(&socket, group, handout)?;
+        let plant_way = Way { path: plant_socket, group: plant_group };
+        let door = Doors::open(&Way { path: socket.clone(), group }, &plant_way, handout)?;
         let supervision = Supervision::new(&plan).context("can't follow network interfaces (netlink)")?;
         let marker = Marker::put(&socket).context("can't put the file beside the socket that says that we run")?;
         let mut retained = Retained::open(state.as_deref(), &plan);
@@ -207,6 +219,8 @@ impl Controller {
             tickets: 0,
             requests: Vec::new(),
             malformed: Limiter::default(),
+            turned_away: Limiter::default(),
+            wrong_door: 0,
             looked: 0,
             look_wanted: false,
             status_told: 0,
@@ -271,11 +285,12 @@ impl Controller {
     fn wait(&mut self, stop: BorrowedFd<'_>) -> anyhow::Result<bool> {
         let idle = self.pending.is_empty() && !self.look_wanted && !self.reload.is_awaited();
         let tick = if idle { TICK } else { SHORT_TICK };
-        let listener = self.door.listener(clock::monotonic());
+        let now = clock::monotonic();
+        let (clients, listeners) = (self.door.clients().count(), self.door.listeners(now).count());
         let links = self.supervision.as_ref().map(|supervision| supervision.links().events());
         let mut waited: Vec<PollFd> = std::iter::once(stop)
             .chain(self.door.clients())
-            .chain(listener)
+            .chain(self.door.listeners(now))
             .chain(links)
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
@@ -286,13 +301,12 @@ impl Controller {
         let began = Instant::now();
         // an error or a hang-up is something to read too
         let ready: Vec<bool> = waited.iter().map(|one| one.any().unwrap_or(true)).collect();
-        let (clients, listening) = (self.door.clients().len(), listener.is_some());
         drop(waited);
         let [stop, others @ ..] = &ready[..] else { return Ok(false) };
         let (clients, rest) = others.split_at(clients);
-        let (listener, links) = rest.split_at(listening.into());
+        let (listeners, links) = rest.split_at(listeners);
         self.door.receive(clients, &mut self.requests);
-        if listener.contains(&true) {
+        if listeners.contains(&true) {
             self.door.accept();
         }
         for request in std::mem::take(&mut self.requests) {
@@ -312,37 +326,55 @@ impl Controller {
 
     /// Checks a command and hands it to the real-time thread.
     fn take(&mut self, request: Request) {
-        let Request { client, peer, command } = request;
+        let Request { client, peer, place, command } = request;
         let Command { id, generation, origin, action } = match command {
             Ok(command) => command,
             Err(id) => {
                 if let Some(left_out) = self.malformed.pass() {
-                    warn!(pid = peer.pid, left_out, "a datagram that is no command was refused");
+                    warn!(door = place.word(), pid = peer.pid, left_out, "a datagram that is no command was refused");
                 }
                 return self.door.answer(client, id, Some(Refusal::Malformed));
             }
         };
         let about_indices = !matches!(action, Action::Reload(_) | Action::CancelReload);
-        if about_indices && generation != self.door.generation().number {
-            return self.door.answer(client, id, Some(Refusal::Reloaded));
+        let admitted = command::admit(place, &origin, &action);
+        if admitted.is_err() {
+            self.wrong_door += 1;
+            self.own_words.set(MainWord::WrongDoor, self.wrong_door);
         }
-        let entry = Entry::new(&self.plan, &self.reader, peer, origin.clone(), &action);
+        if about_indices && generation != self.door.generation().number {
+            let refusal = admitted.err().unwrap_or(Refusal::Reloaded);
+            return self.door.answer(client, id, Some(refusal));
+        }
+        let entry = Entry::new(&self.plan, &self.reader, (place, peer), origin, &action);
+        if let Err(refusal) = admitted {
+            if let Some(left_out) = self.turned_away.pass() {
+                warn!(
+                    door = place.word(),
+                    pid = peer.pid,
+                    uid = peer.uid,
+                    left_out,
+                    "a command that does not belong to this door was refused: {refusal}"
+                );
+                entry.close(Err(&refusal));
+            }
+            return self.door.answer(client, id, Some(refusal));
+        }
         if !about_indices {
             let asked = Some(Asked { client, id, entry });
             return match action {
-                _ if origin.protocol != AT_THE_MACHINE => {
-                    let refusal = Refusal::OnlyAtTheMachine { protocol: origin.protocol };
-                    self.answer_reload(asked, Err(refusal));
-                }
                 Action::Reload(hash) => self.reload(hash, asked),
                 _ => self.cancel_reload(asked),
             };
         }
         let ticket = self.tickets;
-        let place = if origin.protocol == AT_THE_MACHINE { Place::Machine } else { Place::Plant };
-        let result = check::check(&self.plan, &self.reader, &action, &origin).and_then(|change| {
+        let most = match place {
+            Place::Machine => rt::ORDERS,
+            Place::Plant => OF_PLANT,
+        };
+        let result = check::check(&self.plan, &self.reader, &action, place).and_then(|change| {
             // one answer has room in the notices for each that is pending
-            if self.pending.len() >= rt::ORDERS {
+            if self.pending.len() >= most {
                 return Err(Refusal::Busy);
             }
             self.rt.order(Order::Command { ticket, place, change }).map_err(|_| Refusal::Busy)
@@ -455,3 +487,6 @@ impl Controller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

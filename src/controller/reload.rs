@@ -20,7 +20,7 @@ use crate::command::Refusal;
 use crate::plan::{Alarm, Plan};
 use crate::rt::{Next, Order};
 use crate::sim::Simulator;
-use crate::store::layout::Word;
+use crate::store::layout::{MainWord, Word};
 use crate::store::{Layout, MainWriter, Memory, Reader, Writer, clock, memory};
 
 /// A configuration that was read and found to be without mistakes.
@@ -316,6 +316,8 @@ impl Controller {
         let handout = generation(&plan, number);
         let store = parts.map(|parts| {
             (self.reader, self.own_words) = (parts.reader, parts.own_words);
+            // the store took it over, but not what was counted since
+            self.own_words.set(MainWord::WrongDoor, self.wrong_door);
             parts.store
         });
         self.door.renew(handout, bundle, store)

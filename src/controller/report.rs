@@ -79,7 +79,7 @@ impl Controller {
             format!("{} {state} {received} in {} out; ", bus.name, word(BusWord::TransmittedFrames))
         });
         let waits = if self.reload.waits() { "; another configuration waits for reload_when" } else { "" };
-        format!("{}{} clients connected{waits}", buses.collect::<String>(), self.door.clients().len())
+        format!("{}{} clients connected{waits}", buses.collect::<String>(), self.door.clients().count())
     }
 }
 

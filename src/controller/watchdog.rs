@@ -107,8 +107,17 @@ mod tests {
     #[test]
     fn a_loop_that_turns_must_serve_its_deadlines_and_buses() {
         const SECOND: u64 = 1_000_000_000;
-        const LAYOUT: Layout =
-            Layout { buses: 3, records: 1, messages: 1, tags: 1, routes: 0, links: 0, contracts: 0, alarms: 0 };
+        const LAYOUT: Layout = Layout {
+            buses: 3,
+            records: 1,
+            messages: 1,
+            tags: 1,
+            routes: 0,
+            links: 0,
+            contracts: 0,
+            alarms: 0,
+            names: 0,
+        };
         let memory = Arc::new(Memory::heap(LAYOUT.words()));
         let mut writer = Writer::new(memory.clone(), LAYOUT, 1);
         let reader = Reader::open(memory, LAYOUT, 1).unwrap();

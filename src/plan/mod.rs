@@ -63,6 +63,8 @@ pub struct Plan {
     pub tag_overlays: BTreeMap<TagIndex, Overlay>,
     /// The same about messages.
     pub message_overlays: BTreeMap<MessageIndex, Overlay>,
+    /// What people call J1939 manufacturers, by the code that is in the NAME of a device.
+    pub manufacturers: BTreeMap<u16, String>,
     /// In which they have texts.
     pub locales: BTreeSet<String>,
     /// Sorted by name; one that goes both ways is two.
@@ -168,6 +170,8 @@ pub struct Bus {
     /// The `BU_` that we are on this bus.
     pub node: Option<String>,
     pub messages: Range<MessageIndex>,
+    /// Its table of J1939 NAMEs in the store; `None` where the DBC files describe no J1939 message.
+    pub names: Option<usize>,
     /// Nanoseconds that we listen for our own identifiers before the first frame of ours.
     pub listen: u64,
     /// Room for frames that wait to be sent, besides one for each message of ours.

@@ -15,6 +15,8 @@ use crate::dbc;
 pub struct Succession {
     /// The same interface.
     pub buses: Box<[Option<BusIndex>]>,
+    /// By table of J1939 NAMEs, of buses that go on.
+    pub names: Box<[Option<usize>]>,
     /// The same bits in the same frames, in the same direction: records and what is known about them go on.
     pub messages: Box<[Option<MessageIndex>]>,
     /// Of ours: it goes on as it is sent. Otherwise it enters at its fallback values, also where its record goes on.
@@ -81,6 +83,7 @@ impl Succession {
                     messages[tag.message].map(|message| old.messages[message].tags.start + tag.signal)
                 })
                 .collect(),
+            names: name_tables(old, new, &buses),
             buses,
             messages,
             ..Succession::default()
@@ -233,6 +236,12 @@ impl Succession {
         });
         owners && self.protection[index] && same_transmission(before, now)
     }
+}
+
+/// The tables of NAMEs of buses that have one in both plans.
+fn name_tables(old: &Plan, new: &Plan, buses: &[Option<BusIndex>]) -> Box<[Option<usize>]> {
+    let tables = new.buses.iter().zip(buses).filter(|(bus, _)| bus.names.is_some());
+    tables.map(|(_, heir)| old.buses[(*heir)?].names).collect()
 }
 
 /// From old to new.

@@ -23,8 +23,13 @@ pub enum Timed {
 }
 
 impl Plan {
-    /// Fills `contracts`, `alarms` and their causes, once everything else is there.
+    /// Fills `contracts`, `alarms` and their causes, and numbers the tables of NAMEs, once everything else is there.
     pub fn number(&mut self) {
+        let mut tables = 0..;
+        for bus in &mut self.buses {
+            let is_j1939 = self.messages[bus.messages.clone()].iter().any(|message| message.message.pgn.is_some());
+            bus.names = if is_j1939 { tables.next() } else { None };
+        }
         let cycles = self.messages.iter().enumerate().filter_map(|(index, message)| match &message.direction {
             Direction::Output(t) if t.period.is_some() || t.active.is_some() => {
                 Some(Contract { of: Timed::Cycle(index), budget: t.budget })

@@ -12,7 +12,7 @@ use crate::store::Reader;
 use crate::store::layout::Trouble;
 use crate::store::reader::AlarmState;
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ActiveAlarm {
     #[serde(skip)]
     pub alarm: AlarmIndex,

@@ -1,4 +1,4 @@
-//! The plant's end of the command socket: what the controller hands over, commands on their way, replies.
+//! The plant's end of its socket: what the controller hands over, commands on their way, replies.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::command::socket::Connection;
-use crate::command::{Action, Command, Generation, MAX_DATAGRAM, Refusal, Reply, VERSION};
+use crate::command::{Action, Command, Generation, MAX_DATAGRAM, Place, Refusal, Reply, VERSION};
 use crate::plant::view::Request;
 use crate::store::Memory;
 
@@ -47,8 +47,28 @@ pub enum LinkError {
         "the controller speaks version {theirs} of the command door, this process {VERSION}: install both from one release"
     )]
     Version { theirs: u32 },
+    #[error("{}", other_door(*.theirs))]
+    Door { theirs: Place },
     #[error("the controller sent something that can't be read: {0}")]
     Malformed(String),
+}
+
+impl LinkError {
+    /// The controller is of another version than this process: the program that is installed now may be the right one.
+    pub fn is_of_versions(&self) -> bool {
+        matches!(self, LinkError::Version { .. } | LinkError::Door { .. })
+    }
+}
+
+fn other_door(theirs: Place) -> &'static str {
+    match theirs {
+        Place::Machine => {
+            "this is the socket for people at the machine; the plant side has its own (canvoy controller --plant-socket)"
+        }
+        Place::Plant => {
+            "this is the plant side's socket; people at the machine have their own (canvoy controller --socket)"
+        }
+    }
 }
 
 /// Why [`Link::serve`] came back.
@@ -77,13 +97,13 @@ enum Message {
     Handover(Handover),
 }
 
-/// Connects and waits for what the controller hands over.
-pub async fn connect(path: &Path) -> Result<(Link, Handover), LinkError> {
-    Link::open(Connection::connect(path)?).await
+/// Connects to a controller's door for `place` and waits for what it hands over.
+pub async fn connect(path: &Path, place: Place) -> Result<(Link, Handover), LinkError> {
+    Link::open(Connection::connect(path)?, place).await
 }
 
 impl Link {
-    async fn open(connection: Connection) -> Result<(Link, Handover), LinkError> {
+    async fn open(connection: Connection, place: Place) -> Result<(Link, Handover), LinkError> {
         let ready = UnixDatagram::from(connection.as_fd().try_clone_to_owned()?);
         let mut link = Link {
             connection,
@@ -93,7 +113,8 @@ impl Link {
             pending: HashMap::new(),
         };
         match timeout(PATIENCE, link.receive()).await.map_err(|_| LinkError::Silent)?? {
-            Message::Handover(handover) => Ok((link, handover)),
+            Message::Handover(handover) if handover.generation.door == place => Ok((link, handover)),
+            Message::Handover(handover) => Err(LinkError::Door { theirs: handover.generation.door }),
             Message::Reply(_) => Err(LinkError::Malformed("a reply without a command".into())),
         }
     }
@@ -205,7 +226,7 @@ mod tests {
     use crate::store::memory::sealed;
 
     fn generation(version: u32) -> Generation {
-        Generation { version, number: 1, pid: 1, hash: "ab".into(), since: 0 }
+        Generation { version, number: 1, pid: 1, hash: "ab".into(), since: 0, door: Place::Plant }
     }
 
     fn hand_over(controller: &Connection, generation: &Generation) {
@@ -232,7 +253,7 @@ mod tests {
     async fn commands_and_replies_find_each_other() {
         let (ours, controller) = Connection::pair().unwrap();
         hand_over(&controller, &generation(VERSION));
-        let (mut link, handover) = Link::open(ours).await.unwrap();
+        let (mut link, handover) = Link::open(ours, Place::Plant).await.unwrap();
         assert_eq!((handover.bundle.as_slice(), handover.memory.words().len()), (&b"[bus.line]"[..], 16));
         let (sender, mut requests) = mpsc::channel(8);
         let (first, second) = (oneshot::channel(), oneshot::channel());
@@ -262,7 +283,7 @@ mod tests {
     async fn a_command_without_an_answer_is_dropped() {
         let (ours, controller) = Connection::pair().unwrap();
         hand_over(&controller, &generation(VERSION));
-        let (mut link, _) = Link::open(ours).await.unwrap();
+        let (mut link, _) = Link::open(ours, Place::Plant).await.unwrap();
         let (sender, mut requests) = mpsc::channel(8);
         let (answer, done) = oneshot::channel();
         sender.send(request(answer)).await.unwrap();
@@ -277,9 +298,11 @@ mod tests {
         let open = async |send: &dyn Fn(&Connection)| {
             let (ours, controller) = Connection::pair().unwrap();
             send(&controller);
-            Link::open(ours).await.err().map(|error| error.to_string()).unwrap_or_default()
+            Link::open(ours, Place::Plant).await.err().map(|error| error.to_string()).unwrap_or_default()
         };
         assert!(open(&|c| hand_over(c, &generation(VERSION + 1))).await.contains(&format!("version {}", VERSION + 1)));
+        let machine = Generation { door: Place::Machine, ..generation(VERSION) };
+        assert!(open(&|c| hand_over(c, &machine)).await.contains("for people at the machine"));
         assert!(open(&|c| c.send(b"[]", &[]).unwrap()).await.contains("can't be read"));
         assert!(open(&|c| c.send(b"{}", &[c.as_fd()]).unwrap()).await.contains("can't be read"));
         let text = serde_json::to_vec(&generation(VERSION)).unwrap();
@@ -287,6 +310,6 @@ mod tests {
         assert!(open(&|_| ()).await.contains("nothing over"));
         let (ours, controller) = Connection::pair().unwrap();
         drop(controller);
-        assert!(matches!(Link::open(ours).await, Err(LinkError::Closed)));
+        assert!(matches!(Link::open(ours, Place::Plant).await, Err(LinkError::Closed)));
     }
 }

@@ -22,6 +22,8 @@ pub struct Machine {
     pub clock_synchronized: Option<bool>,
     /// Seconds by which the clock may be wrong.
     pub clock_max_error: Option<f64>,
+    /// Commands that were refused because they did not belong to the door that they came through.
+    pub wrong_door: u64,
     /// Behind each what follows from it.
     pub alarms: Vec<ActiveAlarm>,
     pub forces: Vec<Force>,
@@ -115,6 +117,7 @@ impl Machine {
             remote: reader.get(Word::Remote) == 1,
             clock_synchronized: reader.clock().map(|clock| clock.synchronized),
             clock_max_error: reader.clock().map(|clock| clock.max_error as f64 / 1e9),
+            wrong_door: reader.wrong_door(),
             alarms: active::take(plan, reader),
             forces: forces.collect(),
             routes: routes.collect(),

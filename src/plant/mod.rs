@@ -8,6 +8,7 @@ pub mod active;
 pub mod alarm;
 pub mod figure;
 pub mod http;
+pub mod j1939;
 pub mod link;
 pub mod machine;
 pub mod opcua;

@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::exit::{Failure, INTERNAL, UNAVAILABLE};
+use super::folder;
 use super::plant::{Loaded, plan_of};
 use crate::command::socket::Connection;
-use crate::command::{Action, Generation, Origin, Refusal};
+use crate::command::{Action, Generation, Origin, Place, Refusal};
 use crate::config::{LoadOptions, Sources};
 use crate::plan::Plan;
 use crate::plant::link::{self, End, Handover, Link};
@@ -60,10 +61,11 @@ impl Client {
             None => find(Path::new(DEFAULT_SOCKET), &folders(|name| std::env::var_os(name)))?,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (link, handover) = runtime.block_on(async { link::connect(&socket).await }).map_err(|error| {
-            let remedy = "is the controller running, and may you write to its socket?";
-            Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
-        })?;
+        let (link, handover) =
+            runtime.block_on(async { link::connect(&socket, Place::Machine).await }).map_err(|error| {
+                let remedy = "is the controller running, and may you write to its socket?";
+                Failure::new(UNAVAILABLE, format!("no controller at {}: {error}; {remedy}", socket.display()))
+            })?;
         let (sources, options) =
             Sources::from_bundle(&handover.bundle).map_err(|error| Failure::new(INTERNAL, error.to_string()))?;
         let Loaded { plan, reader, generation, .. } = plan_of(handover)?;
@@ -74,7 +76,7 @@ impl Client {
     /// One command that has no indices of the plan, or whose sender does without it should the configuration change; the
     /// controller's answer.
     pub fn command(&mut self, action: Action) -> anyhow::Result<Result<(), Refusal>> {
-        let origin = Origin { protocol: "cli".into(), user: user(), address: "local".into() };
+        let origin = Origin { protocol: Origin::TERMINAL.into(), user: user(), address: "local".into() };
         let (answer, mut done) = oneshot::channel();
         let (sender, mut requests) = mpsc::channel(1);
         let unanswered =
@@ -150,7 +152,11 @@ fn user() -> String {
 /// Where the private folders of `canvoy run` and `demo` can be.
 fn folders(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = variable("XDG_RUNTIME_DIR").map(PathBuf::from).into_iter().collect();
-    folders.extend([std::env::temp_dir(), "/tmp".into()]);
+    let temporary = std::env::temp_dir();
+    if !folder::has_room(&temporary) {
+        folders.push("/tmp".into());
+    }
+    folders.push(temporary);
     folders.sort();
     folders.dedup();
     folders

@@ -1,6 +1,6 @@
 //! The controller process: from files to a running machine side.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,9 +18,14 @@ use crate::{controller, service};
 pub struct Options {
     pub source: Source,
     pub simulate: bool,
+    /// Of people at the machine.
     pub socket: PathBuf,
     /// Whose members may connect to the socket.
     pub group: Option<String>,
+    /// Of the plant process; `None`: [`plant_socket`].
+    pub plant_socket: Option<PathBuf>,
+    /// Whose members may connect to that.
+    pub plant_group: Option<String>,
     /// Path of the socket of `canvoy-link`.
     pub link: PathBuf,
     /// Folder for what outlives a run.
@@ -40,7 +45,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn try_run(options: Options) -> anyhow::Result<ExitCode> {
-    let Options { source, simulate, socket, group, link, state, supervisor } = options;
+    let Options { source, simulate, socket, group, plant_socket, plant_group, link, state, supervisor } = options;
     // a clean stop when the supervisor dies: outputs end between two frames, not in one
     process::begin(c"canvoy-control", supervisor, Signal::SIGTERM)?;
     log::start(Who::Controller, supervisor.is_some());
@@ -49,10 +54,30 @@ fn try_run(options: Options) -> anyhow::Result<ExitCode> {
         print_diagnostics(&loaded.diagnostics);
     }
     let simulator = source.simulator(&loaded)?;
-    let group = group.as_deref().map(controller::group).transpose()?;
+    let gid = |name: Option<String>| name.as_deref().map(controller::group).transpose();
+    let (group, plant_group) = (gid(group)?, gid(plant_group)?);
+    let plant_socket = plant_socket.unwrap_or_else(|| self::plant_socket(&socket));
     let bundle = sources.to_bundle(options);
     let load = source.reload(options);
     let state = state.or_else(|| folder::of_service(|name| std::env::var_os(name)));
     let plan = Arc::new(loaded.plan);
-    controller::run(controller::Options { plan, bundle, simulator, socket, group, link, load, state })
+    controller::run(controller::Options {
+        plan,
+        bundle,
+        simulator,
+        socket,
+        group,
+        plant_socket,
+        plant_group,
+        link,
+        load,
+        state,
+    })
+}
+
+/// The plant process's socket beside that of people at the machine, where no other is named.
+pub fn plant_socket(socket: &Path) -> PathBuf {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".plant");
+    path.into()
 }

@@ -11,6 +11,13 @@ use crate::service::exit::{Failure, UNAVAILABLE};
 
 /// A path of a UNIX socket has at most 107 bytes; our names in the folder need up to 20.
 const LONGEST: usize = 80;
+/// Most bytes of `/canvoy-PID-RANDOM`: a pid has up to 7 digits.
+const NAME: usize = 28;
+
+/// Whether the path of a socket in a private folder in `parent` is short enough.
+pub fn has_room(parent: &Path) -> bool {
+    parent.as_os_str().len() + NAME <= LONGEST
+}
 
 /// A folder that nobody else can look into; removed at the end if it was made here.
 #[derive(Debug)]
@@ -32,7 +39,7 @@ impl Private {
         let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
         for parent in runtime.into_iter().chain([std::env::temp_dir(), "/tmp".into()]) {
             let path = parent.join(&name);
-            if path.as_os_str().len() <= LONGEST && make(&path).is_ok() {
+            if has_room(&parent) && make(&path).is_ok() {
                 return Ok(Private { path, made: true });
             }
         }

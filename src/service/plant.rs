@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
-use crate::command::Generation;
+use crate::command::{Generation, Place};
 use crate::config::{self, Settings, Sources};
 use crate::notify::Notifier;
 use crate::plan::Plan;
@@ -33,7 +33,7 @@ use crate::store::{Layout, Reader, clock, memory};
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Path of the controller's command socket.
+    /// Path of the controller's socket for the plant process.
     pub socket: PathBuf,
     /// For certificates.
     pub state: PathBuf,
@@ -212,8 +212,11 @@ async fn first_controller(socket: &Path, notifier: &Notifier) -> (Link, Handover
     let mut told = String::new();
     let mut ready = false;
     loop {
-        let reason = match link::connect(socket).await {
+        let reason = match link::connect(socket, Place::Plant).await {
             Ok(connected) => return connected,
+            Err(LinkError::Socket(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                format!("{error}; the plant side has a socket of its own (canvoy controller --plant-socket)")
+            }
             Err(error) => error.to_string(),
         };
         if reason != told {
@@ -324,7 +327,10 @@ pub(super) async fn follow(
                 // A way of its own for each connection: what was meant for one controller never reaches the next, whose
                 // indices may be others. Who waits for an answer is told.
                 (sender, requests) = mpsc::channel(REQUESTS);
-                let (new, handover) = reconnect(socket).await;
+                let (new, handover) = match reconnect(socket).await {
+                    Ok(connected) => connected,
+                    Err(error) => return Failure::new(AGAIN, format!("{error}; starting again")).into(),
+                };
                 link = new;
                 returned = true;
                 loading = Some(tokio::spawn(load(handover)));
@@ -377,12 +383,14 @@ fn show(plant: &Plant, loaded: Loaded, requests: &mpsc::Sender<Request>, returne
     }
 }
 
-async fn reconnect(socket: &Path) -> (Link, Handover) {
+/// Until it is there again. An error: it is of another version, and a new process is of the one that is installed.
+async fn reconnect(socket: &Path) -> Result<(Link, Handover), LinkError> {
     let mut told = String::new();
     loop {
-        match link::connect(socket).await {
-            Ok(connected) => return connected,
+        match link::connect(socket, Place::Plant).await {
+            Ok(connected) => return Ok(connected),
             Err(link::LinkError::Socket(_)) => {}
+            Err(error) if error.is_of_versions() => return Err(error),
             // it is there and does not speak our language: once is enough
             Err(error) => {
                 let reason = error.to_string();

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::banner;
 use super::child::{Event, Process};
+use super::controller::plant_socket;
 use super::exit::Failure;
 use super::folder::{self, Private};
 use super::plant::Overrides;
@@ -70,7 +71,7 @@ pub fn run(mut options: Options) -> anyhow::Result<ExitCode> {
 
     let socket = private.path().join("command");
     let controller = controller_arguments(&options, &socket, &state);
-    let plant = plant_arguments(&options, &socket, &state);
+    let plant = plant_arguments(&options, &plant_socket(&socket), &state);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut both = Supervisor {
@@ -300,7 +301,7 @@ mod tests {
     fn check(options: &Options, controller: &str, plant: &str) {
         let join = |arguments: Vec<OsString>| arguments.join(" ".as_ref()).into_string().unwrap();
         assert_eq!(join(controller_arguments(options, Path::new("/r/command"), Path::new("/s"))), controller);
-        assert_eq!(join(plant_arguments(options, Path::new("/r/command"), Path::new("/s"))), plant);
+        assert_eq!(join(plant_arguments(options, Path::new("/r/command.plant"), Path::new("/s"))), plant);
     }
 
     #[test]
@@ -315,7 +316,7 @@ mod tests {
         check(
             &options,
             "controller --socket /r/command --state /s --simulate --machine /m.toml -- -odd.toml",
-            "plant --socket /r/command --state /s --watch=a.B.C",
+            "plant --socket /r/command.plant --state /s --watch=a.B.C",
         );
         options.source = Source::Demo;
         options.watch.clear();
@@ -328,7 +329,7 @@ mod tests {
         check(
             &options,
             "controller --socket /r/command --state /s --demo",
-            "plant --socket /r/command --state /s --opcua-port 4841 --http-port 0 --users /r/users --trust-any-client-certificate",
+            "plant --socket /r/command.plant --state /s --opcua-port 4841 --http-port 0 --users /r/users --trust-any-client-certificate",
         );
     }
 

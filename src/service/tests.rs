@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::client::{Client, Rested};
 use super::plant::{Loaded, follow, plan_of};
 use crate::command::socket::{Connection, Listener};
-use crate::command::{Action, Command, Generation, MAX_DATAGRAM, Origin, Refusal, Reply, VERSION, Value};
+use crate::command::{Action, Command, Generation, MAX_DATAGRAM, Origin, Place, Refusal, Reply, VERSION, Value};
 use crate::config::{self, LoadOptions, Sources};
 use crate::plan::Plan;
 use crate::plant::link::{self, Handover};
@@ -45,13 +45,16 @@ fn generation(number: u64, toml: &str, published: u64) -> (Generation, Vec<u8>, 
     writer.set(Word::Heartbeat, u64::MAX);
     writer.set(Word::Published, published);
     let hash = plan.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    let generation = Generation { version: VERSION, number, pid: 1, hash, since: number * 1_000_000_000 };
+    let generation =
+        Generation { version: VERSION, number, pid: 1, hash, since: number * 1_000_000_000, door: Place::Machine };
     (generation, sources.to_bundle(LoadOptions::default()), plan, writer, store)
 }
 
 /// The controller's end of one connection.
 pub struct Fake {
     pub socket: PathBuf,
+    /// Whose door it says it is.
+    pub door: Place,
     listener: Listener,
     connection: Option<Connection>,
     number: u64,
@@ -61,7 +64,7 @@ impl Fake {
     pub fn new(name: &str) -> Fake {
         let socket = std::env::temp_dir().join(format!("canvoy-fake-{name}-{}", std::process::id()));
         let listener = Listener::bind(&socket, 0o600).unwrap();
-        Fake { socket, listener, connection: None, number: 0 }
+        Fake { socket, door: Place::Machine, listener, connection: None, number: 0 }
     }
 
     /// The next generation, for who is connected or connects now.
@@ -72,7 +75,8 @@ impl Fake {
     /// The same, with something in the store already.
     pub fn hand_over_filled(&mut self, toml: &str, published: u64, fill: impl FnOnce(&mut Writer)) -> (Plan, Writer) {
         self.number += 1;
-        let (generation, bundle, plan, mut writer, store) = generation(self.number, toml, published);
+        let (mut generation, bundle, plan, mut writer, store) = generation(self.number, toml, published);
+        generation.door = self.door;
         fill(&mut writer);
         let start = Instant::now();
         while self.connection.is_none() {
@@ -147,9 +151,10 @@ async fn shows(plant: &Plant, buses: usize) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_plant_process_lives_on_unless_its_own_settings_change() {
     let mut fake = Fake::new("plant");
+    fake.door = Place::Plant;
     let socket = fake.socket.clone();
     let path = socket.clone();
-    let connected = tokio::spawn(async move { link::connect(&path).await.unwrap() });
+    let connected = tokio::spawn(async move { link::connect(&path, Place::Plant).await.unwrap() });
     let (_, first) = tokio::task::block_in_place(|| fake.hand_over(&toml(&["line"]), 0));
     let (link, handover) = connected.await.unwrap();
     let Loaded { plan, settings, rights: _, reader, generation } = plan_of(handover).unwrap();
@@ -204,6 +209,29 @@ async fn the_plant_process_lives_on_unless_its_own_settings_change() {
     drop((first, second, third, fourth, fifth, sixth, seventh));
 }
 
+/// As after an upgrade whose controller was started before its plant side.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_can_not_be_spoken_to_any_more_ends_the_plant_process() {
+    let mut fake = Fake::new("upgrade");
+    fake.door = Place::Plant;
+    let socket = fake.socket.clone();
+    let path = socket.clone();
+    let connected = tokio::spawn(async move { link::connect(&path, Place::Plant).await.unwrap() });
+    let (_, first) = tokio::task::block_in_place(|| fake.hand_over(&toml(&["line"]), 0));
+    let (link, handover) = connected.await.unwrap();
+    let Loaded { plan, settings, reader, generation, .. } = plan_of(handover).unwrap();
+    let (sender, requests) = mpsc::channel(4);
+    let plant = Arc::new(Plant::new(View::new(Arc::new(plan), reader, &generation, sender)));
+    let following = tokio::spawn(async move { follow(link, requests, &plant, &socket, &settings).await });
+    fake.connection = None;
+    fake.door = Place::Machine;
+    let (_, second) = tokio::task::block_in_place(|| fake.hand_over(&toml(&["line"]), 0));
+    let ended = tokio::time::timeout(Duration::from_secs(20), following).await.unwrap().unwrap();
+    assert!(ended.to_string().contains("starting again"), "{ended}");
+    assert_eq!(super::exit::code(&ended), super::exit::AGAIN);
+    drop((first, second));
+}
+
 /// For the eye: `cargo test --lib service::tests::large -- --nocapture`.
 #[test]
 fn large_plans_are_understood() {
@@ -222,7 +250,7 @@ fn large_plans_are_understood() {
     let (memory, store) = Memory::shared(c"store", layout.words()).unwrap();
     Writer::new(Arc::new(memory), layout, plan.hash_word());
     let hash = plan.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    let generation = Generation { version: VERSION, number: 2, pid: 1, hash, since: 1 };
+    let generation = Generation { version: VERSION, number: 2, pid: 1, hash, since: 1, door: Place::Plant };
     let bundle = sources.to_bundle(LoadOptions::default());
     let standard = Arc::new(space::standard::Standard::load("", ""));
     let start = Instant::now();

@@ -6,6 +6,7 @@ use super::layout::{
     ALARM_WORDS, BUS_WORDS, BusWord, CONTRACT_WORDS, ContractWord, HEADER_WORDS, LINK_WORDS, LinkWord, MESSAGE_WORDS,
     MessageWord, RECORD_WORDS, ROUTE_WORDS, RouteWord, Word,
 };
+use super::names::TABLE_WORDS;
 use super::writer::Writer;
 use crate::plan::Succession;
 
@@ -34,6 +35,9 @@ impl Writer {
         for (index, heir) in heirs(&succession.links) {
             let first = LinkWord::Passed;
             copy(from, to, before.link(heir, first), after.link(index, first), LINK_WORDS);
+        }
+        for (index, heir) in heirs(&succession.names) {
+            copy(from, to, before.names(heir), after.names(index), TABLE_WORDS);
         }
         for (index, heir) in heirs(&succession.contracts) {
             let first = ContractWord::Count as usize;

@@ -2,6 +2,7 @@
 
 use super::events;
 pub use super::latch::Latch;
+use super::names::TABLE_WORDS;
 use super::ring::{SLOT_WORDS, SLOTS};
 pub use super::trouble::Trouble;
 use crate::plan::Plan;
@@ -95,6 +96,9 @@ pub enum MainWord {
     ClockSynchronized = 96,
     /// Nanoseconds by which the clock may be wrong, as the kernel estimates it.
     ClockMaxError,
+    /// Commands that did not belong to the door they came through: sent in the name of another place, or what the plant may
+    /// never ask for.
+    WrongDoor,
 }
 
 /// Buckets of the lateness histogram: bucket n counts 2^n..2^(n+1) microseconds, the first everything below 2.
@@ -175,8 +179,7 @@ pub enum BusWord {
     DataBits,
     /// Nanoseconds that these frames had the bus, while its bit rate was known.
     BusyTime,
-    /// Share of the last second that frames had the bus, in millionths. It may be above a million where nothing keeps frames
-    /// to the bit rate.
+    /// Share of the last second that frames had the bus, in millionths; above a million where nothing keeps to the bit rate.
     Load,
     /// CLOCK_MONOTONIC nanoseconds at which that second ended; 0: not known now.
     LoadAt,
@@ -355,6 +358,8 @@ pub struct Layout {
     pub links: usize,
     pub contracts: usize,
     pub alarms: usize,
+    /// Tables of J1939 NAMEs.
+    pub names: usize,
 }
 
 impl Layout {
@@ -368,6 +373,7 @@ impl Layout {
             links: plan.links.len(),
             contracts: plan.contracts.len(),
             alarms: plan.alarms.len(),
+            names: plan.buses.iter().filter(|bus| bus.names.is_some()).count(),
         }
     }
 
@@ -428,9 +434,15 @@ impl Layout {
         (self.marks_start() + tag / MARKS_PER_WORD, (tag % MARKS_PER_WORD * 8) as u32)
     }
 
+    /// First word of a table of J1939 NAMEs.
+    pub fn names(self, table: usize) -> usize {
+        assert!(table < self.names, "table of NAMEs out of the plan");
+        self.names_start() + table * TABLE_WORDS
+    }
+
     /// First word of the broadcast ring.
     pub fn ring(self) -> usize {
-        self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
+        self.names_start() + self.names * TABLE_WORDS
     }
 
     /// First word of the ring of alarm transitions.
@@ -468,6 +480,10 @@ impl Layout {
 
     fn marks_start(self) -> usize {
         self.forces_start() + FORCES * FORCE_WORDS
+    }
+
+    fn names_start(self) -> usize {
+        self.marks_start() + self.tags.div_ceil(MARKS_PER_WORD)
     }
 }
 

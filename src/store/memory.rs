@@ -153,7 +153,7 @@ mod tests {
     use crate::store::{Layout, Reader, Record, Writer};
 
     const LAYOUT: Layout =
-        Layout { buses: 2, records: 3, messages: 2, tags: 9, routes: 1, links: 1, contracts: 1, alarms: 4 };
+        Layout { buses: 2, records: 3, messages: 2, tags: 9, routes: 1, links: 1, contracts: 1, alarms: 4, names: 1 };
 
     #[test]
     fn the_allocator_gives_large_pieces_back() {

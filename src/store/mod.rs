@@ -9,6 +9,7 @@ pub mod events;
 mod latch;
 pub mod layout;
 pub mod memory;
+pub mod names;
 pub mod reader;
 pub mod record;
 pub mod ring;

@@ -10,6 +10,7 @@ use super::layout::{
     MainWord, Marks, MessageWord, RouteWord, Word, bucket_end,
 };
 use super::memory::Memory;
+use super::names::{self, Holder, NameWord};
 use super::record::{self, Record};
 use super::ring::{Next, Position};
 use crate::quality::{Cause, Causes};
@@ -126,6 +127,11 @@ impl Reader {
         }
     }
 
+    /// Commands that did not belong to the door they came through.
+    pub fn wrong_door(&self) -> u64 {
+        self.at(MainWord::WrongDoor as usize)
+    }
+
     /// The lateness histogram.
     pub fn lateness(&self) -> [u64; LATENESS_BUCKETS] {
         std::array::from_fn(|i| self.at(Word::Lateness as usize + i))
@@ -235,6 +241,16 @@ impl Reader {
     pub fn alarm_event(&self, sequence: u64) -> Result<Option<AlarmEvent>, EventLost> {
         let (begin, next) = (self.alarm_events_begin(), self.alarm_events_next());
         events::read(&self.memory.words()[self.layout.events()..], sequence, begin, next)
+    }
+
+    /// A counter of a table of NAMEs.
+    pub fn name_word(&self, table: usize, word: NameWord) -> u64 {
+        self.at(self.layout.names(table) + word as usize)
+    }
+
+    /// Who holds an address of the bus of a table of NAMEs; `None`: nobody that we have heard of.
+    pub fn holder(&self, table: usize, address: u8) -> Option<Holder> {
+        names::load(&self.memory.words()[self.layout.names(table) + names::row(address)?..], ATTEMPTS)
     }
 
     /// The forces in force.

@@ -9,6 +9,7 @@ use super::layout::{
     MessageWord, RouteWord, Word, bucket,
 };
 use super::memory::Memory;
+use super::names::{self, Holder, NameWord};
 use super::record::{self, Record};
 use super::ring;
 use crate::can::{Frame, wire};
@@ -264,6 +265,25 @@ impl Writer {
     /// Empties a slot of the table of forces.
     pub fn clear_force(&mut self, slot: usize) {
         self.word(self.layout.force(slot)).store(0, Ordering::Release);
+    }
+
+    /// Adds one to a counter of a table of NAMEs.
+    pub fn count_name(&mut self, table: usize, word: NameWord) {
+        add(self.word(self.layout.names(table) + word as usize), 1);
+    }
+
+    /// Who holds an address.
+    pub fn holder(&self, table: usize, address: u8) -> Option<Holder> {
+        // nobody else writes, so that it is never in the middle
+        names::load(&self.memory.words()[self.layout.names(table) + names::row(address)?..], 1)
+    }
+
+    /// Changes who holds an address; nothing happens where no device can hold it.
+    pub fn set_holder(&mut self, table: usize, address: u8, holder: Option<Holder>) {
+        if let Some(row) = names::row(address) {
+            names::store(&self.memory.words()[self.layout.names(table) + row..], holder);
+            self.count_name(table, NameWord::Changes);
+        }
     }
 
     /// Puts a frame into the broadcast ring.

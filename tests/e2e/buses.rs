@@ -86,6 +86,8 @@ impl Machine {
             simulator: None,
             socket: folder.path().join("s"),
             group: None,
+            plant_socket: folder.path().join("plant"),
+            plant_group: None,
             link: "/nowhere".into(),
             load: None,
             state: None,

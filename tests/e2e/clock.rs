@@ -111,6 +111,8 @@ fn a_clock_that_is_set_disturbs_nothing() {
         simulator: None,
         socket: folder.path().join("s"),
         group: None,
+        plant_socket: folder.path().join("plant"),
+        plant_group: None,
         link: "/nowhere".into(),
         load: None,
         state: None,
@@ -129,7 +131,7 @@ fn a_clock_that_is_set_disturbs_nothing() {
     let record = || reader.record(plan.messages[status].first_record).expect("a readable record");
     poll("the machine to run", LIMIT, || (reader.get(Word::Armed) == 1 && record().count > 20).then_some(()));
 
-    let connection = Connection::connect(&folder.path().join("s")).expect("connect");
+    let connection = Connection::connect(&folder.path().join("plant")).expect("connect");
     let mut buffer = vec![0; MAX_DATAGRAM];
     poll("the handover", LIMIT, || connection.receive(&mut buffer, &mut Vec::new()).ok());
     let force =

@@ -56,6 +56,14 @@ fn outputs_are_disarmed_and_armed_again() {
     assert_eq!(json["machine"]["armed"], false);
     assert!(text(&ask(&demo, &["arm"])).starts_with("armed"));
     wait_for(&demo, &["status"], "outputs armed");
+    // who comes later sees that it was
+    let over = poll("the alarm that is over", LIMIT, || {
+        let over = snapshot(&demo)["over"].as_array()?.first()?.clone();
+        (over["kind"] == "not_armed").then_some(over)
+    });
+    assert_eq!((&over["subject"], &over["handled"]), (&"machine".into(), &"unacknowledged".into()), "{over}");
+    let (_, page) = get(&demo.http, "/").expect("the page");
+    assert!(page.contains("1 over, to be acknowledged") && page.contains(r#"<tr class="over">"#), "{page}");
     assert!(text(&ask(&demo, &["local"])).starts_with("Local"));
     wait_for(&demo, &["status"], "· Local ·");
     assert_eq!(demo.metric("canvoy_remote"), Some(0.0));

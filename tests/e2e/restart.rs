@@ -132,7 +132,7 @@ impl Manager {
 fn a_service_manager_is_told_and_keeps_the_listeners() {
     let folder = TempDir::new();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let (command, state) = (path("command"), path("state"));
+    let (command, door, state) = (path("command"), path("command.plant"), path("state"));
     let mut controllers = Manager::new(folder.path(), "controller.notify");
     let controller = controllers.start(&["controller", "--demo", "--socket", &command]);
     controllers.hear("READY=1");
@@ -141,8 +141,7 @@ fn a_service_manager_is_told_and_keeps_the_listeners() {
     let mut plants = Manager::new(folder.path(), "plant.notify");
     let (opcua, http) = (free_port(), free_port());
     let ports = (opcua.to_string(), http.to_string());
-    let arguments =
-        ["plant", "--socket", &command, "--state", &state, "--opcua-port", &ports.0, "--http-port", &ports.1];
+    let arguments = ["plant", "--socket", &door, "--state", &state, "--opcua-port", &ports.0, "--http-port", &ports.1];
     let mut plant = plants.start(&arguments);
     plants.hear("READY=1");
     let mut names: Vec<&str> = plants.store.iter().map(|(name, _)| name.as_str()).collect();

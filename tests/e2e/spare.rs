@@ -58,7 +58,7 @@ fn a_retained_value_survives_a_kill() {
     let canvoy = Canvoy::run(BUS, &[("machine.dbc", DBC)], &[]);
     let socket = poll("the command socket", LIMIT, || {
         let mut folders = std::fs::read_dir(canvoy.folder.path()).ok()?.flatten().map(|entry| entry.path());
-        folders.find_map(|folder| Some(folder.join("command")).filter(|socket| socket.exists()))
+        folders.find_map(|folder| Some(folder.join("command.plant")).filter(|socket| socket.exists()))
     });
     wait_value(&canvoy.http, "m.Command.Setpoint", 0.0);
     write(&socket, "Setpoint", 1234.5);
@@ -113,13 +113,14 @@ fn root(folder: &Path, opcua: u16, http: u16) {
 /// Both processes of a root, as the units start them; `host`: the name of the computer.
 fn start(folder: &Path, host: &str, http: &str) -> [Process; 2] {
     let path = |below: &str| folder.join(below).display().to_string();
-    for below in ["run/canvoy", "var/lib/canvoy", "var/lib/canvoy-plant"] {
+    for below in ["run/canvoy", "run/canvoy-plant", "var/lib/canvoy", "var/lib/canvoy-plant"] {
         std::fs::create_dir_all(folder.join(below)).expect("make folders");
     }
-    let socket = path("run/canvoy/command");
+    let (socket, door) = (path("run/canvoy/command"), path("run/canvoy-plant/command"));
     let (state, plant_state, file) =
         (path("var/lib/canvoy"), path("var/lib/canvoy-plant"), path("etc/canvoy/plant.toml"));
-    let controller = Process::start(CANVOY, &["controller", "--socket", &socket, "--state", &state, &file]);
+    let controller =
+        Process::start(CANVOY, &["controller", "--socket", &socket, "--plant-socket", &door, "--state", &state, &file]);
     let named = format!("hostname {host} && exec \"$@\"");
     let plant = Process::start(
         "unshare",
@@ -133,7 +134,7 @@ fn start(folder: &Path, host: &str, http: &str) -> [Process; 2] {
             CANVOY,
             "plant",
             "--socket",
-            &socket,
+            &door,
             "--state",
             &plant_state,
         ],

@@ -300,7 +300,7 @@ fn places_that_are_hard_to_find() {
         (b"\xEF\xBB\xBFbuss = 1\n", "p.toml:1:1: error: unknown key \"buss\"; did you mean \"bus\"?"),
         (
             "\"größe\" = 1\n".as_bytes(),
-            "p.toml:1:1: error: unknown key \"größe\"; known here: bus, machine, route, interlock, link, alarm, opcua, http, role, include, variables, machine_file",
+            "p.toml:1:1: error: unknown key \"größe\"; known here: bus, machine, route, interlock, link, alarm, j1939, opcua, http, role, include, variables, machine_file",
         ),
         ("bus = 'größe' # \r\n".as_bytes(), "p.toml:1:7: error: bus takes sections [bus.NAME], one for each bus"),
         (b"opcua.listn = 'x'\n", "p.toml:1:7: error: unknown key \"listn\"; did you mean \"listen\"?"),

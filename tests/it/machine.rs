@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use canvoy::command::socket::Connection;
-use canvoy::command::{Action, Command, Generation, MAX_DATAGRAM, Origin, Refusal, Reply, Value, Write};
+use canvoy::command::{Action, Command, Generation, MAX_DATAGRAM, Origin, Place, Refusal, Reply, Value, Write};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::controller::{Controller, OpenError, Options};
 use canvoy::notify::Notifier;
@@ -73,6 +73,11 @@ impl Folder {
     fn socket(&self) -> PathBuf {
         self.0.join("canvoy.sock")
     }
+
+    /// The plant's, as [`options`] has it.
+    fn plant(&self) -> PathBuf {
+        plant_door(&self.socket())
+    }
 }
 
 impl Drop for Folder {
@@ -88,10 +93,16 @@ fn options(plan: &Arc<Plan>, socket: &Path) -> Options {
         simulator: None,
         socket: socket.into(),
         group: None,
+        plant_socket: plant_door(socket),
+        plant_group: None,
         link: "/nowhere".into(),
         load: None,
         state: None,
     }
+}
+
+fn plant_door(socket: &Path) -> PathBuf {
+    socket.with_extension("plant")
 }
 
 /// A controller that runs in a thread of this process.
@@ -162,7 +173,17 @@ impl Client {
     }
 
     fn set(&self, id: u64, writes: &[(usize, Value)]) -> Option<Refusal> {
-        self.send(&set(id, writes));
+        let protocol = match self.generation.door {
+            Place::Machine => Origin::TERMINAL,
+            Place::Plant => "test",
+        };
+        let writes = writes.iter().map(|(tag, value)| Write { tag: *tag, value: *value }).collect();
+        self.ask(id, Action::Set(writes), protocol)
+    }
+
+    /// A command in the name of a protocol; its refusal.
+    fn ask(&self, id: u64, action: Action, protocol: &str) -> Option<Refusal> {
+        self.send(&command(id, action, protocol));
         let reply = self.reply();
         assert_eq!(reply.id, id);
         reply.refusal
@@ -170,9 +191,13 @@ impl Client {
 }
 
 fn set(id: u64, writes: &[(usize, Value)]) -> Vec<u8> {
-    let origin = Origin { protocol: "test".into(), user: "me\nyou".into(), address: "127.0.0.1".into() };
     let writes = writes.iter().map(|(tag, value)| Write { tag: *tag, value: *value }).collect();
-    serde_json::to_vec(&Command { id, generation: 1, origin, action: Action::Set(writes) }).unwrap()
+    command(id, Action::Set(writes), "test")
+}
+
+fn command(id: u64, action: Action, protocol: &str) -> Vec<u8> {
+    let origin = Origin { protocol: protocol.into(), user: "me\nyou".into(), address: "127.0.0.1".into() };
+    serde_json::to_vec(&Command { id, generation: 1, origin, action }).unwrap()
 }
 
 /// Tries until something is there.
@@ -191,7 +216,7 @@ fn wait<T>(mut what: impl FnMut() -> Option<T>) -> T {
 fn the_plant_is_handed_what_it_can_read_but_not_change() {
     let (folder, plan) = (Folder::new(), Arc::new(plan()));
     let running = Running::start(options(&plan, &folder.socket()));
-    let mut client = Client::connect(&folder.socket());
+    let mut client = Client::connect(&folder.plant());
     assert_eq!(&client.generation.hash[..12], plan.short_hash());
     assert_eq!(client.generation.pid, std::process::id());
     let [bundle, store] = <[OwnedFd; 2]>::try_from(std::mem::take(&mut client.descriptors)).unwrap();
@@ -233,7 +258,7 @@ fn the_plant_is_handed_what_it_can_read_but_not_change() {
 fn a_write_changes_the_next_frame() {
     let (folder, plan) = (Folder::new(), Arc::new(plan()));
     let running = Running::start(options(&plan, &folder.socket()));
-    let client = Client::connect(&folder.socket());
+    let client = Client::connect(&folder.plant());
     let (reader, speed, number) = (&running.reader, tag(&plan, "line.Command.Speed"), tag(&plan, "line.Event.Number"));
     let sent = || reader.bus(0, BusWord::TransmittedFrames);
 
@@ -258,7 +283,7 @@ fn a_write_changes_the_next_frame() {
 fn refusals_are_answers() {
     let (folder, plan) = (Folder::new(), Arc::new(plan()));
     let running = Running::start(options(&plan, &folder.socket()));
-    let client = Client::connect(&folder.socket());
+    let client = Client::connect(&folder.plant());
     let [speed, mode, actual] =
         ["line.Command.Speed", "line.Command.Mode", "line.Status.Actual"].map(|n| tag(&plan, n));
     let check = |writes: &[(usize, Value)], expected: fn(&Refusal) -> bool| {
@@ -290,9 +315,9 @@ fn neither_many_clients_nor_deaf_ones_hold_it_up() {
     let (folder, plan) = (Folder::new(), Arc::new(plan()));
     let running = Running::start(options(&plan, &folder.socket()));
     let speed = tag(&plan, "line.Command.Speed");
-    let clients: Vec<Client> = (0..4).map(|_| Client::connect(&folder.socket())).collect();
+    let clients: Vec<Client> = (0..4).map(|_| Client::connect(&folder.plant())).collect();
     // the fifth is let go without a word
-    let fifth = Connection::connect(&folder.socket()).unwrap();
+    let fifth = Connection::connect(&folder.plant()).unwrap();
     let (mut buffer, mut descriptors) = ([0; 4096], Vec::new());
     wait(|| match fifth.receive(&mut buffer, &mut descriptors) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
@@ -306,7 +331,7 @@ fn neither_many_clients_nor_deaf_ones_hold_it_up() {
     });
     // the others never noticed, and its place is free
     assert_eq!(clients[3].set(2, &[(speed, Value::Engineering(2.0))]), None);
-    let another = Client::connect(&folder.socket());
+    let another = Client::connect(&folder.plant());
     assert_eq!(another.set(3, &[(speed, Value::Engineering(3.0))]), None);
     // a burst is answered to the last, done or busy
     for id in 0..200 {
@@ -325,6 +350,128 @@ fn neither_many_clients_nor_deaf_ones_hold_it_up() {
 }
 
 #[test]
+fn the_door_decides_where_a_command_is_from() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let running = Running::start(options(&plan, &folder.socket()));
+    let (machine, plant) = (Client::connect(&folder.socket()), Client::connect(&folder.plant()));
+    assert_eq!((machine.generation.door, plant.generation.door), (Place::Machine, Place::Plant));
+    let speed = tag(&plan, "line.Command.Speed");
+    let write = || Action::Set(vec![Write { tag: speed, value: Value::Engineering(1.0) }]);
+    let force = || Action::Force { tag: speed, value: Value::Engineering(1.0), seconds: 5.0 };
+    let wrong = |door| Some(Refusal::WrongDoor { door });
+    let (cli, opcua) = (Origin::TERMINAL, "opcua");
+    // a plant in foreign hands in Local: neither the truth nor a lie gets it past, and nothing is done
+    assert_eq!(machine.ask(1, Action::Remote(false), cli), None);
+    for (action, want) in [
+        (write(), Some(Refusal::Local)),
+        (Action::Arm, Some(Refusal::Local)),
+        (Action::Remote(true), Some(Refusal::RemoteAtTheMachine)),
+        (Action::Reload(None), Some(Refusal::OnlyAtTheMachine)),
+        (Action::Reload(Some("00".into())), Some(Refusal::OnlyAtTheMachine)),
+        (Action::CancelReload, Some(Refusal::OnlyAtTheMachine)),
+        // lets go: never refused to anybody
+        (Action::Disarm, None),
+        (Action::Release(None), None),
+    ] {
+        let said = format!("{action:?}");
+        assert_eq!(plant.ask(2, action.clone(), opcua), want, "{said}");
+        assert_eq!(plant.ask(3, action, cli), wrong(Place::Plant), "{said} in the name of the machine");
+    }
+    for lie in ["CLI", "cli ", "", "machine"] {
+        assert_eq!(plant.ask(4, Action::Arm, lie), Some(Refusal::Local), "{lie:?}");
+    }
+    assert_eq!(plant.ask(5, force(), cli), wrong(Place::Plant));
+    let words = [Word::Armed, Word::Remote, Word::Forces, Word::Writes].map(|word| running.reader.get(word));
+    assert_eq!(words, [0; 4], "something was done");
+    // one for each lie, and the three that the plant may never ask for
+    assert_eq!(running.reader.wrong_door(), 8 + 3 + 1);
+    // a plant process that was given the path of the other door is not taken for a person
+    for action in [Action::Remote(true), Action::Arm, write(), Action::Disarm, Action::Reload(None)] {
+        assert_eq!(machine.ask(6, action, opcua), wrong(Place::Machine));
+    }
+    // the person at the machine is hindered by none of that
+    for action in [Action::Arm, Action::Remote(true), write()] {
+        assert_eq!(machine.ask(7, action, cli), None);
+    }
+    assert_eq!(plant.ask(8, write(), opcua), None, "Remote again");
+    running.stop();
+}
+
+#[test]
+fn a_plant_that_floods_its_door_keeps_nobody_from_the_other() {
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let running = Running::start(options(&plan, &folder.socket()));
+    let speed = tag(&plan, "line.Command.Speed");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (sent, slowest) = std::thread::scope(|scope| {
+        // every place is taken, more knock all the time, and each sends as fast as it can: what is right, what is wrong
+        let flooding = |client: Client| {
+            let mut sent = 0_u64;
+            let mut buffer = vec![0; MAX_DATAGRAM];
+            let datagrams = [
+                set(1, &[(speed, Value::Engineering(1.0))]),
+                command(2, Action::Arm, Origin::TERMINAL),
+                vec![b'['; MAX_DATAGRAM],
+            ];
+            while !stop.load(SeqCst) {
+                for datagram in &datagrams {
+                    sent += u64::from(client.connection.send(datagram, &[]).is_ok());
+                }
+                while client.connection.receive(&mut buffer, &mut Vec::new()).is_ok() {}
+            }
+            sent
+        };
+        let clients: Vec<Client> = (0..4).map(|_| Client::connect(&folder.plant())).collect();
+        let floods: Vec<_> = clients.into_iter().map(|client| scope.spawn(move || flooding(client))).collect();
+        scope.spawn(|| {
+            while !stop.load(SeqCst) {
+                drop(Connection::connect(&folder.plant()));
+            }
+        });
+        let mut slowest = Duration::ZERO;
+        for id in 0..50 {
+            let began = Instant::now();
+            let person = Client::connect(&folder.socket());
+            assert_eq!(person.set(id, &[(speed, Value::Engineering(2.0))]), None, "never busy");
+            slowest = slowest.max(began.elapsed());
+        }
+        stop.store(true, SeqCst);
+        (floods.into_iter().map(|flood| flood.join().unwrap()).sum::<u64>(), slowest)
+    });
+    assert!(sent > 500, "no flood: {sent}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(running.reader.wrong_door() > 0);
+    running.stop();
+}
+
+#[test]
+fn each_door_is_open_to_its_owner_and_its_group_alone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let (folder, plan) = (Folder::new(), Arc::new(plan()));
+    let check = |group: Option<u32>, plant_group: Option<u32>, want: [(u32, Option<u32>); 2]| {
+        let gid = |group: Option<u32>| group.map(nix::unistd::Gid::from_raw);
+        let (group, plant_group) = (gid(group), gid(plant_group));
+        let running = Running::start(Options { group, plant_group, ..options(&plan, &folder.socket()) });
+        for (path, (mode, group)) in [folder.socket(), folder.plant()].into_iter().zip(want) {
+            let found = std::fs::metadata(&path).unwrap();
+            assert_eq!(found.permissions().mode() & 0o777, mode, "{path:?}");
+            assert!(group.is_none_or(|group| found.gid() == group), "{path:?}: {}", found.gid());
+        }
+        running.stop();
+    };
+    let own = nix::unistd::getegid().as_raw();
+    check(None, None, [(0o600, None), (0o600, None)]);
+    check(Some(own), None, [(0o660, Some(own)), (0o600, None)]);
+    if nix::unistd::geteuid().is_root() {
+        check(None, Some(4711), [(0o600, Some(own)), (0o660, Some(4711))]);
+        check(Some(4712), Some(4711), [(0o660, Some(4712)), (0o660, Some(4711))]);
+    }
+    let same = Options { plant_socket: folder.socket(), ..options(&plan, &folder.socket()) };
+    let Err(same) = Controller::open(same, Notifier::default()) else { panic!("one path for both") };
+    assert!(matches!(same.downcast_ref(), Some(OpenError::Same(_))), "{same:#}");
+}
+
+#[test]
 fn a_socket_belongs_to_one_controller() {
     let (folder, plan) = (Folder::new(), Arc::new(plan()));
     // what a process that was killed leaves behind: a socket that nobody listens on
@@ -335,14 +482,21 @@ fn a_socket_belongs_to_one_controller() {
     };
     assert!(matches!(second.downcast_ref(), Some(OpenError::InUse(_))), "{second:#}");
     // the first is not disturbed
-    let client = Client::connect(&folder.socket());
+    let client = Client::connect(&folder.plant());
     assert_eq!(client.generation.number, 1);
     running.stop();
     assert!(!folder.socket().exists(), "the path is left behind");
     let Err(nowhere) = Controller::open(options(&plan, &folder.0.join("no/such/folder")), Notifier::default()) else {
         panic!("opened")
     };
-    assert!(matches!(nowhere.downcast_ref(), Some(OpenError::Path { .. })), "{nowhere:#}");
+    assert!(matches!(nowhere.downcast_ref(), Some(OpenError::NoFolder { .. })), "{nowhere:#}");
+    // one that has another socket for people, and the same for the plant: what the first has put down stays
+    let running = Running::start(options(&plan, &folder.socket()));
+    let other = Options { plant_socket: folder.plant(), ..options(&plan, &folder.0.join("other")) };
+    let Err(other) = Controller::open(other, Notifier::default()) else { panic!("two on one socket of the plant") };
+    assert!(matches!(other.downcast_ref(), Some(OpenError::InUse(path)) if *path == folder.plant()), "{other:#}");
+    assert_eq!(Client::connect(&folder.plant()).generation.number, 1);
+    running.stop();
 }
 
 #[test]
@@ -389,7 +543,7 @@ fn a_retained_value_comes_back_with_the_next_controller() {
 
     let running = start();
     assert!(!state.exists(), "nothing is written before there is something");
-    assert_eq!(Client::connect(&folder.socket()).set(1, &[(speed, Value::Engineering(12.0))]), None);
+    assert_eq!(Client::connect(&folder.plant()).set(1, &[(speed, Value::Engineering(12.0))]), None);
     // at once, for the power may go
     let first = wait(|| copies().iter().any(|copy| !copy.is_empty()).then(copies));
     running.stop();
@@ -397,7 +551,7 @@ fn a_retained_value_comes_back_with_the_next_controller() {
 
     let running = start();
     wait(|| (value(&running) == Some(12.0)).then_some(()));
-    let client = Client::connect(&folder.socket());
+    let client = Client::connect(&folder.plant());
     for id in 0..200 {
         assert_eq!(client.set(id, &[(speed, Value::Engineering(id as f64))]), None);
     }
@@ -416,7 +570,7 @@ fn a_disk_that_refuses_is_an_alarm_and_no_more() {
     let running = Running::start(Options { state: Some(state.clone()), ..options(&plan, &folder.socket()) });
     // a file where the folder should be
     std::fs::write(&state, "").unwrap();
-    let client = Client::connect(&folder.socket());
+    let client = Client::connect(&folder.plant());
     assert_eq!(client.set(1, &[(speed, Value::Engineering(12.0))]), None);
     let alarm = plan.alarm(Alarm::NotRetained).unwrap();
     wait(|| running.reader.alarm(alarm).active.then_some(()));
@@ -472,7 +626,7 @@ fn the_real_time_thread_allocates_nothing() {
         let (folder, plan) = (Folder::new(), Arc::new(plan));
         let bus = plan.buses.iter().position(|bus| bus.name == "line").unwrap();
         let running = Running::start(Options { simulator, ..options(&plan, &folder.socket()) });
-        let client = Client::connect(&folder.socket());
+        let client = Client::connect(&folder.plant());
         let watch = crate::allocations::Watch::thread(running.thread_id);
         let count = |word| running.reader.bus(bus, word);
         let (sent, got) = (count(BusWord::TransmittedFrames), count(BusWord::ReceivedFrames));
@@ -535,6 +689,10 @@ fn plans_change_while_frames_are_sent_and_the_real_time_thread_allocates_nothing
         client.generation = serde_json::from_slice(&bytes).unwrap();
         client.descriptors = descriptors;
     };
+    let plant = Client::connect(&folder.plant());
+    order(&plant, 1, Action::Reload(None), "opcua");
+    assert_eq!(plant.reply().refusal, Some(Refusal::OnlyAtTheMachine));
+    drop(plant);
     for number in 1..=20_u64 {
         order(&client, number, Action::Reload(None), "cli");
         assert_eq!(answer(&mut client), Reply { id: number, refusal: None });
@@ -549,6 +707,7 @@ fn plans_change_while_frames_are_sent_and_the_real_time_thread_allocates_nothing
         let sent = show().count;
         wait(|| (show().count > sent + 1).then_some(()));
         assert!(reader.get(Word::Overruns) < 5, "{number}");
+        assert_eq!(reader.wrong_door(), 1, "counted on over reloads");
         // indices of another plan are refused, whatever they would mean now
         let refused = client.set(1000 + number, &[(tag(&first, "line.Command.Mode"), Value::Engineering(1.0))]);
         assert_eq!(refused, Some(Refusal::Reloaded));
@@ -564,8 +723,6 @@ fn plans_change_while_frames_are_sent_and_the_real_time_thread_allocates_nothing
         matches!(answer(&mut client).refusal, Some(Refusal::NotReloaded { .. })),
         "other files than were looked at"
     );
-    order(&client, 52, Action::Reload(None), "opcua");
-    assert!(matches!(answer(&mut client).refusal, Some(Refusal::OnlyAtTheMachine { .. })));
     order(&client, 53, Action::CancelReload, "cli");
     assert!(matches!(answer(&mut client).refusal, Some(Refusal::NotReloaded { .. })), "nothing waits");
     assert_eq!((read.load(SeqCst), client.generation.number), (22, 21));

@@ -11,6 +11,7 @@ mod control_alarms;
 mod control_authority;
 mod control_life;
 mod control_links;
+mod control_names;
 mod control_receive;
 mod control_reload;
 mod control_routes;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use canvoy::can::MAX_LEN;
+use canvoy::can::name::Name;
 use canvoy::quality::Causes;
+use canvoy::store::names::Holder;
 use canvoy::store::{Layout, Memory, Reader, Record, Writer};
 
 const LAYOUT: Layout =
-    Layout { buses: 1, records: 2, messages: 1, tags: 3, routes: 1, links: 1, contracts: 1, alarms: 1 };
+    Layout { buses: 1, records: 2, messages: 1, tags: 3, routes: 1, links: 1, contracts: 1, alarms: 1, names: 1 };
 
 /// A record in which every part says `n`.
 fn of(n: u64) -> Record {
@@ -39,6 +41,7 @@ impl Child {
                 let mut n = first;
                 loop {
                     writer.record(1, &of(n));
+                    writer.set_holder(0, 33, Some(Holder { name: Name(n), claimed: n }));
                     n += 1;
                     // a gap, as between frames: without one a reader hardly ever finds the record at rest
                     (0..64).for_each(|_| std::hint::spin_loop());
@@ -97,6 +100,22 @@ fn read_beside_a_writer(read: impl Fn(&Reader) -> Option<Record>, enough: u64) -
 #[test]
 fn a_reader_in_another_process_sees_whole_records_only() {
     assert_eq!(read_beside_a_writer(|reader| reader.record(1), ENOUGH), Ok(()));
+}
+
+#[test]
+fn a_reader_in_another_process_sees_a_name_with_its_own_time() {
+    let (memory, reader) = store();
+    assert_eq!(reader.holder(0, 33), None);
+    let _child = Child::start(Writer::new(memory, LAYOUT, 1), 1);
+    let (started, mut last, mut different) = (Instant::now(), 0, 0);
+    while different < ENOUGH {
+        assert!(started.elapsed() < Duration::from_secs(120), "{different} names in two minutes");
+        let Some(holder) = reader.holder(0, 33) else { continue };
+        assert_eq!(holder.name.0, holder.claimed);
+        different += u64::from(holder.claimed != last);
+        last = holder.claimed;
+    }
+    assert_eq!((reader.holder(0, 32), reader.holder(0, 34), reader.holder(0, 254)), (None, None, None));
 }
 
 /// The same with the sequence check left out must see a torn record: otherwise the test above would show nothing.

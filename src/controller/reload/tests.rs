@@ -59,6 +59,8 @@ impl Bench {
             simulator: None,
             socket: folder.join("command"),
             group: None,
+            plant_socket: folder.join("plant"),
+            plant_group: None,
             link: "/nowhere".into(),
             load: Some(load),
             state: None,

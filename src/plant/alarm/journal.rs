@@ -209,6 +209,7 @@ impl Entry {
 
     /// Brings a state to what the line tells.
     pub fn restore(&self, state: &mut State, what: What) {
+        let raised = state.acknowledged && !self.acknowledged;
         if self.severity != state.severity {
             (state.last_severity, state.severity, state.times.severity) = (state.severity, self.severity, self.time);
         }
@@ -232,6 +233,11 @@ impl Entry {
         if let Some(text) = &self.comment {
             let (text, who) = (text.clone(), self.who.clone());
             state.comment = Comment { text, locale: state.comment.locale.clone(), who, time: self.time };
+        }
+        if raised {
+            state.worst = state.severity;
+        } else if !state.acknowledged {
+            state.note_severity();
         }
         state.numbered(self.number, what);
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plant::text;
 
-/// From this severity on an acknowledged alarm wants to be confirmed too: the machine could not do its work.
+/// An alarm that had this severity when it was to be acknowledged wants to be confirmed too: the machine could not do its work.
 pub const CONFIRM_FROM: u16 = 801;
 /// The longest that an alarm may be shelved, in nanoseconds (MaxTimeShelved).
 pub const MOST_SHELVED: u64 = 24 * 3600 * 1_000_000_000;
@@ -85,6 +85,8 @@ pub struct State {
     pub value: Option<f64>,
     pub severity: u16,
     pub last_severity: u16,
+    /// The highest severity of what has not been acknowledged yet, or was last.
+    pub worst: u16,
     /// Number of the last change; the second half of its EventId.
     pub number: u64,
     /// Changes from this one on may be acknowledged: those before tell of another state.
@@ -108,6 +110,7 @@ impl Default for State {
             value: None,
             severity: 0,
             last_severity: 0,
+            worst: 0,
             number: 0,
             current: 0,
             times: Times::default(),
@@ -132,7 +135,7 @@ pub enum Operation {
     },
     Comment {
         number: u64,
-        comment: Said,
+        comment: Option<Said>,
     },
     /// For so many nanoseconds.
     TimedShelve(u64),
@@ -297,6 +300,7 @@ impl State {
     }
 
     fn wants_acknowledgement(&mut self, time: u64) {
+        self.note_severity();
         if self.acknowledged {
             self.times.acknowledged = time;
         }
@@ -304,6 +308,12 @@ impl State {
             self.times.confirmed = time;
         }
         (self.acknowledged, self.confirmed) = (false, true);
+    }
+
+    /// What is to be acknowledged has this severity now. A value that comes back from far beyond passes a lower level, and was
+    /// there all the same.
+    pub(super) fn note_severity(&mut self) {
+        self.worst = if self.acknowledged { self.severity } else { self.worst.max(self.severity) };
     }
 
     /// An alarm that this one follows from is active, or none is. `None`: nothing to be told. `time`: when it became so;
@@ -400,7 +410,7 @@ impl State {
                 }
                 self.say(comment.as_ref(), who, now)?;
                 (self.acknowledged, self.times.acknowledged) = (true, now);
-                if self.severity >= CONFIRM_FROM {
+                if self.severity.max(self.worst) >= CONFIRM_FROM {
                     (self.confirmed, self.times.confirmed) = (false, now);
                 }
                 What::Acknowledged
@@ -416,7 +426,7 @@ impl State {
             }
             Operation::Comment { number, comment } => {
                 self.meant(*number)?;
-                self.say(Some(comment), who, now)?;
+                self.say(comment.as_ref(), who, now)?;
                 What::Commented
             }
             Operation::TimedShelve(duration) => {
@@ -451,7 +461,7 @@ impl State {
         if number == 0 || number < self.current || number > self.number { Err(Refused::EventUnknown) } else { Ok(()) }
     }
 
-    /// Nothing said leaves what was said (5.7.3).
+    /// Nothing said leaves what was said (5.5.6, 5.7.3).
     fn say(&mut self, said: Option<&Said>, who: &str, now: u64) -> Result<(), Refused> {
         let Some(Said { text, locale }) = said else { return Ok(()) };
         if text.len() > MOST_COMMENT || locale.len() > MOST_COMMENT {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::follow::Follower;
 use super::journal::{self, Told};
 use super::*;
-use crate::command::{Generation, VERSION};
+use crate::command::{Generation, Place, VERSION};
 use crate::plan::Alarm;
 use crate::plant::View;
 use crate::plant::figure::Figure;
@@ -79,7 +79,14 @@ impl Bench {
         if shown {
             let reader = Reader::open(memory, layout, 7).unwrap();
             let (plan, before) = (self.example.plan.clone(), self.example.plant.view());
-            let generation = Generation { version: VERSION, number: 2, pid: 1, hash: String::new(), since: BEGIN };
+            let generation = Generation {
+                version: VERSION,
+                number: 2,
+                pid: 1,
+                hash: String::new(),
+                since: BEGIN,
+                door: Place::Plant,
+            };
             self.example.plant.connect(View::new(plan, reader, &generation, before.requests.clone()));
         }
     }

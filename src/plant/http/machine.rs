@@ -5,9 +5,11 @@ use std::fmt::Write;
 
 use super::metrics::{Escaped, Number, header, single};
 use crate::plan::{AlarmIndex, Plan};
+use crate::plant::j1939;
 use crate::plant::machine::timed;
 use crate::store::Reader;
 use crate::store::layout::{BUCKETS, LinkWord, MessageWord, RouteWord, Word, bucket_end};
+use crate::store::names::NameWord;
 
 /// Every fourth bucket of a histogram is a series: one for each doubling.
 const STEP: usize = 4;
@@ -36,7 +38,10 @@ pub fn write(out: &mut String, plan: &Plan, reader: &Reader, alive: bool) {
     ] {
         single(out, name, "counter", help, reader.get(word) as f64);
     }
+    let help = "Commands refused for the door that they came through: in the name of the machine through the plant's, or what the plant may never ask.";
+    single(out, "canvoy_commands_wrong_door_total", "counter", help, reader.wrong_door() as f64);
     messages(out, plan, reader);
+    sources(out, plan, reader);
     routes(out, plan, reader);
     links(out, plan, reader);
     times(out, plan, reader);
@@ -76,6 +81,40 @@ fn messages(out: &mut String, plan: &Plan, reader: &Reader) {
                 let (bus, message) = (&plan.buses[message.bus].name, &message.message.name);
                 let _ = writeln!(out, "{name}{{bus=\"{}\",message=\"{}\"}} {count}", Escaped(bus), Escaped(message));
             }
+        }
+    }
+}
+
+/// Who sends: at most 254 series for each bus with J1939, and none for the others.
+fn sources(out: &mut String, plan: &Plan, reader: &Reader) {
+    if plan.buses.iter().all(|bus| bus.names.is_none()) {
+        return;
+    }
+    let name = "canvoy_j1939_source_info";
+    header(out, name, "gauge", "1 for each J1939 device that holds an address, with what its NAME says.");
+    for device in j1939::devices(plan, reader) {
+        let _ = writeln!(
+            out,
+            "{name}{{bus=\"{}\",source_address=\"{}\",name=\"{}\",manufacturer=\"{}\",manufacturer_code=\"{}\",\
+             identity_number=\"{}\",function=\"{}\"}} 1",
+            Escaped(&device.bus),
+            device.source_address,
+            device.name,
+            Escaped(&device.manufacturer),
+            device.manufacturer_code,
+            device.identity_number,
+            device.function,
+        );
+    }
+    for (name, word, help) in [
+        ("canvoy_j1939_claims_total", NameWord::Claims, "J1939 address claims."),
+        ("canvoy_j1939_contentions_total", NameWord::Contentions, "J1939 claims of an address that another NAME held."),
+        ("canvoy_j1939_cannot_claim_total", NameWord::CannotClaims, "J1939 devices that could not claim an address."),
+        ("canvoy_j1939_short_claims_total", NameWord::Short, "J1939 address claims of less than 8 bytes."),
+    ] {
+        header(out, name, "counter", help);
+        for (bus, count) in j1939::counts(plan, reader, word) {
+            let _ = writeln!(out, "{name}{{bus=\"{}\"}} {count}", Escaped(&bus));
         }
     }
 }
@@ -174,8 +213,33 @@ fn times(out: &mut String, plan: &Plan, reader: &Reader) {
 mod tests {
     use super::super::tests::Example;
     use super::*;
+    use crate::can::name::Name;
     use crate::plan::{Alarm, Timed};
     use crate::store::layout::MainWord;
+    use crate::store::names::Holder;
+
+    #[test]
+    fn who_claimed_an_address_is_a_series() {
+        let mut example = Example::new();
+        let text = |example: &Example| {
+            let mut text = String::new();
+            write(&mut text, &example.plan, &example.plant.view().reader, true);
+            text
+        };
+        assert!(!text(&example).contains("canvoy_j1939_source_info{"));
+        example.writer.set_holder(0, 33, Some(Holder { name: Name(0xA10A_8200_2260_1267), claimed: 1 }));
+        example.writer.count_name(0, NameWord::Contentions);
+        let text = text(&example);
+        for line in [
+            "canvoy_j1939_source_info{bus=\"line\",source_address=\"33\",name=\"A10A820022601267\",\
+             manufacturer=\"J1939 manufacturer 275\",manufacturer_code=\"275\",identity_number=\"4711\",\
+             function=\"130\"} 1",
+            "canvoy_j1939_contentions_total{bus=\"line\"} 1",
+            "canvoy_j1939_claims_total{bus=\"line\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+        }
+    }
 
     #[test]
     fn alarms_and_times_are_series() {
@@ -212,6 +276,10 @@ mod tests {
                 assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
             }
         }
+        example.main.set(MainWord::WrongDoor, 3);
+        let mut text = String::new();
+        write(&mut text, &plan, &example.plant.view().reader, true);
+        assert!(text.contains("\ncanvoy_commands_wrong_door_total 3\n"), "{text}");
         let mut gone = String::new();
         write(&mut gone, &plan, &example.plant.view().reader, false);
         assert!(!gone.contains("canvoy_alarm{") && !gone.contains("canvoy_clock") && gone.contains("canvoy_armed 0"));

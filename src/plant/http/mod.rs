@@ -1,5 +1,6 @@
 //! The HTTP listener: metrics for Prometheus, health, the landing page and the same as JSON. It only shows.
 
+mod alarms;
 pub mod config;
 mod machine;
 mod metrics;
@@ -24,7 +25,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::plant::figure::Figure;
 use crate::plant::pulse::Pulse;
 use crate::plant::status::Status;
 use crate::plant::{Plant, View};
@@ -124,19 +124,11 @@ async fn health(State(site): State<Arc<Site>>) -> impl IntoResponse {
     }
 }
 
-/// What people have done about the alarms, which the store does not know.
-fn handled(plant: &Plant, snapshot: &mut snapshot::Snapshot<'_>) {
-    snapshot.alarms_kept = plant.figures.get(Figure::AlarmsUnkept) == 0;
-    for alarm in &mut snapshot.machine.alarms {
-        alarm.handled = plant.alarms.state(&alarm.key).handled();
-    }
-}
-
 async fn tags(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) -> Response {
     let filter = Filter::from_query(query.as_deref());
     let view = site.plant.view();
     let mut snapshot = snapshot::take(&view, &site.status, &filter, clock::monotonic());
-    handled(&site.plant, &mut snapshot);
+    alarms::fill(&site.plant, &mut snapshot);
     match serde_json::to_string(&snapshot) {
         Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -152,7 +144,7 @@ async fn landing_page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery) 
     let filter = Filter::from_query(query.as_deref());
     let view = site.plant.view();
     let mut snapshot = snapshot::take(&view, &site.status, &filter, clock::monotonic());
-    handled(&site.plant, &mut snapshot);
+    alarms::fill(&site.plant, &mut snapshot);
     let headers: [(HeaderName, String); 2] = [
         (CONTENT_TYPE, "text/html; charset=utf-8".into()),
         (CONTENT_SECURITY_POLICY, page::content_security_policy(&nonce)),

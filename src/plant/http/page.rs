@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Write};
 
+use super::alarms;
 use super::snapshot::{Bus, Filter, Message, Snapshot, Tag};
 use crate::plan::Direction;
+use crate::plant::j1939::Device;
 use crate::plant::machine::Machine;
 use crate::plant::text;
 
@@ -64,8 +66,9 @@ fn write_page(page: &mut String, snapshot: &Snapshot<'_>, filter: &Filter, nonce
         not_gone = hidden(controller.up),
         kept = hidden(snapshot.alarms_kept),
     )?;
-    write_alarms(page, &snapshot.machine)?;
+    alarms::write(page, snapshot)?;
     write_buses(page, &snapshot.buses)?;
+    write_devices(page, &snapshot.j1939)?;
     write_times(page, &snapshot.machine)?;
     let checked = if filter.problems { " checked" } else { "" };
     write!(
@@ -133,52 +136,6 @@ fn outputs(machine: &Machine) -> String {
         0 => format!("{armed} · {mode}{clock}"),
         forces => format!("{armed} · {mode} · {forces} forced{clock}"),
     }
-}
-
-/// Alarms first: what is wrong and since when. Then what is forced, and until when.
-fn write_alarms(page: &mut String, machine: &Machine) -> fmt::Result {
-    page.push_str(
-        r#"<div class="sheet">
-<table>
-<thead><tr><th>Alarm since</th><th>What</th><th>is wrong</th><th class="number">times</th></tr></thead>
-<tbody id="alarms">
-"#,
-    );
-    for alarm in &machine.alarms {
-        writeln!(
-            page,
-            r#"<tr class="{}"><td>{}</td><td><b>{}{}</b></td><td>{}{}</td><td class="number">{}</td></tr>"#,
-            if alarm.suppressed { "consequence" } else { "alarm" },
-            alarm.since.as_deref().unwrap_or(text::UNKNOWN_TIME),
-            if alarm.suppressed { "↳ " } else { "" },
-            Escaped(&alarm.subject),
-            Escaped(&alarm.text),
-            more(&alarm.detail) + &handled(&alarm.handled),
-            alarm.count,
-        )?;
-    }
-    for force in &machine.forces {
-        let value = force.value.map_or_else(|| "–".into(), |value| value.to_string());
-        writeln!(
-            page,
-            r#"<tr class="forced"><td></td><td><b>{}</b></td><td>forced to {value} for another {:.0} s</td><td></td></tr>"#,
-            Escaped(&force.tag),
-            force.seconds_left,
-        )?;
-    }
-    if machine.alarms.is_empty() && machine.forces.is_empty() {
-        page.push_str("<tr><td colspan=\"4\">no alarm</td></tr>\n");
-    }
-    page.push_str("</tbody>\n</table>\n</div>\n");
-    Ok(())
-}
-
-fn handled(words: &str) -> String {
-    if words.is_empty() { String::new() } else { format!(" · {}", Escaped(words)) }
-}
-
-fn more(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!(" ({})", Escaped(detail)) }
 }
 
 /// Routes, and times against their budgets: folded, because it is for those who ask.
@@ -262,6 +219,37 @@ fn write_buses(page: &mut String, buses: &[Bus<'_>]) -> fmt::Result {
     Ok(())
 }
 
+/// Who sends on buses with J1939: folded, because it is for those who ask.
+fn write_devices(page: &mut String, devices: &[Device]) -> fmt::Result {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    page.push_str(
+        r#"<details>
+<summary>J1939 devices, by the NAMEs that they claimed</summary>
+<div class="sheet">
+<table>
+<thead><tr><th>Source</th><th>NAME</th><th>Manufacturer</th><th class="number">Serial number</th><th class="number">Function</th><th>Claimed</th></tr></thead>
+<tbody>
+"#,
+    );
+    for device in devices {
+        writeln!(
+            page,
+            r#"<tr><td><b>{}.@{}</b></td><td>{}</td><td>{}</td><td class="number">{}</td><td class="number">{}</td><td>{}</td></tr>"#,
+            Escaped(&device.bus),
+            device.source_address,
+            device.name,
+            Escaped(&device.manufacturer),
+            device.identity_number,
+            device.function,
+            device.claimed.as_deref().unwrap_or(text::UNKNOWN_TIME),
+        )?;
+    }
+    page.push_str("</tbody>\n</table>\n</div>\n</details>\n");
+    Ok(())
+}
+
 fn write_message(page: &mut String, message: &Message<'_>, tags: &[Tag<'_>]) -> fmt::Result {
     let id = message.id;
     write!(page, r#"<tbody data-message="{name}"><tr class="message"><th colspan="5""#, name = Escaped(&message.name))?;
@@ -319,7 +307,7 @@ fn class(tag: &Tag<'_>) -> &'static str {
 }
 
 /// Text inside an element or a quoted attribute.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -338,22 +326,24 @@ impl fmt::Display for Escaped<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::snapshot::take;
-    use super::super::tests::{Example, NOW};
+    use super::super::tests::{Example, NOW, STAMP};
     use super::*;
-    use crate::plan::{Alarm, Timed};
+    use crate::can::name::Name;
+    use crate::plan::Alarm;
     use crate::plant::status::Status;
     use crate::quality::{Cause, Causes};
-    use crate::store::layout::{BusState, Latch, MainWord};
+    use crate::store::layout::{BusState, MainWord};
+    use crate::store::names::Holder;
 
-    fn page(example: &Example, query: &str) -> String {
+    pub fn page(example: &Example, query: &str) -> String {
         let status = Status::new(&example.plan, &[]).unwrap();
         let filter = Filter::from_query(Some(query));
         render(&take(&example.plant.view(), &status, &filter, NOW), &filter, "0123")
     }
 
-    fn check(page: &str, want: &[&str], never: &[&str]) {
+    pub fn check(page: &str, want: &[&str], never: &[&str]) {
         for part in want {
             assert!(page.contains(part), "no {part} in\n{page}");
         }
@@ -412,6 +402,15 @@ mod tests {
     }
 
     #[test]
+    fn who_claimed_an_address_is_shown() {
+        let mut example = Example::new();
+        check(&page(&example, ""), &[], &["J1939 devices"]);
+        example.writer.set_holder(0, 33, Some(Holder { name: Name(0xA10A_8200_2260_1267), claimed: STAMP }));
+        let row = r#"<tr><td><b>line.@33</b></td><td>A10A820022601267</td><td>J1939 manufacturer 275</td>"#;
+        check(&page(&example, ""), &[row, "4711", "2026-01-02T03:04:05.250Z"], &[]);
+    }
+
+    #[test]
     fn names_and_areas_are_shown_and_found() {
         let example = Example::new();
         let shown = r#"Drive &lt;1&gt; · ActualSpeed<span class="area">Hall &quot;2&quot;</span></td>"#;
@@ -419,34 +418,6 @@ mod tests {
             assert_eq!(page(&example, query).contains(shown), found, "{query}");
         }
         check(&page(&example, "q=cellar"), &[r#"data-tag="line.EEC1.Load""#, r#"data-words=" Cellar""#], &["Axis"]);
-    }
-
-    #[test]
-    fn alarms_and_forces_come_first() {
-        let mut example = Example::new();
-        let quiet = [
-            "<td colspan=\"4\">no alarm",
-            "outputs not armed · Remote",
-            "abababababab</span> since 2026-01-02T03:04:05.250Z",
-        ];
-        check(&page(&example, ""), &quiet, &[]);
-        let plan = example.plan.clone();
-        let message = plan.messages.iter().position(|m| m.message.name == "DriveCommand").unwrap();
-        let alarm = plan.alarm(Alarm::Fallback(message)).unwrap();
-        example.writer.alarm(alarm, true, Latch::Lease as u64, 1_767_323_045_250_000_000);
-        example.writer.set_force(0, plan.messages[message].tags.start, NOW + 90_000_000_000, 20);
-        example.writer.contract(plan.contract(Timed::Cycle(message)).unwrap(), 1_000_000, 500_000, 1);
-        check(
-            &page(&example, ""),
-            &[
-                r#"<tr class="alarm"><td>2026-01-02T03:04:05.250Z</td><td><b>line.DriveCommand</b></td>"#,
-                "(the plant stopped renewing its lease)",
-                "<b>line.DriveCommand.Setpoint</b></td><td>forced to 10 for another 90 s",
-                "Remote · 1 forced",
-                r#"<tr><td>cycle line.DriveCommand</td><td class="number">1.000</td>"#,
-            ],
-            &["<td colspan=\"4\">no alarm"],
-        );
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
+use super::alarms::Over;
 use crate::can::FrameId;
 use crate::dbc;
 use crate::plan::{self, Direction, Interface};
 use crate::plant::machine::Machine;
 use crate::plant::status::Status;
-use crate::plant::{View, text};
+use crate::plant::{View, j1939, text};
 use crate::quality::{Cause, Causes, Trust};
 use crate::sample;
 use crate::store::clock;
@@ -23,9 +24,15 @@ pub struct Snapshot<'a> {
     pub time: Option<String>,
     pub controller: Controller<'a>,
     pub machine: Machine,
+    /// Alarms that are over and wait for somebody, the worst first.
+    pub over: Vec<Over>,
+    /// How many alarms, active or over, are not in the two lists.
+    pub alarms_left_out: usize,
     /// What is done about alarms, and their journal, is on the disk.
     pub alarms_kept: bool,
     pub buses: Vec<Bus<'a>>,
+    /// Who holds which address of a bus, from the NAMEs that were claimed.
+    pub j1939: Vec<j1939::Device>,
     /// Grouped by message, in the order of the plan.
     pub tags: Vec<Tag<'a>>,
     /// Tags that match and are not shown.
@@ -197,8 +204,11 @@ pub fn take<'a>(view: &'a View, status: &Status, filter: &Filter, now: u64) -> S
             started: text::known_time(started),
         },
         machine: Machine::take(plan, reader, now),
+        over: Vec::new(),
+        alarms_left_out: 0,
         alarms_kept: true,
         buses: buses.collect(),
+        j1939: j1939::devices(plan, reader),
         tags: Vec::new(),
         left_out: 0,
         messages: Vec::new(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::can::{FrameId, MAX_LEN};
-use crate::command::{Generation, VERSION};
+use crate::command::{Generation, Place, VERSION};
 use crate::dbc::codec::{ByteOrder, Kind};
 use crate::dbc::{self, Codec};
 use crate::plan::{Bus, Direction, Interface, Message, Overlay, Plan, Reception, Tag, Transmission};
@@ -79,7 +79,8 @@ impl Example {
         }
         let plan = Arc::new(plan);
         let (sender, _) = mpsc::channel(4);
-        let generation = Generation { version: VERSION, number: 1, pid: 1, hash: "ab".repeat(32), since: STAMP };
+        let generation =
+            Generation { version: VERSION, number: 1, pid: 1, hash: "ab".repeat(32), since: STAMP, door: Place::Plant };
         let plant = Plant::new(View::new(plan.clone(), Reader::open(memory, layout, 7).unwrap(), &generation, sender));
         Example { plan, plant: Arc::new(plant), writer, main }
     }

@@ -432,7 +432,7 @@ pub fn refusal(error: &WriteError) -> StatusCode {
             Refusal::Busy | Refusal::Reloaded => StatusCode::BadServerTooBusy,
             Refusal::BusDown => StatusCode::BadNoCommunication,
             Refusal::OwnedByLink { .. } => StatusCode::BadNotWritable,
-            Refusal::OnlyAtTheMachine { .. } => StatusCode::BadUserAccessDenied,
+            Refusal::OnlyAtTheMachine | Refusal::WrongDoor { .. } => StatusCode::BadUserAccessDenied,
             Refusal::Local
             | Refusal::NotArmed
             | Refusal::Fallback { .. }

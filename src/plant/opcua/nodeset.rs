@@ -19,7 +19,7 @@ use super::space::model::{DI, DI_URI, MACHINERY, MACHINERY_URI};
 use super::space::server::{Diagnostics, ServerObject};
 use super::space::standard::Standard;
 use super::space::{NAMESPACE, NAMESPACE_URI, Node, Reference, Space, alias};
-use crate::command::{Generation, VERSION};
+use crate::command::{Generation, Place, VERSION};
 use crate::plan::Plan;
 use crate::plant::View;
 use crate::store::{Layout, Memory, Reader, Writer};
@@ -36,7 +36,8 @@ pub fn scene(plan: Arc<Plan>, identity: Identity) -> anyhow::Result<Scene> {
     let memory = Arc::new(Memory::heap(layout.words()));
     // what it says of every record is that nothing came
     drop(Writer::new(memory.clone(), layout, hash));
-    let generation = Generation { version: VERSION, number: 0, pid: 0, hash: plan.hash_text(), since: 0 };
+    let generation =
+        Generation { version: VERSION, number: 0, pid: 0, hash: plan.hash_text(), since: 0, door: Place::Plant };
     let (requests, _) = mpsc::channel(1);
     let view = Arc::new(View::new(plan.clone(), Reader::open(memory, layout, hash)?, &generation, requests));
     let uri = "urn:canvoy";

@@ -24,13 +24,15 @@ use opcua::types::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Config, mapping, run};
-use crate::command::{self, Action, Generation, Origin, VERSION, Write};
+use crate::can::name::Name;
+use crate::command::{self, Action, Generation, Origin, Place, VERSION, Write};
 use crate::config::{self, LoadOptions, Sources};
 use crate::plan::{Plan, TagIndex};
 use crate::plant::pulse::Pulses;
 use crate::plant::{Plant, View, access};
 use crate::quality::{Cause, Causes};
 use crate::store::layout::{BusState, Word};
+use crate::store::names::Holder;
 use crate::store::{Layout, Memory, Reader, Record, Writer, clock};
 use client::Client;
 
@@ -104,7 +106,14 @@ pub fn tag(plan: &Plan, name: &str) -> TagIndex {
 
 /// What the controller says of one of its generations.
 fn generation(number: u64) -> Generation {
-    Generation { version: VERSION, number, pid: 1, hash: format!("{number:064}"), since: number * 1_000_000_000 }
+    Generation {
+        version: VERSION,
+        number,
+        pid: 1,
+        hash: format!("{number:064}"),
+        since: number * 1_000_000_000,
+        door: Place::Plant,
+    }
 }
 
 /// A plant whose controller is this test.
@@ -139,6 +148,12 @@ impl Example {
         let view = View::new(plan, Reader::open(memory, layout, 7).unwrap(), &generation(1), sender);
         let plant = Arc::new(Plant::new(view.with_rights(rights)));
         (Example { plant, writer }, receiver)
+    }
+
+    /// Who holds an address of the only bus: NAME, and CLOCK_REALTIME nanoseconds of the claim.
+    pub fn claim(&mut self, address: u8, holder: Option<(u64, u64)>) {
+        let holder = holder.map(|(name, claimed)| Holder { name: Name(name), claimed });
+        self.writer.set_holder(0, address, holder);
     }
 
     /// Receives a frame. `source`: J1939 slot and source address.

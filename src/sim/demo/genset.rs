@@ -4,6 +4,7 @@ use super::random::Random;
 use super::table::{Sent, Source, Timing};
 use super::world::{AMBIENT, Device, TICK_S, approach, bit};
 use super::{CELL, World};
+use crate::can::{Frame, FrameId};
 
 /// Speed of the engine for 50 Hz, rpm.
 const RATED_SPEED: f64 = 1500.0;
@@ -148,6 +149,17 @@ pub fn sent() -> Vec<Sent> {
     let mut sent = of::<0>(Device::Genset1);
     sent.extend(of::<1>(Device::Genset2));
     sent
+}
+
+/// Who they are: industrial engines (industry group 5, function 0) of manufacturer 2046, which is nobody.
+const NAMES: [u64; 2] = [0x5000_0000_FFC1_88BD, 0x5000_0000_FFC1_876F];
+
+/// The claims of their addresses (SAE J1939-81), which devices send when they are powered up.
+pub fn claims() -> impl Iterator<Item = Frame> {
+    (0..).zip(NAMES).filter_map(|(address, name)| {
+        let id = FrameId::extended(0x18EE_FF00 | address)?;
+        Frame::classic(id, &name.to_le_bytes())
+    })
 }
 
 /// The messages of generator set `N`, whose source address is `N`.

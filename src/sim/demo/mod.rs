@@ -51,6 +51,8 @@ pub struct Plant {
     /// Sent when something happened, asked at each tick.
     events: Vec<Output>,
     inputs: Vec<Input>,
+    /// Sent once, at power-up.
+    claims: Vec<(usize, Frame)>,
 }
 
 impl Plant {
@@ -86,7 +88,9 @@ impl Plant {
         let first = |n: usize, period: u64| (n as u64 * STAGGER_NS) % period.clamp(1, SPREAD_NS);
         let jobs = cyclic.iter().filter_map(|output| output.period).enumerate().map(|(n, p)| (p, first(n, p)));
         let schedule = Schedule::new(std::iter::once((TICK_NS, 0)).chain(jobs));
-        Ok(Plant { world, schedule, cyclic, events, inputs })
+        let (cell, _) = find(CELL, "EEC1")?;
+        let claims = genset::claims().map(|claim| (cell, claim)).collect();
+        Ok(Plant { world, schedule, cyclic, events, inputs, claims })
     }
 
     /// A frame that the controller transmitted; the devices act on it at their next tick.
@@ -110,6 +114,7 @@ impl Plant {
                 }
                 continue;
             }
+            self.claims.drain(..).for_each(|(bus, frame)| send(bus, &frame));
             self.world.tick();
             for output in &mut self.events {
                 if output.event(&self.world) && !self.world.silent(output.device) {

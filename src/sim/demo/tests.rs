@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::*;
 use crate::can::FrameId;
+use crate::can::name::{Claim, Name};
 use crate::dbc::{Database, Lookup, Message, Raw, Signal};
 use crate::sim::tests::{demo_databases, present};
 
@@ -22,6 +23,8 @@ struct Bench {
     commands: Vec<(usize, Frame)>,
     /// The controller sends.
     sending: bool,
+    /// Who said which address is his.
+    claims: Vec<Claim>,
 }
 
 impl Bench {
@@ -43,7 +46,16 @@ impl Bench {
             }
         }
         let lookups = [0, 1].map(|bus: usize| Lookup::new(&databases[bus].messages));
-        Bench { databases, lookups, plant, now: START, last: BTreeMap::new(), commands, sending: true }
+        Bench {
+            databases,
+            lookups,
+            plant,
+            now: START,
+            last: BTreeMap::new(),
+            commands,
+            sending: true,
+            claims: Vec::new(),
+        }
     }
 
     /// On whichever bus has it.
@@ -78,6 +90,10 @@ impl Bench {
             }
             let (now, databases, lookups, last) = (self.now, &self.databases, &self.lookups, &mut self.last);
             self.plant.step(now, &mut |bus, frame| {
+                if let Some(claim) = Claim::of(frame) {
+                    self.claims.push(claim);
+                    return;
+                }
                 seen(now, bus, &databases[bus].messages[lookups[bus].get(frame.id).unwrap()], frame);
                 last.insert((bus, frame.id), (now, *frame));
             });
@@ -114,6 +130,18 @@ fn with_source(message: &Message, source: u8) -> FrameId {
         return message.id;
     }
     FrameId::extended(message.id.number() & !0xFF | source as u32).unwrap()
+}
+
+#[test]
+fn generator_sets_claim_their_addresses_once() {
+    let mut bench = Bench::new();
+    bench.wait(5.0);
+    let makers = bench.claims.iter().map(|claim| match claim {
+        Claim::Address(address, name) => (*address, name.manufacturer_code(), name.identity_number(), name.function()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(makers.collect::<Vec<_>>(), [(0, 2046, 100_541, 0), (1, 2046, 100_207, 0)]);
+    assert!(bench.claims.iter().all(|claim| matches!(claim, Claim::Address(_, Name(name)) if name >> 60 == 5)));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 crate::tests! {
     Tools: information_model, information_model_node_opcua, node_set_node_opcua;
+    Vcan: names_that_are_claimed;
 }
 
 fn information_model() {
@@ -15,4 +16,8 @@ fn information_model_node_opcua() {
 
 fn node_set_node_opcua() {
     super::node("nodeset.mjs", &["--model", "--alarms"]);
+}
+
+fn names_that_are_claimed() {
+    super::check("claims.py", &[]);
 }

@@ -165,6 +165,9 @@ async def wrong_calls(s):
         (key, s.condition("late:m.Late", "Acknowledge"), [event, text], "BadMethodInvalid"),
         (key, zero(O.Server_GetMonitoredItems), [], "BadMethodInvalid"),
         (key, s.condition(SETPOINT, "Retain"), [], "BadMethodInvalid"),
+        # those of a type are called at its instances
+        (zero(O.ConditionType), zero(O.ConditionType_AddComment), [event, text], "BadNodeIdInvalid"),
+        (zero(O.ExclusiveLevelAlarmType), zero(O.AcknowledgeableConditionType_Acknowledge), [event, text], "BadNodeIdInvalid"),
         # only what a state machine does is called at it
         (s.condition(SETPOINT, "ShelvingState"), s.condition(SETPOINT, "Acknowledge"), [event, text], "BadMethodInvalid"),
         (s.condition(SETPOINT, "AckedState"), zero(O.AlarmConditionType_ShelvingState_Unshelve), [], "BadMethodInvalid"),
@@ -177,7 +180,7 @@ async def wrong_calls(s):
     long = ua.Variant(ua.LocalizedText("x" * 2000), ua.VariantType.LocalizedText)
     now = ua.Variant(await s.field(SETPOINT, "EventId"), ua.VariantType.ByteString)
     said = await s.call(key, s.condition(SETPOINT, "AddComment"), now, long)
-    expect(said == "BadOutOfRange", "a long comment", said)
+    expect(said == "BadInvalidArgument", "a long comment", said)
     await s.quiet()
 
 

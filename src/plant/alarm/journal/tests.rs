@@ -57,6 +57,19 @@ fn what_was_written_is_read() {
 }
 
 #[test]
+fn the_worst_that_is_not_acknowledged_is_known_again() {
+    let mut restored = State::default();
+    for (number, severity, acknowledged, want) in
+        [(1, 900, false, 900), (2, 500, false, 900), (3, 500, true, 900), (4, 500, false, 500), (5, 700, false, 700)]
+    {
+        let state = State { level: 1, severity, acknowledged, ..State::default() };
+        Entry::of(number, Position::default(), "alarm:a", What::Changed, &state, number)
+            .restore(&mut restored, What::Changed);
+        assert_eq!(restored.worst, want, "{number}");
+    }
+}
+
+#[test]
 fn files_are_bounded_and_read_as_one() {
     let folder = Folder::new("rotate");
     let line = serde_json::to_vec(&entry(10)).unwrap().len() as u64 + 1;

@@ -93,12 +93,34 @@ fn acknowledged_and_confirmed() {
             (4, Person(confirm(2), Ok(What::Confirmed)), "-KC---E"),
         ],
     );
+    check(
+        "to be confirmed, though it was less at the end",
+        vec![
+            (1, Level(8, 900), "A-CR--E"),
+            (2, Level(4, 500), "A-CR--E"),
+            (3, Level(0, 0), "--CR--E"),
+            (4, Person(acknowledge(3), Ok(What::Acknowledged)), "-K-R--E"),
+            (5, Person(confirm(3), Ok(What::Confirmed)), "-KC---E"),
+            // the next one is another
+            (6, Level(4, 500), "A-CR--E"),
+            (7, Person(acknowledge(6), Ok(What::Acknowledged)), "AKCR--E"),
+        ],
+    );
+    check(
+        "one that came and went before counts until it is acknowledged",
+        vec![
+            (1, Level(8, 900), "A-CR--E"),
+            (2, Level(0, 0), "--CR--E"),
+            (3, Level(4, 500), "A-CR--E"),
+            (4, Person(acknowledge(3), Ok(What::Acknowledged)), "AK-R--E"),
+        ],
+    );
     let said = Said { text: "seen".into(), locale: "en".into() };
     check(
         "a comment does not make an event stale",
         vec![
             (1, Level(1, 500), "A-CR--E"),
-            (2, Person(Operation::Comment { number: 1, comment: said.clone() }, Ok(What::Commented)), "A-CR--E"),
+            (2, Person(Operation::Comment { number: 1, comment: Some(said) }, Ok(What::Commented)), "A-CR--E"),
             (3, Person(acknowledge(1), Ok(What::Acknowledged)), "AKCR--E"),
         ],
     );
@@ -124,6 +146,20 @@ fn acknowledged_and_confirmed() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_comment_stays_until_another_comes() {
+    let said = |text: &str, locale: &str| Some(Said { text: text.into(), locale: locale.into() });
+    let mut state = State::default();
+    state.transition(Transition { level: 1, detail: 0, value: f64::NAN, severity: 500, time: 1 });
+    state.numbered(1, What::Raised);
+    for (comment, want) in [(said("seen", "en"), "seen"), (None, "seen"), (said("", "en"), ""), (None, "")] {
+        assert_eq!(state.operate(&Operation::Comment { number: 1, comment }, "anna", 2), Ok(What::Commented));
+        assert_eq!(state.comment.text, want);
+    }
+    assert_eq!(state.operate(&Operation::Acknowledge { number: 1, comment: None }, "bert", 3), Ok(What::Acknowledged));
+    assert_eq!(state.comment.who, "anna");
 }
 
 #[test]

@@ -82,19 +82,30 @@
     return true;
   };
 
+  const showWrong = (now) => {
+    const { alarms, forces } = now.machine;
+    const since = (alarm) => alarm.since === null ? "time unknown" : moment(alarm.since);
+    const dotted = (words) => words ? ` · ${words}` : "";
+    const consequences = alarms.filter((alarm) => alarm.suppressed).length;
+    const counts = [[alarms.length - consequences, "active"], [consequences, "that follow from them"],
+      [now.over.length, "over, to be acknowledged"], [forces.length, "forced"], [now.alarms_left_out, "not shown"]];
+    const words = counts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+    put(document.getElementById("wrong"), words.length > 0 ? `Alarms: ${words.join(" · ")}` : "no alarm");
+    fill("alarms", [
+      ...alarms.map((alarm) => [alarm.suppressed ? "consequence" : "alarm", since(alarm), (alarm.suppressed ? "↳ " : "") + alarm.subject,
+        alarm.text + (alarm.detail ? ` (${alarm.detail})` : "") + dotted(alarm.handled), alarm.severity, alarm.count]),
+      ...now.over.map((alarm) => ["over", since(alarm), alarm.subject, `over: ${alarm.text}${dotted(alarm.handled)}`, alarm.severity, ""]),
+      ...forces.map((force) =>
+        ["forced", "", force.tag, `forced to ${force.value ?? "–"} for another ${force.seconds_left.toFixed(0)} s`, "", ""]),
+    ]);
+    for (const row of document.getElementById("alarms").rows) row.cells[2].className = "words";
+  };
+
   const showMachine = (machine) => {
     const words = [machine.armed ? "outputs armed" : "outputs not armed", machine.remote ? "Remote" : "Local"];
     if (machine.forces.length > 0) words.push(`${machine.forces.length} forced`);
     if (machine.clock_synchronized === false) words.push("clock not synchronised");
     put(document.getElementById("outputs"), words.join(" · "));
-    const alarms = machine.alarms.map((alarm) =>
-      [alarm.suppressed ? "consequence" : "alarm", alarm.since === null ? "time unknown" : moment(alarm.since),
-        (alarm.suppressed ? "↳ " : "") + alarm.subject, alarm.text + (alarm.detail ? ` (${alarm.detail})` : "") + (alarm.handled ? ` · ${alarm.handled}` : ""),
-        alarm.count]);
-    const forces = machine.forces.map((force) =>
-      ["forced", "", force.tag, `forced to ${force.value ?? "–"} for another ${force.seconds_left.toFixed(0)} s`, ""]);
-    const wrong = [...alarms, ...forces];
-    fill("alarms", wrong.length > 0 ? wrong : [["", "no alarm"]]);
     const ms = (us) => (us / 1000).toFixed(3);
     const drawn = fill("routes", machine.routes.map((route) => ["", route.name, route.on ? "on" : "off", route.passed,
       route.rate_limited + route.unfit + route.off + route.not_sent]));
@@ -126,6 +137,7 @@
       // signals and buses may have come, gone or changed
       if (now.controller.configuration !== document.getElementById("configuration").textContent) location.reload();
       now.buses.forEach(showBus);
+      showWrong(now);
       if (!showMachine(now.machine)) redraw();
       let known = 0;
       for (const tag of now.tags) known += showTag(tag);

@@ -6,7 +6,7 @@ use opcua::types::{MonitoringMode, StatusCode, Variant};
 
 use super::*;
 use crate::can::{Frame, FrameId};
-use crate::command::{Generation, VERSION};
+use crate::command::{Generation, Place, VERSION};
 use crate::config;
 use crate::plant::access::{Role, Roles};
 use crate::plant::opcua::limits::Limits;
@@ -44,7 +44,8 @@ fn store(plan: Arc<crate::plan::Plan>) -> (Arc<Scene>, Writer) {
     let mut writer = Writer::new(memory.clone(), layout, 7);
     writer.set_bus_state(0, BusState::Active, 1);
     writer.set(Word::Heartbeat, u64::MAX);
-    let generation = Generation { version: VERSION, number: 1, pid: 1, hash: String::new(), since: 1 };
+    let generation =
+        Generation { version: VERSION, number: 1, pid: 1, hash: String::new(), since: 1, door: Place::Plant };
     let reader = Reader::open(memory, layout, 7).unwrap();
     let plant = Plant::new(View::new(plan, reader, &generation, mpsc::channel(1).0));
     let object = ServerObject::new("urn:test", Limits::default(), Diagnostics::none());

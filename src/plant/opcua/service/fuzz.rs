@@ -8,7 +8,7 @@ use opcua::crypto::SecurityPolicy;
 use opcua::types::{ApplicationDescription, MessageSecurityMode, StatusCode};
 
 use super::{Service, dispatch};
-use crate::command::{Generation, VERSION};
+use crate::command::{Generation, Place, VERSION};
 use crate::plan::Plan;
 use crate::plant::opcua::channel::{Answers, Channel, Request};
 use crate::plant::opcua::config::Config;
@@ -37,7 +37,8 @@ impl Bench {
         let mut store = Store::new(memory.clone(), layout, 7);
         store.set(Word::Heartbeat, u64::MAX);
         let (sender, requests) = tokio::sync::mpsc::channel(16);
-        let generation = Generation { version: VERSION, number: 1, pid: 1, hash: "0".repeat(64), since: 1 };
+        let generation =
+            Generation { version: VERSION, number: 1, pid: 1, hash: "0".repeat(64), since: 1, door: Place::Plant };
         let reader = Reader::open(memory, layout, 7).map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let plant = Arc::new(Plant::new(View::new(plan, reader, &generation, sender)));
         let config = Config { security_policy_none: true, ..Config::default() };

@@ -106,6 +106,10 @@ async fn one(ask: &Ask<'_>, object: NodeRef<'_>, method: NodeRef<'_>, arguments:
             (Some(object), Some(method)) if alias::is_find(object, method) => {
                 alias::find(ask, &scene, arguments, room).await
             }
+            // those of a condition are called at one, not at its type (OPC 10000-9, 5.5.6)
+            (_, Some(method)) if scene.space.class(on) == NodeClass::ObjectType && condition::is_operation(method) => {
+                StatusCode::BadNodeIdInvalid.into()
+            }
             (Some(object), Some(method)) => server::call(ask, object, method, arguments),
             _ => StatusCode::BadMethodInvalid.into(),
         },

@@ -419,7 +419,7 @@ fn forward(kind: ReferenceTypeId, target: Node) -> Reference {
 pub fn is_live(space: &Space, node: Node) -> bool {
     match node {
         Node::Signal(..) | Node::Property(_, _, Property::RawValue | Property::ValueAsText) | Node::State(_) => true,
-        Node::Model(part) => model::is_live(part),
+        Node::Model(part) => model::is_live(space, part),
         Node::Condition(part) => condition::is_live(space, part),
         _ => false,
     }

@@ -1,6 +1,7 @@
 //! Devices, buses, areas and the types of them: nodes of the plant besides its buses, messages and signals as the DBC has them.
 
 pub mod asset;
+mod claimed;
 mod declared;
 pub mod devices;
 pub mod kinds;
@@ -27,7 +28,7 @@ use crate::sample::Sample;
 use asset::Mark;
 use devices::{Device, Family};
 use kinds::{Kind, Owner};
-use order::{inverse, merge};
+use order::{inverse, merge, rule};
 use plate::Plate;
 
 pub use declared::families;
@@ -49,12 +50,6 @@ const DEVICE_SET: u32 = 5001;
 /// Machines and MachineIdentificationType of Machinery.
 const MACHINES: u32 = 1001;
 const IDENTIFICATION_TYPE: u32 = 1012;
-/// ModellingRules Mandatory and Optional.
-const MANDATORY: u32 = 78;
-const OPTIONAL: u32 = 80;
-/// HasModellingRule.
-const HAS_RULE: u32 = 37;
-
 /// One node of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
@@ -365,12 +360,6 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
     }
 }
 
-/// The reference to a ModellingRule (OPC 10000-3, 6.4.4).
-fn rule(space: &Space, is_mandatory: bool) -> Option<Reference> {
-    let target = space.standard(if is_mandatory { MANDATORY } else { OPTIONAL })?;
-    Some(Reference { kind: HAS_RULE, forward: true, target })
-}
-
 /// An attribute that is not as the class of the node has it; `None`: it is.
 pub fn attribute(
     space: &Space,
@@ -385,6 +374,7 @@ pub fn attribute(
         Part::Field(owner, field) => owner.field(field).description,
         Part::Message(_, message) => return Some(space.described(Node::Message(message, None), &user.locales)),
         Part::Signal(_, tag) => return Some(space.described(Node::Signal(tag, None), &user.locales)),
+        Part::Plate(_, Plate::J1939(field)) => field.description(),
         Part::State => "State of a CAN bus (ISO 11898-1), or that its interface is not there.",
         _ => return None,
     };
@@ -427,8 +417,9 @@ pub fn value_rank(space: &Space, part: Part) -> i32 {
 }
 
 /// Whether the value changes without a change of the plan.
-pub fn is_live(part: Part) -> bool {
+pub fn is_live(space: &Space, part: Part) -> bool {
     match part {
+        Part::Plate(device, plate) => space.is_claimed(device, plate),
         Part::Field(owner, field) => !matches!(owner, Owner::Type(_)) && !owner.field(field).is_property,
         _ => false,
     }
@@ -468,6 +459,7 @@ pub fn value(
         },
         Part::Scale(_, _, property) => (Some(kinds::percent(property)), None),
         Part::States => (Some(state::strings()), None),
+        Part::Plate(device, plate) if space.is_claimed(device, plate) => space.claimed(&scene.view, device, plate, now),
         Part::Plate(device, plate) => (Some(space.plate(device, plate)), None),
         Part::Mark(mark) => (mark.value(&space.identity.machine), None),
         // a declaration has no value of its own (OPC 10000-3, 4.6.2)

@@ -55,7 +55,7 @@ const HIERARCHICAL: u32 = 33;
 
 #[test]
 fn every_node_is_found_by_its_id_and_refers_back() {
-    for (space, count) in [(space(), 297), (fleet(), 378)] {
+    for (space, count) in [(space(), 321), (fleet(), 402)] {
         found_and_joined(&space, count);
     }
 }

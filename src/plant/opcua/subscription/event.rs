@@ -23,6 +23,8 @@ const MOST_LITERAL: usize = 256;
 const BASE: u32 = 2041;
 const OVERFLOW: u32 = 3035;
 const REFRESH_REQUIRED: u32 = 2789;
+/// That, RefreshStartEventType and RefreshEndEventType.
+const OF_REFRESH: [u32; 3] = [2787, 2788, REFRESH_REQUIRED];
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -44,6 +46,14 @@ pub struct Event {
     pub notifiers: Vec<NodeId>,
     /// Of an event of a condition, which has its own EventId and fields.
     pub condition: Option<Box<Condition>>,
+}
+
+impl Event {
+    /// Whether it tells a client about its own picture of conditions: no filter, and no notifier, keeps it from that
+    /// (OPC 10000-9, 4.5).
+    pub fn is_of_refresh(&self) -> bool {
+        NodeRef::from(&self.event_type).standard().is_some_and(|kind| OF_REFRESH.contains(&kind))
+    }
 }
 
 /// The selected fields of an event, in the order of the selection, and whether it is one of a condition.
@@ -272,7 +282,7 @@ impl EventFilter {
     /// The fields that are told, where the event is wanted at all. `id`: its EventId.
     pub fn apply(&self, event: &Event, id: &[u8; 16], types: &Standard) -> Option<Fields> {
         let look = Look { event, id, types };
-        let wanted = self.condition.is_empty() || self.holds(&look);
+        let wanted = self.condition.is_empty() || event.is_of_refresh() || self.holds(&look);
         wanted.then(|| self.fields(&look))
     }
 
@@ -321,14 +331,16 @@ impl Element {
         let [first, rest @ ..] = self.operands.as_slice() else { return None };
         let compare = |to: &Operand| order(&value(first), &value(to));
         let second = rest.first();
+        let equals = |to: &Operand| equal(&value(first), &value(to));
         match self.operator {
-            0 => Some(compare(second?)? == std::cmp::Ordering::Equal),
-            1 => Some(value(first) == Variant::Empty),
+            0 => equals(second?),
+            // a status in place of a value is none
+            1 => Some(matches!(value(first), Variant::Empty | Variant::StatusCode(_))),
             2 => Some(compare(second?)?.is_gt()),
             3 => Some(compare(second?)?.is_lt()),
             4 => Some(compare(second?)?.is_ge()),
             5 => Some(compare(second?)?.is_le()),
-            6 => match (value(first), value(second?)) {
+            6 => match (words(value(first)), words(value(second?))) {
                 (Variant::String(text), Variant::String(pattern)) => {
                     Pattern::read(pattern.as_ref()).map(|pattern| pattern.fits(text.as_ref()))
                 }
@@ -336,7 +348,7 @@ impl Element {
             },
             7 => truth(first).map(|truth| !truth),
             8 => Some(compare(second?)?.is_ge() && compare(rest.get(1)?)?.is_le()),
-            9 => Some(rest.iter().any(|other| compare(other) == Some(std::cmp::Ordering::Equal))),
+            9 => Some(rest.iter().any(|other| equals(other) == Some(true))),
             10 => match (truth(first), truth(second?)) {
                 (Some(false), _) | (_, Some(false)) => Some(false),
                 (Some(true), Some(true)) => Some(true),
@@ -401,9 +413,18 @@ impl Look<'_> {
     }
 }
 
-/// How two values compare, where they do.
+/// Whether two values are equal; not known only where one is null. What has no common type is not (OPC 10000-4, 7.7.3).
+fn equal(a: &Variant, b: &Variant) -> Option<bool> {
+    match (a, b) {
+        (Variant::Empty, _) | (_, Variant::Empty) => None,
+        // with their locales
+        (Variant::LocalizedText(a), Variant::LocalizedText(b)) => Some(a == b),
+        (a, b) => Some(a == b || order(a, b).is_some_and(std::cmp::Ordering::is_eq)),
+    }
+}
+
+/// How two values compare, where they have an order.
 fn order(a: &Variant, b: &Variant) -> Option<std::cmp::Ordering> {
-    use std::cmp::Ordering::Equal;
     if let (Some(a), Some(b)) = (number(a), number(b)) {
         return a.partial_cmp(&b);
     }
@@ -412,8 +433,16 @@ fn order(a: &Variant, b: &Variant) -> Option<std::cmp::Ordering> {
         (Variant::Boolean(a), Variant::Boolean(b)) => Some(a.cmp(b)),
         (Variant::DateTime(a), Variant::DateTime(b)) => Some(a.checked_ticks().cmp(&b.checked_ticks())),
         (Variant::LocalizedText(a), Variant::String(b)) => Some(a.text.as_ref().cmp(b.as_ref())),
-        (Variant::Empty, _) | (_, Variant::Empty) => None,
-        (a, b) => (a == b).then_some(Equal),
+        (Variant::String(a), Variant::LocalizedText(b)) => Some(a.as_ref().cmp(b.text.as_ref())),
+        _ => None,
+    }
+}
+
+/// A LocalizedText is converted to a String where one is wanted (7.7.3).
+fn words(value: Variant) -> Variant {
+    match value {
+        Variant::LocalizedText(text) => Variant::String(text.text),
+        value => value,
     }
 }
 
@@ -431,7 +460,11 @@ mod tests {
             severity: 100,
             message: "m".into(),
             time: DateTime::now(),
-            fields: vec![("Status", Variant::from(true)), ("AttributeId", Variant::from(13u32))],
+            fields: vec![
+                ("Status", Variant::from(true)),
+                ("AttributeId", Variant::from(13u32)),
+                ("Instead", Variant::StatusCode(StatusCode::BadConditionDisabled)),
+            ],
             confidential: true,
             audience: None,
             notifiers: Vec::new(),
@@ -452,6 +485,42 @@ mod tests {
             (vec![compare(0, "Nothing", Variant::from(1u16))], false),
             (vec![compare(6, "SourceName", Variant::from("Attribute[/]_rite"))], true),
             (vec![compare(6, "SourceName", Variant::from("Attribute[^/]%"))], false),
+            // another node is another node, and what has no common type is not equal
+            (
+                vec![
+                    Element { operator: 7, operands: vec![Operand::Element(1)] },
+                    compare(0, "SourceNode", NodeId::new(0, 2254).into()),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    Element { operator: 7, operands: vec![Operand::Element(1)] },
+                    compare(0, "SourceNode", NodeId::new(0, 2253).into()),
+                ],
+                false,
+            ),
+            (
+                vec![
+                    Element { operator: 7, operands: vec![Operand::Element(1)] },
+                    compare(0, "SourceName", Variant::from(1u32)),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    Element { operator: 7, operands: vec![Operand::Element(1)] },
+                    compare(0, "Nothing", Variant::from(1u32)),
+                ],
+                false,
+            ),
+            // words are a text
+            (vec![compare(6, "Message", Variant::from("m%"))], true),
+            (vec![compare(0, "Message", Variant::from("m"))], true),
+            (vec![compare(0, "Message", opcua::types::LocalizedText::new("", "m").into())], true),
+            (vec![compare(0, "Message", opcua::types::LocalizedText::new("", "n").into())], false),
+            // a status in place of a value
+            (vec![Element { operator: 1, operands: vec![path("Instead")] }], true),
             (vec![both(10), of_type(2052), compare(0, "Status", Variant::from(true))], true),
             (vec![both(10), of_type(2071), compare(0, "Status", Variant::from(true))], false),
             (vec![both(11), of_type(2071), compare(0, "Status", Variant::from(true))], true),

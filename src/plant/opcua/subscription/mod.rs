@@ -306,40 +306,49 @@ impl Subscriptions {
 
     /// Something has happened: to whoever has subscribed to it.
     pub fn event(&mut self, event: &Event) {
-        self.deliver(event, None);
+        self.events += 1;
+        self.deliver(event, self.events, None);
         self.relieve();
     }
 
+    /// Numbers of the first and the last event of a refresh, which are the same for all its items (OPC 10000-9, 5.5.7).
+    pub fn refresh_numbers(&mut self) -> (u64, u64) {
+        self.events += 2;
+        (self.events - 1, self.events)
+    }
+
     /// Only to one item: all that ConditionRefresh tells, in one piece (OPC 10000-9, 5.5.7 and 5.5.8).
-    pub fn refresh(&mut self, events: &[Event], (subscription, item): (u32, u32)) {
+    pub fn refresh(&mut self, events: &[Event], (start, end): (u64, u64), (subscription, item): (u32, u32)) {
         let Some(found) = self.subscriptions.get_mut(&subscription) else { return };
         let Some(Queue::Events(queue)) = found.items.get_mut(&item).map(|item| &mut item.queue) else { return };
         let change = queue.begin_refresh();
         found.bytes = found.bytes.saturating_add_signed(change.bytes);
-        events.iter().for_each(|event| self.deliver(event, Some((subscription, item))));
+        for (at, event) in events.iter().enumerate() {
+            self.deliver(event, if at == 0 { start } else { end }, Some((subscription, item)));
+        }
         self.relieve();
     }
 
-    fn deliver(&mut self, event: &Event, only: Option<(u32, u32)>) {
-        self.events += 1;
+    /// `number`: makes its EventId, where it is none of a condition.
+    fn deliver(&mut self, event: &Event, number: u64, only: Option<(u32, u32)>) {
         let id = match &event.condition {
             Some(condition) => condition.id,
             None => {
                 let mut id = [0; 16];
-                id[..8].copy_from_slice(&self.events.to_le_bytes());
+                id[..8].copy_from_slice(&number.to_le_bytes());
                 id[8..].copy_from_slice(&self.born.to_le_bytes());
                 id
             }
         };
-        // an event of the server itself that is for one client is told wherever it has subscribed
-        let everywhere = only.is_some() && event.condition.is_none();
+        // what is about the client's own picture is told wherever it has subscribed, to whoever may subscribe at all
+        let everywhere = event.is_of_refresh();
         let server = self.scene.find(NodeRef::Numeric(0, ObjectId::Server as u32));
         let source = self.scene.find(NodeRef::from(&event.source_node));
         let told: Vec<_> = event.notifiers.iter().filter_map(|id| self.scene.find(NodeRef::from(id))).collect();
         let everybody = only.is_none().then_some(&self.event_items).into_iter().flatten();
         for (number, item) in only.into_iter().chain(everybody.copied()) {
             let Some(subscription) = self.subscriptions.get_mut(&number) else { continue };
-            if !self.scene.may_be_told(&subscription.user, event, source) {
+            if !everywhere && !self.scene.may_be_told(&subscription.user, event, source) {
                 continue;
             }
             let Some(found) = subscription.items.get_mut(&item) else { continue };

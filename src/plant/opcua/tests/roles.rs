@@ -88,6 +88,32 @@ fn a_type_is_there_for_who_sees_one_of_its_devices() {
 }
 
 #[test]
+fn an_area_is_there_for_who_sees_a_signal_in_it() {
+    const AREAS: &str = "tag,area\nOven.Temp,Vault\nDriveCommand,Hall\nDriveCommand.Steps,Vault\n";
+    const SETTINGS: &str =
+        "[bus.line]\ninterface = \"can0\"\ndbc = [\"plant.dbc\"]\nnode = \"ME\"\noverlay = [\"names.csv\"]\n";
+    for (see, want) in [
+        (&["bus:line"][..], "Vault Vault.line.Oven Vault.line.DriveCommand Hall Hall.line.DriveCommand"),
+        (&["line.DriveCommand.Setpoint"], "Hall Hall.line.DriveCommand"),
+        (&["line.DriveCommand.Steps"], "Vault Vault.line.DriveCommand"),
+        (&["area:Vault"], "Vault Vault.line.Oven Vault.line.DriveCommand"),
+        (&["line.Wide.*"], ""),
+    ] {
+        let mut sources = Sources::embedded("plant.toml", SETTINGS, &[("plant.dbc", DBC.as_bytes())]);
+        sources.overlay.push(config::SourceFile { name: "names.csv".into(), bytes: AREAS.into() });
+        let plan = config::load(&sources, LoadOptions::default()).map_err(|mistakes| format!("{mistakes:?}")).unwrap();
+        let (_example, scene, user) = scene(plan.plan, see);
+        let all = ["Vault", "Vault.line.Oven", "Vault.line.DriveCommand", "Hall", "Hall.line.DriveCommand"];
+        let shown = all.into_iter().filter(|name| {
+            let id = format!("Canvoy.Areas.{name}");
+            assert!(scene.find(NodeRef::String(2, &id)).is_some(), "{id}");
+            scene.seen(NodeRef::String(2, &id), &user).is_some()
+        });
+        assert_eq!(shown.collect::<Vec<_>>().join(" "), want, "{see:?}");
+    }
+}
+
+#[test]
 fn what_is_counted_is_seen() {
     for (see, forces, names) in [
         (&["bus:line"][..], 2, 2),

@@ -22,6 +22,11 @@ pub fn is_refresh(object: u32, method: u32) -> bool {
     object == ObjectTypeId::ConditionType as u32 && methods.contains(&method)
 }
 
+/// Whether a method of namespace 0 is one of conditions, which their types declare.
+pub fn is_operation(method: u32) -> bool {
+    Called::of_type(method).is_some()
+}
+
 /// Tells all retained conditions to one subscription or one item of it, between two events that say so.
 pub async fn refresh(ask: &Ask<'_>, method: u32, arguments: &[Variant]) -> Outcome {
     let one = method == MethodId::ConditionType_ConditionRefresh2 as u32;
@@ -47,7 +52,7 @@ pub async fn refresh(ask: &Ask<'_>, method: u32, arguments: &[Variant]) -> Outco
 
 /// One item after the other, and others meanwhile: each under one lock, so that no other event comes between.
 async fn refreshed(ask: &Ask<'_>, id: u32, item: Option<u32>) -> StatusCode {
-    let items: Vec<u32> = {
+    let (items, numbers): (Vec<u32>, _) = {
         let mut all = ask.server.subscriptions();
         // one that belongs to somebody else is told like one that does not exist
         let Ok(subscription) = all.of(ask.session.id, id) else { return StatusCode::BadSubscriptionIdInvalid };
@@ -64,10 +69,10 @@ async fn refreshed(ask: &Ask<'_>, id: u32, item: Option<u32>) -> StatusCode {
         let wanted = |one: &&Item| one.is_event() && one.is_on() && item.is_none_or(|item| item == one.id);
         let events = items.values().filter(wanted).map(|item| item.id).collect();
         subscription.refreshed = Some(now);
-        events
+        (events, all.refresh_numbers())
     };
     for item in items {
-        refresh_item(ask, (id, item));
+        refresh_item(ask, numbers, (id, item));
         tokio::task::yield_now().await;
     }
     if let Ok(subscription) = ask.server.subscriptions().of(ask.session.id, id)
@@ -78,7 +83,7 @@ async fn refreshed(ask: &Ask<'_>, id: u32, item: Option<u32>) -> StatusCode {
     StatusCode::Good
 }
 
-fn refresh_item(ask: &Ask<'_>, (id, item): (u32, u32)) {
+fn refresh_item(ask: &Ask<'_>, numbers: (u64, u64), (id, item): (u32, u32)) {
     let scene = ask.server.scenes.now();
     let start = tell::about(ObjectTypeId::RefreshStartEventType, "The conditions of interest follow");
     let end = tell::about(ObjectTypeId::RefreshEndEventType, "These were the conditions of interest");
@@ -91,7 +96,7 @@ fn refresh_item(ask: &Ask<'_>, (id, item): (u32, u32)) {
         let mut events = tell::retained(&scene);
         events.insert(0, start);
         events.push(end);
-        all.refresh(&events, (id, item));
+        all.refresh(&events, numbers, (id, item));
         all.replies()
     };
     replies.into_iter().for_each(Reply::send);
@@ -197,12 +202,12 @@ impl Called {
                     text: comment.text.as_ref().to_owned(),
                     locale: comment.locale.as_ref().to_owned(),
                 });
-                // null for both leaves the comment as it is (5.7.3)
+                // null for both leaves the comment as it is (5.5.6, 5.7.3)
                 let given = said.filter(|said| !said.text.is_empty() || !said.locale.is_empty());
                 match self {
                     Called::Acknowledge => Operation::Acknowledge { number, comment: given },
                     Called::Confirm => Operation::Confirm { number, comment: given },
-                    _ => Operation::Comment { number, comment: given.unwrap_or_default() },
+                    _ => Operation::Comment { number, comment: given },
                 }
             }
         })
@@ -222,7 +227,7 @@ fn status(refused: Refused) -> StatusCode {
         Refused::AlreadyShelved => StatusCode::BadConditionAlreadyShelved,
         Refused::NotShelved => StatusCode::BadConditionNotShelved,
         Refused::ShelvingTime => StatusCode::BadShelvingTimeOutOfRange,
-        Refused::CommentTooLong => StatusCode::BadOutOfRange,
+        Refused::CommentTooLong => StatusCode::BadInvalidArgument,
     }
 }
 

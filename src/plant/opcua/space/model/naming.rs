@@ -103,7 +103,7 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
             Ok(())
         }
         Part::Plate(_, plate) => {
-            namespace = DI;
+            namespace = plate.namespace();
             write!(text, "{}", plate.name())
         }
         Part::Message(_, message) => write!(text, "{}", space.message_name(message)),

@@ -2,11 +2,13 @@
 
 use opcua::types::{DataTypeId, LocalizedText, Variant};
 
+use super::DI;
+use super::claimed::Field;
 use super::devices::Device;
 use crate::plant::opcua::identity::Nameplate;
-use crate::plant::opcua::space::Space;
+use crate::plant::opcua::space::{NAMESPACE, Space};
 
-/// Properties of DI's DeviceType, in the order of their names.
+/// Properties of DI's DeviceType, and those of a J1939 device, in the order of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Plate {
     AssetId,
@@ -15,6 +17,7 @@ pub enum Plate {
     DeviceManual,
     DeviceRevision,
     HardwareRevision,
+    J1939(Field),
     Manufacturer,
     ManufacturerUri,
     Model,
@@ -26,13 +29,24 @@ pub enum Plate {
 }
 
 impl Plate {
-    pub const ALL: [Plate; 14] = [
+    pub const ALL: [Plate; 25] = [
         Plate::AssetId,
         Plate::ComponentName,
         Plate::DeviceClass,
         Plate::DeviceManual,
         Plate::DeviceRevision,
         Plate::HardwareRevision,
+        Plate::J1939(Field::ArbitraryAddressCapable),
+        Plate::J1939(Field::Claimed),
+        Plate::J1939(Field::EcuInstance),
+        Plate::J1939(Field::Function),
+        Plate::J1939(Field::FunctionInstance),
+        Plate::J1939(Field::IdentityNumber),
+        Plate::J1939(Field::IndustryGroup),
+        Plate::J1939(Field::ManufacturerCode),
+        Plate::J1939(Field::Name),
+        Plate::J1939(Field::VehicleSystem),
+        Plate::J1939(Field::VehicleSystemInstance),
         Plate::Manufacturer,
         Plate::ManufacturerUri,
         Plate::Model,
@@ -51,6 +65,7 @@ impl Plate {
             Plate::DeviceManual => "DeviceManual",
             Plate::DeviceRevision => "DeviceRevision",
             Plate::HardwareRevision => "HardwareRevision",
+            Plate::J1939(field) => field.name(),
             Plate::Manufacturer => "Manufacturer",
             Plate::ManufacturerUri => "ManufacturerUri",
             Plate::Model => "Model",
@@ -62,10 +77,16 @@ impl Plate {
         }
     }
 
+    /// Of its BrowseName.
+    pub fn namespace(self) -> u16 {
+        if matches!(self, Plate::J1939(_)) { NAMESPACE } else { DI }
+    }
+
     pub fn data_type(self) -> DataTypeId {
         match self {
             Plate::Manufacturer | Plate::Model | Plate::ComponentName => DataTypeId::LocalizedText,
             Plate::RevisionCounter => DataTypeId::Int32,
+            Plate::J1939(field) => field.data_type(),
             _ => DataTypeId::String,
         }
     }
@@ -92,9 +113,23 @@ impl Plate {
             Plate::ProductInstanceUri => &plate.product_instance_uri,
             Plate::SerialNumber => &plate.serial_number,
             Plate::SoftwareRevision => &plate.software_revision,
-            Plate::RevisionCounter => return None,
+            Plate::RevisionCounter | Plate::J1939(_) => return None,
         };
         text.as_deref()
+    }
+
+    /// What it says where nothing is known (OPC 10000-100, 4.5.2).
+    pub(super) fn nothing(self) -> Variant {
+        self.text("")
+    }
+
+    fn text(self, text: &str) -> Variant {
+        match self.data_type() {
+            // nobody counts the revisions
+            DataTypeId::Int32 => Variant::Int32(-1),
+            DataTypeId::LocalizedText => Variant::from(LocalizedText::new("", text)),
+            _ => Variant::from(text),
+        }
     }
 }
 
@@ -112,20 +147,21 @@ impl Space {
         self.identity.device.get(&name)
     }
 
+    /// What the configuration says of a device.
+    pub(super) fn engraved(&self, device: Device, wanted: Plate) -> Option<&str> {
+        self.nameplate(device).and_then(|plate| wanted.of(plate))
+    }
+
     /// What a device has on it.
     pub(super) fn plates(&self, device: Device) -> impl Iterator<Item = Plate> + use<'_> {
-        let plate = self.nameplate(device);
-        let has = move |wanted: &Plate| wanted.is_mandatory() || plate.is_some_and(|plate| wanted.of(plate).is_some());
+        let has = move |wanted: &Plate| {
+            wanted.is_mandatory() || self.engraved(device, *wanted).is_some() || self.is_claimed(device, *wanted)
+        };
         Plate::ALL.into_iter().filter(has)
     }
 
+    /// What is configured, or nothing.
     pub(in crate::plant::opcua::space) fn plate(&self, device: Device, wanted: Plate) -> Variant {
-        let text = self.nameplate(device).and_then(|plate| wanted.of(plate)).unwrap_or_default();
-        match wanted.data_type() {
-            // nobody counts the revisions (OPC 10000-100, 4.5.2)
-            DataTypeId::Int32 => Variant::Int32(-1),
-            DataTypeId::LocalizedText => Variant::from(LocalizedText::new("", text)),
-            _ => Variant::from(text),
-        }
+        wanted.text(self.engraved(device, wanted).unwrap_or_default())
     }
 }

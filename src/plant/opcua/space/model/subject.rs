@@ -42,19 +42,21 @@ pub fn subject(space: &Space, part: Part) -> Subject {
     }
 }
 
-/// Asks about all that it is about. A device, a type of devices and an area are there for who may see one message of it, and
-/// what a type declares for who may see it at one device: without its type no device is complete (OPC 10000-3, 5.5.1).
+/// Asks about all that it is about. A device and a type of devices are there for who may see one message of it, an area and a
+/// message in it for who may see a signal that is there: a message may have signals elsewhere. What a type declares is there for who may see it at one device: without its type no device is complete (OPC 10000-3, 5.5.1).
 pub fn any(space: &Space, part: Part, ask: impl Fn(Subject) -> bool) -> bool {
     let of = |listed: &Listed| match listed.messages.as_slice() {
         // a device that sends nothing hides nothing
         [] => ask(Subject::Machine),
         messages => messages.iter().any(|message| ask(Subject::Message(*message as usize))),
     };
+    let there = |area, message| space.tags_in(area, message).any(|tag| ask(Subject::Tag(tag)));
     match part {
         Part::Area(area) => match space.areas.get(area as usize) {
-            Some(area) => area.messages.iter().any(|message| ask(Subject::Message(*message as usize))),
+            Some(of) => of.messages.iter().any(|message| there(area, *message as usize)),
             None => ask(Subject::Machine),
         },
+        Part::Place(area, message, _) => there(area, message),
         Part::Device(Device::Listed(number)) | Part::Plate(Device::Listed(number), _) => {
             space.devices.get(number).is_some_and(of)
         }
