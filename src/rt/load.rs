@@ -145,8 +145,10 @@ mod tests {
     const FD: Rates = Rates { nominal: 500_000, data: 2_000_000 };
     const NONE: Rates = Rates { nominal: 0, data: 0 };
 
-    /// Each: milliseconds, what the interface tells, the counters, whether the bus is up; what is found.
-    fn check(configured: Rates, looks: &[(u64, Rates, (u64, u64), bool, Found)]) {
+    /// Milliseconds, what the interface tells, the counters, whether the bus is up; what is found.
+    type Look = (u64, Rates, (u64, u64), bool, Found);
+
+    fn check(configured: Rates, looks: &[Look]) {
         let mut load = Load::new(configured);
         for (at, told, bits, hears, wanted) in looks {
             assert_eq!(load.look(at * 1_000_000, *told, *bits, *hears), *wanted, "at {at} ms of {looks:?}");
