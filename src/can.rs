@@ -1,6 +1,7 @@
 //! What is on the wire: identifiers and frames of classic CAN and CAN FD (ISO 11898-1).
 
 pub mod name;
+pub mod wire;
 
 use std::fmt;
 

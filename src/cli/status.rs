@@ -63,6 +63,10 @@ struct Bus<'a> {
     state: &'static str,
     /// The likely cause of what is wrong.
     trouble: &'static str,
+    /// Percent of the last second that frames had the bus; `null` while that is not known.
+    load_percent: Option<f64>,
+    /// The highest since the start of the controller.
+    load_peak_percent: Option<f64>,
     received: u64,
     transmitted: u64,
     lost: u64,
@@ -93,6 +97,8 @@ fn take(client: &Client, now: u64) -> Document<'_> {
             name: &bus.name,
             state: reader.bus_state(index).word(),
             trouble: Trouble::from_word(count(BusWord::Trouble)).text(),
+            load_percent: reader.load(index, now).ok().map(text::percent),
+            load_peak_percent: reader.load_peak(index).map(|(load, _)| text::percent(load)),
             received: count(BusWord::ReceivedFrames),
             transmitted: count(BusWord::TransmittedFrames),
             lost: count(BusWord::LostFrames) + count(BusWord::ControllerOverflows),
@@ -162,9 +168,11 @@ fn write_people(out: &mut String, document: &Document<'_>) -> std::fmt::Result {
     writeln!(out, "\nbuses:")?;
     for bus in buses {
         let Bus { name, state, received, transmitted, lost, not_sent, .. } = bus;
+        let percent = |load: Option<f64>| load.map_or_else(|| "–".into(), |load| format!("{load:.1} %"));
+        let (load, peak) = (percent(bus.load_percent), percent(bus.load_peak_percent));
         write!(
             out,
-            "  {name:<12} {state:<8} received {received}, sent {transmitted}, lost {lost}, not sent {not_sent}"
+            "  {name:<12} {state:<8} load {load} (highest {peak}), received {received}, sent {transmitted}, lost {lost}, not sent {not_sent}"
         )?;
         writeln!(out, "{}{}", if bus.trouble.is_empty() { "" } else { "; " }, bus.trouble)?;
     }

@@ -30,14 +30,8 @@ pub fn check(section: &Section<'_>, simulate: bool, fd: bool, report: &mut Repor
     let wrong = |report: &mut Report<'_>, key: &str, message: String| report.error(&["bus", name, key], message);
     let managed = written.managed.unwrap_or(false);
     let interface = written.interface.is_some() && written.r#virtual != Some(true);
-    for (key, given) in [
-        ("managed", managed),
-        ("bit_rate", written.bit_rate.is_some()),
-        ("data_bit_rate", written.data_bit_rate.is_some()),
-    ] {
-        if given && !interface {
-            wrong(report, key, format!("{key} belongs to a bus with an interface; a virtual bus has none"));
-        }
+    if managed && !interface {
+        wrong(report, "managed", "managed belongs to a bus with an interface; a virtual bus has none".into());
     }
     let bit_rate = within(section, "bit_rate", written.bit_rate, BIT_RATES, "bit/s", report);
     let data_bit_rate = within(section, "data_bit_rate", written.data_bit_rate, DATA_BIT_RATES, "bit/s", report);
@@ -57,7 +51,7 @@ pub fn check(section: &Section<'_>, simulate: bool, fd: bool, report: &mut Repor
     let restart = restart(section, managed, report);
     if simulate {
         let restart = Restart { policy: RestartPolicy::Off, ..restart };
-        return Life { restart, bit_rate: None, data_bit_rate: None, managed: false };
+        return Life { restart, bit_rate, data_bit_rate, managed: false };
     }
     Life { restart, bit_rate, data_bit_rate, managed }
 }

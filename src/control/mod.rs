@@ -384,8 +384,7 @@ impl Control {
 
     fn sent(&mut self, now: Now, moment: u64, bus: BusIndex, outgoing: &Outgoing, store: &mut Writer) {
         store.publish(bus, &outgoing.frame, now.realtime, true);
-        store.add_bus(bus, BusWord::TransmittedFrames, 1);
-        store.add_bus(bus, BusWord::TransmittedBytes, outgoing.frame.payload().len() as u64);
+        store.count_sent(bus, &outgoing.frame);
         match outgoing.key {
             Key::Message(message) => {
                 self.outputs.sent(message, now, moment, &self.authority.compose(message), store);

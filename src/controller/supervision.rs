@@ -10,7 +10,7 @@ use crate::bus::socketcan::Sockets;
 use crate::link::Action;
 use crate::netlink::{Link, Links, Setup};
 use crate::plan::{Direction, Interface, Plan};
-use crate::rt::{Handle, Order};
+use crate::rt::{Handle, Order, Rates};
 use crate::store::Reader;
 use crate::store::layout::{BusState, FLAG_LISTEN_ONLY, FLAG_MODE_KNOWN};
 
@@ -40,7 +40,7 @@ struct Watched {
     managed: bool,
     asked: Option<u32>,
     /// What the real-time thread was told to show, and what was told in the log.
-    shown: Option<(u64, u64)>,
+    shown: Option<(u64, Rates)>,
     told_setup: Option<Setup>,
     /// The interface that the bus's sockets are bound to.
     opened: Option<u32>,
@@ -205,9 +205,13 @@ impl Watched {
     fn show(&mut self, setup: Option<Setup>, rt: &mut Handle) {
         let listen_only = setup.is_some_and(|setup| setup.listen_only);
         let mode = if setup.is_some() { FLAG_MODE_KNOWN } else { 0 } | if listen_only { FLAG_LISTEN_ONLY } else { 0 };
-        let shown = (mode, setup.map_or(0, |setup| setup.bit_rate.into()));
-        let (mode, bit_rate) = shown;
-        if self.shown != Some(shown) && rt.order(Order::Setup { bus: self.bus, mode, bit_rate }).is_ok() {
+        let rates = Rates {
+            nominal: setup.map_or(0, |setup| setup.bit_rate.into()),
+            // what a controller that is set up for classic CAN says about it means nothing
+            data: setup.filter(|setup| setup.fd).map_or(0, |setup| setup.data_bit_rate.into()),
+        };
+        let shown = (mode, rates);
+        if self.shown != Some(shown) && rt.order(Order::Setup { bus: self.bus, mode, rates }).is_ok() {
             self.shown = Some(shown);
         }
     }

@@ -177,7 +177,8 @@ pub struct Bus {
     /// Room for frames that wait to be sent, besides one for each message of ours.
     pub transmit_queue: usize,
     pub restart: Restart,
-    /// Bit/s, for the `canvoy-link` helper and to be compared with what is set; `None`: not our affair.
+    /// Bit/s, for the `canvoy-link` helper, to be compared with what is set, and for the load of a bus that does not tell its
+    /// own; `None`: not our affair.
     pub bit_rate: Option<u32>,
     /// Bit/s of the data phase of CAN FD.
     pub data_bit_rate: Option<u32>,

@@ -75,6 +75,11 @@ pub fn age(nanoseconds: u64) -> String {
     }
 }
 
+/// Percent of a share, to the hundredth.
+pub fn percent(share: f64) -> f64 {
+    (share * 10_000.0).round() / 100.0
+}
+
 /// CLOCK_REALTIME nanoseconds as `2026-01-02T03:04:05.250Z` (RFC 3339).
 pub fn time(nanoseconds: u64) -> String {
     let (seconds, milliseconds) = (nanoseconds / 1_000_000_000, nanoseconds / 1_000_000 % 1000);

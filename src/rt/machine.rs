@@ -11,6 +11,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use rtrb::{Consumer, Producer};
 
 use super::grants::Grants;
+use super::load::Load;
 use super::next::{self, Next, Turn};
 use super::sending::hand_over;
 use super::time::Time;
@@ -46,6 +47,7 @@ pub(super) struct Slot {
     pub sends: bool,
     /// CLOCK_MONOTONIC of the last reading of its data socket, nanoseconds.
     pub read_at: u64,
+    pub load: Load,
 }
 
 pub(super) struct Machine {
@@ -65,6 +67,8 @@ pub(super) struct Machine {
     pub(super) next: Option<(Box<Next>, Turn)>,
     /// Plans taken over so far.
     pub(super) swaps: u64,
+    /// CLOCK_MONOTONIC of the next look at the loads of the buses.
+    pub(super) loads_due: u64,
     orders: Consumer<(u64, Order)>,
     pub(super) notices: Producer<Notice>,
     pub(super) epoll: Epoll,
@@ -108,6 +112,7 @@ impl Machine {
             granted: 0,
             next: None,
             swaps: 0,
+            loads_due: 0,
             orders,
             notices,
             epoll,
@@ -188,6 +193,7 @@ impl Machine {
             self.deadlines(now);
             self.simulate(now);
             self.look_after_sockets(now);
+            self.count_loads(now);
             self.store.set(Word::NextDue, self.next_due());
             self.store.set(Word::Heartbeat, now.monotonic);
             self.store.add(Word::Turns, 1);
@@ -248,10 +254,7 @@ impl Machine {
                 }
                 Order::Open { bus, sockets, state } => self.open(now, bus, sockets, state),
                 Order::State { bus, state } => self.set_state(now, bus, state),
-                Order::Setup { bus, mode, bit_rate } => {
-                    self.store.set_bus(bus, BusWord::Mode, mode);
-                    self.store.set_bus(bus, BusWord::BitRate, bit_rate);
-                }
+                Order::Setup { bus, mode, rates } => self.set_up(bus, mode, rates),
                 Order::Alarm { alarm, active } => self.store.alarm(alarm, active, 0, now.realtime),
                 Order::Swap(next) => {
                     if let Some((unused, _)) = self.next.replace((next, Turn::new(now.monotonic))) {
@@ -355,8 +358,7 @@ impl Machine {
     }
 
     fn received(&mut self, now: Now, bus: usize, frame: &Frame, source_time: u64) {
-        self.store.add_bus(bus, BusWord::ReceivedFrames, 1);
-        self.store.add_bus(bus, BusWord::ReceivedBytes, frame.payload().len() as u64);
+        self.store.count_received(bus, frame);
         self.step(now, Event::Received { bus, frame, source_time });
         // after what must be quick
         self.store.publish(bus, frame, source_time, false);

@@ -10,6 +10,7 @@
 //! thread it has two bounded rings: orders come in (with an eventfd that wakes it), notices go out (it wakes nobody).
 
 pub mod grants;
+mod load;
 mod machine;
 mod next;
 mod sending;
@@ -33,6 +34,7 @@ use crate::sim::Simulator;
 use crate::store::Writer;
 use crate::store::layout::BusState;
 use grants::Grants;
+pub use load::Rates;
 use machine::Machine;
 pub use next::Next;
 
@@ -56,8 +58,8 @@ pub enum Order {
     Open { bus: usize, sockets: Sockets, state: BusState },
     /// What the kernel says about an interface.
     State { bus: usize, state: BusState },
-    /// How the controller of a bus is set up: bits of `BusWord::Mode`, and bit/s.
-    Setup { bus: usize, mode: u64, bit_rate: u64 },
+    /// How the controller of a bus is set up: bits of `BusWord::Mode`, and its bit rates.
+    Setup { bus: usize, mode: u64, rates: Rates },
     /// An alarm of the main thread has begun, or is over.
     Alarm { alarm: AlarmIndex, active: bool },
     /// Another plan, to take the place of this one as soon as its `reload_when` allows: at the end of a cycle. Answered by

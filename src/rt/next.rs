@@ -2,6 +2,7 @@
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
+use super::load::{Load, Rates};
 use super::machine::{Machine, Slot};
 use super::time::Time;
 use super::token::{data_token, error_token, errors_once};
@@ -116,6 +117,7 @@ pub(super) fn slots(plan: &Plan) -> Vec<Slot> {
         sends: plan.messages[bus.messages.clone()].iter().any(|m| matches!(m.direction, Direction::Output(_)))
             || plan.routes.iter().any(|route| route.to == index),
         read_at: 0,
+        load: Load::new(Rates::of(bus)),
     };
     plan.buses.iter().enumerate().map(slot).collect()
 }
@@ -163,6 +165,7 @@ impl Machine {
                 Some(at) => {
                     std::mem::swap(&mut self.buses[bus].bus, &mut next.buses[at].bus);
                     self.buses[bus].read_at = next.buses[at].read_at;
+                    self.buses[bus].load.go_on(&next.buses[at].load);
                     self.renumber(bus);
                 }
                 None if matches!(self.buses[bus].bus, Bus::Virtual) => self.set_state(now, bus, BusState::Active),

@@ -14,7 +14,7 @@ pub const MAGIC: u64 = u64::from_be_bytes(*b"CANVOY\0\x05");
 /// Words of the header.
 pub const HEADER_WORDS: usize = 128;
 /// Words of a bus.
-pub const BUS_WORDS: usize = 32;
+pub const BUS_WORDS: usize = 40;
 /// Words of a record: two cache lines.
 pub const RECORD_WORDS: usize = 16;
 /// Words of a contract.
@@ -172,6 +172,20 @@ pub enum BusWord {
     SilentUntil,
     /// CLOCK_MONOTONIC nanoseconds of the last reading of the socket, whatever was in it; 0: there is none to read.
     ReadAt,
+    /// Bit/s of the data phase as the interface is set up; 0: not known.
+    DataBitRate,
+    /// Bits of received and sent frames ([`crate::can::wire::Bits`]) at the nominal bit rate, and at the data bit rate.
+    NominalBits,
+    DataBits,
+    /// Nanoseconds that these frames had the bus, while its bit rate was known.
+    BusyTime,
+    /// Share of the last second that frames had the bus, in millionths; above a million where nothing keeps to the bit rate.
+    Load,
+    /// CLOCK_MONOTONIC nanoseconds at which that second ended; 0: not known now.
+    LoadAt,
+    /// The highest [`BusWord::Load`] so far, and the CLOCK_REALTIME nanoseconds of its end; 0: there was none.
+    LoadPeak,
+    LoadPeakAt,
 }
 
 /// The CAN controller is set up not to send and not to acknowledge (CAN_CTRLMODE_LISTENONLY).

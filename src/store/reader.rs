@@ -168,6 +168,22 @@ impl Reader {
         if self.stale(now) { causes.with(Cause::ControllerGone) } else { causes }
     }
 
+    /// The share of the last second that frames had a bus, 1 for all of it; why it is not known otherwise. `now`:
+    /// CLOCK_MONOTONIC.
+    pub fn load(&self, bus: usize, now: u64) -> Result<f64, Causes> {
+        match self.bus_causes(bus, now) {
+            Causes::NONE if self.bus(bus, BusWord::LoadAt) == 0 => Err(Causes::of(Cause::NeverReceived)),
+            Causes::NONE => Ok(self.bus(bus, BusWord::Load) as f64 / 1e6),
+            causes => Err(causes),
+        }
+    }
+
+    /// The highest load of a second since the start of the controller, and the CLOCK_REALTIME nanoseconds of its end.
+    pub fn load_peak(&self, bus: usize) -> Option<(f64, u64)> {
+        let at = self.bus(bus, BusWord::LoadPeakAt);
+        (at != 0).then(|| (self.bus(bus, BusWord::LoadPeak) as f64 / 1e6, at))
+    }
+
     /// A word of a message.
     pub fn message(&self, message: usize, word: MessageWord) -> u64 {
         self.at(self.layout.message(message, word))

@@ -12,7 +12,7 @@ use super::memory::Memory;
 use super::names::{self, Holder, NameWord};
 use super::record::{self, Record};
 use super::ring;
-use crate::can::Frame;
+use crate::can::{Frame, wire};
 use crate::quality::{Cause, Causes};
 
 /// Writes the few words that belong to the controller's main thread. There is one per store.
@@ -120,6 +120,31 @@ impl Writer {
     /// Adds to a counter of a bus.
     pub fn add_bus(&mut self, bus: usize, word: BusWord, n: u64) {
         add(self.word(self.layout.bus(bus, word)), n);
+    }
+
+    /// A word of a bus as it was written last.
+    pub fn bus(&self, bus: usize, word: BusWord) -> u64 {
+        self.word(self.layout.bus(bus, word)).load(Ordering::Relaxed)
+    }
+
+    /// Counts a frame that came in, and the time that it had the bus.
+    pub fn count_received(&mut self, bus: usize, frame: &Frame) {
+        self.add_bus(bus, BusWord::ReceivedFrames, 1);
+        self.add_bus(bus, BusWord::ReceivedBytes, frame.payload().len() as u64);
+        self.count_bits(bus, frame);
+    }
+
+    /// The same of one of ours that left. Sockets do not hear it again: it is counted once.
+    pub fn count_sent(&mut self, bus: usize, frame: &Frame) {
+        self.add_bus(bus, BusWord::TransmittedFrames, 1);
+        self.add_bus(bus, BusWord::TransmittedBytes, frame.payload().len() as u64);
+        self.count_bits(bus, frame);
+    }
+
+    fn count_bits(&mut self, bus: usize, frame: &Frame) {
+        let bits = wire::bits(frame);
+        self.add_bus(bus, BusWord::NominalBits, bits.nominal.into());
+        self.add_bus(bus, BusWord::DataBits, bits.data.into());
     }
 
     /// Sets the state of a bus, the time of the change and the causes that follow from it.

@@ -26,7 +26,8 @@ crate::tests! {
         a_controller_that_was_stopped_counts_what_it_missed, classic_and_fd_frames_arrive_with_the_kernels_time,
         an_interface_may_go_down_and_come_up, an_interface_may_be_removed_and_return,
         an_interface_may_be_missing_at_the_start, a_silent_bus_is_read_all_the_same, error_frames_are_the_state_of_the_bus,
-        cyclic_frames_keep_their_rate_and_a_listening_bus_is_silent, receiving_and_sending_allocate_nothing;
+        cyclic_frames_keep_their_rate_and_a_listening_bus_is_silent, receiving_and_sending_allocate_nothing,
+        the_load_is_that_of_canbusload;
 }
 
 const DBC: &str = r#"VERSION ""
@@ -64,6 +65,8 @@ impl Machine {
             [bus.a]
             interface = "{interface}"
             fd = true
+            bit_rate = 250000
+            data_bit_rate = 1000000
             dbc = ["bus.dbc"]
             node = "Controller"
             transmit = {transmit}
@@ -427,4 +430,45 @@ fn receiving_and_sending_allocate_nothing() {
     ip("link set vcan0 up");
     machine.wait_state(BusState::Active);
     assert_eq!(watch.count(), 0, "allocated or freed memory in the loop");
+}
+
+/// can-utils counts the stuff bits of classic frames one by one (`-e`), and hears the same frames from both sides.
+fn the_load_is_that_of_canbusload() {
+    let machine = Machine::start("vcan0", r#"["Command"]"#);
+    machine.wait_state(BusState::Active);
+    let generator = Process::start("cangen", &["vcan0", "-g", "2", "-I", "200", "-L", "8", "-D", "r"]);
+    let theirs = Process::start("stdbuf", &["-oL", "canbusload", "-e", "vcan0@250000"]);
+    let (since, bits) = (canvoy::store::clock::monotonic(), machine.count(BusWord::NominalBits));
+    // ` vcan0@250k   600   70000   38400       0  28%`: one line a second
+    let seconds = 5;
+    let lines = poll("lines of canbusload", LIMIT, || {
+        let output = theirs.output();
+        let lines: Vec<Vec<String>> = output
+            .lines()
+            .filter(|line| line.contains("vcan0@"))
+            .map(|line| line.split_whitespace().map(str::to_owned).collect())
+            .collect();
+        (lines.len() > seconds).then_some(lines)
+    });
+    let elapsed = (canvoy::store::clock::monotonic() - since) as f64 / 1e9;
+    let (ours, load) =
+        (machine.count(BusWord::NominalBits) - bits, machine.reader.load(0, canvoy::store::clock::monotonic()));
+    drop(generator);
+    let number = |line: &Vec<String>, at: usize| line[at].trim_end_matches('%').parse::<f64>().expect("a number");
+    // bits of each frame are compared, so that neither clock matters; then the load by ours
+    let (frames, total) = lines.iter().fold((0.0, 0.0), |sum, line| (sum.0 + number(line, 1), sum.1 + number(line, 2)));
+    let counted = machine.count(BusWord::ReceivedFrames) + machine.count(BusWord::TransmittedFrames);
+    let mean = machine.count(BusWord::NominalBits) as f64 / counted as f64;
+    assert!((mean / (total / frames) - 1.0).abs() < 0.015, "{mean} bits a frame, canbusload has {}", total / frames);
+    let (load, expected) = (load.expect("a load"), ours as f64 / 250_000.0 / elapsed);
+    assert!((load / expected - 1.0).abs() < 0.3, "load {load}, in all these seconds {expected}");
+    assert!(machine.reader.load_peak(0).is_some_and(|(peak, _)| peak >= load));
+    // what nobody sees has no load
+    ip("link set vcan0 down");
+    machine.wait_state(BusState::Down);
+    assert!(machine.reader.load(0, canvoy::store::clock::monotonic()).is_err());
+    ip("link set vcan0 up");
+    machine.wait_state(BusState::Active);
+    // bus 1 has no bit rate, and its interface tells none
+    assert!(machine.reader.load(1, canvoy::store::clock::monotonic()).is_err());
 }

@@ -393,3 +393,19 @@ pub fn mistakes(cases: &str, buses: &str, files: &[(&str, &str)]) {
     }
     assert!(differing.is_empty(), "said otherwise:\n{differing}");
 }
+
+#[test]
+fn the_time_that_passed_on_frames_take_is_counted_at_both_bit_rates() {
+    let check = |route: &str, frame: &str, (nominal, data): (u64, u64)| {
+        let mut bench = bench(&format!("[route.r]\nfrom = \"g\"\nto = \"f\"\nid = \"100\"\n{route}"));
+        bench.receive(frame);
+        let bits = [BusWord::NominalBits, BusWord::DataBits].map(|word| bench.bus_word("f", word));
+        assert_eq!(bits, [nominal, data], "{frame} {route}");
+    };
+    // ISO 11898-1: 47 bits and 8 for each byte; 30 of CAN FD at the nominal bit rate, 32 and the bytes at the other.
+    // Stuff bits besides, for the 13 dominant bits behind the first of the identifier's, 10 of CAN FD: three and two.
+    check("", "g 100#5555", (47 + 16 + 3, 0));
+    check("", "g 100##15555", (30 + 2, 32 + 16));
+    check("", "g 100##05555", (30 + 2 + 32 + 16, 0));
+    check("format = \"fd\"\n", "g 100#5555", (30 + 2, 32 + 16));
+}

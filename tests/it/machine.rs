@@ -590,6 +590,36 @@ fn the_state_of_the_clock_is_shown() {
     running.stop();
 }
 
+/// The demo's devices send, the plant's outputs too: what both take of a bus is its load.
+#[test]
+fn the_load_of_a_bus_is_counted() {
+    let sources = Sources::embedded("demo/demo.toml", demo::CONFIG, demo::DBC);
+    let plan = load(&sources, LoadOptions::default()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).plan;
+    let (folder, plan) = (Folder::new(), Arc::new(plan));
+    let simulator = Some(Simulator::Demo(demo::Plant::new(&plan).unwrap()));
+    let running = Running::start(Options { simulator, ..options(&plan, &folder.socket()) });
+    let watch = crate::allocations::Watch::thread(running.thread_id);
+    let reader = &running.reader;
+    assert!(reader.load(0, clock::monotonic()).is_err(), "known before a second is over");
+    for (index, bus) in plan.buses.iter().enumerate() {
+        let count = |word| reader.bus(index, word);
+        let (peak, _) = wait(|| reader.load_peak(index));
+        let load = reader.load(index, clock::monotonic()).unwrap();
+        assert!(0.0 < load && load <= peak && peak < 1.0, "{}: {load} of {peak}", bus.name);
+        // of the same second, or a little more
+        let frames = count(BusWord::ReceivedFrames) + count(BusWord::TransmittedFrames);
+        assert!(count(BusWord::NominalBits) >= 30 * frames, "{}", bus.name);
+        assert_eq!(count(BusWord::DataBits) > 0, bus.fd, "{}", bus.name);
+        let rate = |bits: u64, rate: Option<u32>| if bits == 0 { 0.0 } else { bits as f64 / f64::from(rate.unwrap()) };
+        let busy = count(BusWord::BusyTime) as f64 / 1e9;
+        let all = rate(count(BusWord::NominalBits), bus.bit_rate) + rate(count(BusWord::DataBits), bus.data_bit_rate);
+        assert!(busy > 0.0 && busy <= all, "{}: {busy} s of {all} s", bus.name);
+    }
+    assert_eq!(watch.count(), 0, "allocated or freed memory in the loop");
+    drop(watch);
+    running.stop();
+}
+
 #[test]
 fn the_real_time_thread_allocates_nothing() {
     let check = |plan: Plan, simulator: Option<Simulator>, written: &str, received: u64| {

@@ -4,6 +4,7 @@
 By hand: .testenv/venv/bin/python tests/peers/model.py --canvoy /…/target/debug/canvoy [--only round_trip]
 """
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -159,6 +160,32 @@ async def data_types(s):
         strings = await session.get_node(ua.NodeId("Canvoy.CanBusState.EnumStrings", s.namespace)).read_value()
         expect([one.Text for one in strings] == names, strings)
         return ", ".join(names)
+
+
+@check("model", "the load of a bus is a percentage with unit and range", "OPC 10000-8, 5.3.2")
+async def bus_load(s):
+    async with Session(s) as session:
+        def node(name):
+            return session.get_node(ua.NodeId(f"Canvoy.Buses.{name}", s.namespace))
+
+        async def read(name):
+            return await node(name).read_attribute(ua.AttributeIds.Value, raise_on_bad_status=False)
+
+        for _ in range(100):
+            peak = await read("m.LoadPeak")
+            if peak.StatusCode.is_good():
+                break
+            await asyncio.sleep(0.1)
+        load = await read("m.Load")
+        expect(load.StatusCode.is_good() and 0 < load.Value.Value < 100, load)
+        peak = await read("m.LoadPeak")
+        expect(peak.StatusCode.is_good() and load.Value.Value <= peak.Value.Value < 100, load, peak)
+        for name in ("m.Load", "m.LoadPeak"):
+            expect(await node(name).read_type_definition() == ua.NodeId(ua.ObjectIds.AnalogUnitType), name)
+            limits, unit = (await read(f"{name}.EURange")).Value.Value, (await read(f"{name}.EngineeringUnits")).Value.Value
+            # UNECE code P1, percent
+            expect((limits.Low, limits.High) == (0, 100) and unit.DisplayName.Text == "%" and unit.UnitId == 20529, name, limits, unit)
+        return f"{load.Value.Value:.1f} %, highest {peak.Value.Value:.1f} %"
 
 
 @check("model", "what is served of DI and Machinery is as their NodeSets have it", "OPC 10000-100, OPC 40001-1", limit=300)

@@ -92,6 +92,7 @@ impl Metrics {
         self.signals(&mut out, plan, reader, &causes, now, limit);
         let alive = view.alive(now);
         self.buses(&mut out, plan, reader, alive);
+        self.loads(&mut out, reader, now);
         configuration(&mut out, view);
         controller(&mut out, plan, reader, alive);
         machine::write(&mut out, plan, reader, alive);
@@ -218,6 +219,30 @@ impl Metrics {
             for (bus, labels) in self.buses.iter().enumerate() {
                 let _ = writeln!(out, "{name}{labels}}} {}", reader.bus(bus, *word));
             }
+        }
+    }
+
+    fn loads(&self, out: &mut String, reader: &Reader, now: u64) {
+        let buses = || self.buses.iter().enumerate();
+        let name = "can_bus_load_ratio";
+        header(out, name, "gauge", "Share of the last second that frames had the bus; none while that is not known.");
+        for (bus, labels) in buses() {
+            if let Ok(load) = reader.load(bus, now) {
+                let _ = writeln!(out, "{name}{labels}}} {}", Number(load));
+            }
+        }
+        let name = "can_bus_load_peak_ratio";
+        header(out, name, "gauge", "Highest load of a second since the start of the controller.");
+        for (bus, labels) in buses() {
+            if let Some((load, _)) = reader.load_peak(bus) {
+                let _ = writeln!(out, "{name}{labels}}} {}", Number(load));
+            }
+        }
+        let name = "can_bus_busy_seconds_total";
+        header(out, name, "counter", "Time that frames had the bus, as far as its bit rate was known.");
+        for (bus, labels) in buses() {
+            let busy = reader.bus(bus, BusWord::BusyTime) as f64 / 1e9;
+            let _ = writeln!(out, "{name}{labels}}} {}", Number(busy));
         }
     }
 }
@@ -518,6 +543,26 @@ mod tests {
         let page = metrics.render(&example.plant.view(), NOW);
         let state = r#"can_bus_state{bus="line",state="active"} 0"#;
         check(&page, &[&gone, "canvoy_controller_up 0", state], &["can_signal_value{"]);
+    }
+
+    #[test]
+    fn a_load_is_shown_while_it_is_known() {
+        let mut example = Example::new();
+        let metrics = Metrics::new(&example.plan);
+        let never = ["can_bus_load_ratio{", "can_bus_load_peak_ratio{"];
+        let idle = r#"can_bus_busy_seconds_total{bus="line"} 0"#;
+        check(&metrics.render(&example.plant.view(), NOW), &[idle], &never);
+        example.writer.set_bus_state(0, BusState::Active, 1);
+        let words =
+            [(BusWord::Load, 342_500), (BusWord::LoadAt, 7), (BusWord::LoadPeak, 1_020_000), (BusWord::LoadPeakAt, 8)];
+        words.into_iter().for_each(|(word, value)| example.writer.set_bus(0, word, value));
+        example.writer.set_bus(0, BusWord::BusyTime, 12_500_000_000);
+        let load = r#"can_bus_load_ratio{bus="line"} 0.3425"#;
+        let peak = r#"can_bus_load_peak_ratio{bus="line"} 1.02"#;
+        let busy = r#"can_bus_busy_seconds_total{bus="line"} 12.5"#;
+        check(&metrics.render(&example.plant.view(), NOW), &[load, peak, busy], &["ratio{bus=\"cell\""]);
+        example.writer.set_bus_state(0, BusState::BusOff, 2);
+        check(&metrics.render(&example.plant.view(), NOW), &[peak, busy], &never[..1]);
     }
 
     #[test]

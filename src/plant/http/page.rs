@@ -190,14 +190,14 @@ fn write_buses(page: &mut String, buses: &[Bus<'_>]) -> fmt::Result {
     page.push_str(
         r#"<div class="sheet">
 <table>
-<thead><tr><th>Bus</th><th>Interface</th><th>State</th><th>Since</th><th class="number">Frames/s</th><th class="number">Received</th><th class="number">Sent</th><th class="number">Lost</th><th class="number">Not sent</th><th class="number">Error frames</th><th class="number">Unknown</th></tr></thead>
+<thead><tr><th>Bus</th><th>Interface</th><th>State</th><th>Since</th><th class="number">Frames/s</th><th class="number">Load %</th><th class="number">Received</th><th class="number">Sent</th><th class="number">Lost</th><th class="number">Not sent</th><th class="number">Error frames</th><th class="number">Unknown</th></tr></thead>
 <tbody>
 "#,
     );
     for bus in buses {
         write!(
             page,
-            r#"<tr data-bus="{name}"><td><b>{name}</b></td><td>{interface}</td><td class="state {trust}" title="{trouble}">{state}</td><td>{since}</td><td class="number">{rate}</td>"#,
+            r#"<tr data-bus="{name}"><td><b>{name}</b></td><td>{interface}</td><td class="state {trust}" title="{trouble}">{state}</td><td>{since}</td><td class="number">{rate}</td><td class="number" title="{peak}">{load}</td>"#,
             name = Escaped(bus.name),
             interface = Escaped(bus.interface),
             trust = bus.trust,
@@ -205,6 +205,10 @@ fn write_buses(page: &mut String, buses: &[Bus<'_>]) -> fmt::Result {
             state = bus.state.replace('_', " "),
             since = bus.since.as_deref().unwrap_or("–"),
             rate = bus.frames_per_second.map_or_else(|| "–".into(), |rate| format!("{rate:.0}")),
+            load = bus.load_percent.map_or_else(|| "–".into(), |load| format!("{load:.1}")),
+            peak = bus
+                .load_peak_percent
+                .map_or_else(|| "bit rate not known".into(), |peak| format!("highest: {peak:.1} %")),
         )?;
         for count in [bus.received, bus.transmitted, bus.lost, bus.not_sent, bus.error_frames, bus.unknown] {
             write!(page, r#"<td class="number">{count}</td>"#)?;

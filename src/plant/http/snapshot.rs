@@ -68,6 +68,11 @@ pub struct Bus<'a> {
     pub since: Option<String>,
     /// Both directions; `null` in the first second.
     pub frames_per_second: Option<f64>,
+    /// Percent of the last second that frames had the bus; `null` while that is not known.
+    pub load_percent: Option<f64>,
+    /// The highest since the start of the controller, and when it was.
+    pub load_peak_percent: Option<f64>,
+    pub load_peak_time: Option<String>,
     pub received: u64,
     pub transmitted: u64,
     /// Dropped by the kernel or the CAN controller.
@@ -183,8 +188,11 @@ pub fn take<'a>(view: &'a View, status: &Status, filter: &Filter, now: u64) -> S
     let simulated = |bus: &plan::Bus| {
         bus.interface == Interface::Virtual || plan.simulated || reader.get(Word::Flags) & FLAG_SIMULATED != 0
     };
-    let buses =
-        plan.buses.iter().enumerate().map(|(index, bus)| of_bus(reader, index, bus, status, simulated(bus), alive));
+    let buses = plan
+        .buses
+        .iter()
+        .enumerate()
+        .map(|(index, bus)| of_bus(reader, index, bus, status, simulated(bus), alive, now));
     let mut snapshot = Snapshot {
         time: text::known_time(clock::realtime()),
         controller: Controller {
@@ -225,11 +233,13 @@ fn of_bus<'a>(
     status: &Status,
     simulated: bool,
     alive: bool,
+    now: u64,
 ) -> Bus<'a> {
     let count = |word| reader.bus(index, word);
     // what a dead controller said last is no state
     let state = alive.then(|| reader.bus_state(index));
     let since = if alive { count(BusWord::StateSince) } else { 0 };
+    let peak = reader.load_peak(index);
     Bus {
         name: &bus.name,
         interface: match &bus.interface {
@@ -246,6 +256,9 @@ fn of_bus<'a>(
         }),
         since: text::known_time(since),
         frames_per_second: status.rate(&bus.name),
+        load_percent: reader.load(index, now).ok().filter(|_| alive).map(text::percent),
+        load_peak_percent: peak.map(|(load, _)| text::percent(load)),
+        load_peak_time: peak.and_then(|(_, at)| text::known_time(at)),
         received: count(BusWord::ReceivedFrames),
         transmitted: count(BusWord::TransmittedFrames),
         lost: count(BusWord::LostFrames) + count(BusWord::ControllerOverflows),

@@ -32,6 +32,9 @@ arm = "at-start"
 
 [bus.m]
 virtual = true
+fd = true
+bit_rate = 500000
+data_bit_rate = 2000000
 dbc = ["plant.dbc"]
 node = "Canvoy"
 transmit = ["Command", "Cycle"]

@@ -59,9 +59,10 @@
     put(cells[2], bus.state.replace("_", " "));
     cells[2].className = `state ${bus.trust}`;
     cells[2].title = bus.trouble;
-    const facts = [moment(bus.since), bus.frames_per_second?.toFixed(0) ?? "–", bus.received, bus.transmitted, bus.lost,
-      bus.not_sent, bus.error_frames, bus.unknown];
+    const facts = [moment(bus.since), bus.frames_per_second?.toFixed(0) ?? "–", bus.load_percent?.toFixed(1) ?? "–", bus.received,
+      bus.transmitted, bus.lost, bus.not_sent, bus.error_frames, bus.unknown];
     facts.forEach((fact, index) => put(cells[3 + index], String(fact)));
+    if (bus.load_peak_percent !== null) cells[5].title = `highest: ${bus.load_peak_percent.toFixed(1)} %`;
   };
 
   // The rows of a table: for each an optional class, then its cells; numbers stand right.

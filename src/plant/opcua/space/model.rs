@@ -9,7 +9,9 @@ mod lookup;
 pub mod machinery;
 mod mark;
 mod naming;
+mod order;
 pub mod plate;
+mod state;
 mod subject;
 
 use opcua::types::{
@@ -28,6 +30,7 @@ use crate::sample::Sample;
 use devices::{Device, Family};
 use kinds::{Kind, Owner};
 use machinery::Item;
+use order::{inverse, merge, rule};
 use plate::Plate;
 
 pub use declared::families;
@@ -46,18 +49,14 @@ pub const MACHINERY_URI: &str = "http://opcfoundation.org/UA/Machinery/";
 const DEVICE_TYPE: u32 = 1002;
 /// DeviceSet of DI.
 const DEVICE_SET: u32 = 5001;
-/// ModellingRules Mandatory and Optional.
-const MANDATORY: u32 = 78;
-const OPTIONAL: u32 = 80;
-/// HasModellingRule.
-const HAS_RULE: u32 = 37;
-
 /// One node of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// One of the plant's own types, or an object of it; and their variables.
     Object(Owner),
     Field(Owner, u8),
+    /// What the numbers of a variable mean.
+    Scale(Owner, u8, Property),
     /// The enumeration of a bus's states, and its EnumStrings.
     State,
     States,
@@ -92,9 +91,13 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
     let rest = Some(rest).filter(|rest| !rest.ends_with('.'))?;
     let (first, rest) = rest.split_once('.').unwrap_or((rest, ""));
     let plan = space.plan();
-    let object = |owner: Owner, field: &str| match field {
-        "" => Some(Part::Object(owner)),
-        name => owner.find_field(plan, name).map(|field| Part::Field(owner, field)),
+    let object = |owner: Owner, rest: &str| {
+        let (name, property) = rest.split_once('.').unwrap_or((rest, ""));
+        match (name, property) {
+            ("", _) => Some(Part::Object(owner)),
+            (_, "") => owner.find_field(plan, name).map(|field| Part::Field(owner, field)),
+            (_, property) => owner.find_scale(plan, name, property),
+        }
     };
     match (first, rest) {
         ("Buses", "") => Some(Part::Buses),
@@ -112,8 +115,8 @@ pub fn find(space: &Space, text: &str, passing: Passing<'_>) -> Option<Part> {
                 owner.find_field(plan, field).map(|field| Part::Field(owner, field))
             }
         },
-        (kinds::STATE, "") => Some(Part::State),
-        (kinds::STATE, "EnumStrings") => Some(Part::States),
+        (state::NAME, "") => Some(Part::State),
+        (state::NAME, "EnumStrings") => Some(Part::States),
         ("Devices", rest) => lookup::device(space, rest, passing),
         ("Types", rest) => declared::find(space, rest),
         ("Areas", "") => (!space.areas.is_empty()).then_some(Part::Areas),
@@ -140,9 +143,13 @@ pub fn class(part: Part) -> NodeClass {
         | Part::Alias(_)
         | Part::Message(..) => NodeClass::Object,
         Part::Machinery(item) => machinery::class(item),
-        Part::Field(..) | Part::States | Part::Plate(..) | Part::Fact(..) | Part::Signal(..) | Part::Property(..) => {
-            NodeClass::Variable
-        }
+        Part::Field(..)
+        | Part::Scale(..)
+        | Part::States
+        | Part::Plate(..)
+        | Part::Fact(..)
+        | Part::Signal(..)
+        | Part::Property(..) => NodeClass::Variable,
     }
 }
 
@@ -156,13 +163,13 @@ pub fn type_definition(space: &Space, part: Part) -> Option<Node> {
         Part::Signal(_, tag) => return space.type_definition(Node::Signal(tag, None)),
         Part::Property(_, tag, property) => return space.type_definition(Node::Property(tag, None, property)),
         Part::Field(owner, field) if owner.field(field).is_property => property,
-        Part::Field(..) => VariableTypeId::BaseDataVariableType as u32,
+        Part::Field(owner, field) => owner.field(field).data_type.type_definition() as u32,
         Part::Machinery(item) => return machinery::type_definition(space, item),
         Part::Alias(_) => ObjectTypeId::AliasNameType as u32,
         Part::Buses | Part::Deadlines | Part::Areas | Part::Area(_) | Part::Place(..) => {
             ObjectTypeId::FolderType as u32
         }
-        Part::States | Part::Plate(..) | Part::Fact(..) => property,
+        Part::Scale(..) | Part::States | Part::Plate(..) | Part::Fact(..) => property,
     };
     space.standard(number)
 }
@@ -181,6 +188,7 @@ pub fn parent(space: &Space, part: Part) -> Option<(ReferenceTypeId, Node)> {
         Part::Deadlines => (HasComponent, Node::Model(Part::Object(Owner::Controller))),
         Part::Object(Owner::Deadline(_)) => (Organizes, Node::Model(Part::Deadlines)),
         Part::Field(owner, field) => (field_reference(owner, field), Node::Model(Part::Object(owner))),
+        Part::Scale(owner, field, _) => (HasProperty, Node::Model(Part::Field(owner, field))),
         Part::Device(_) => (HasComponent, space.find_number(DI, DEVICE_SET)?),
         Part::Plate(device, _) => (HasProperty, Node::Model(Part::Device(device))),
         Part::Machinery(item) => return machinery::parent(space, item),
@@ -261,7 +269,15 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
                     merge(space, all, vec![forward(HasComponent, Node::Model(Part::Deadlines))]);
                 }
             }
-            Part::Field(owner @ Owner::Type(_), field) => all.extend(rule(space, owner.field(field).is_mandatory)),
+            Part::Field(owner, field) => {
+                if let Owner::Type(_) = owner {
+                    all.extend(rule(space, owner.field(field).is_mandatory));
+                }
+                let properties = owner.field(field).data_type.properties().iter();
+                let scale = |property: &Property| Node::Model(Part::Scale(owner, field, *property));
+                all.extend(properties.map(|property| forward(HasProperty, scale(property))));
+            }
+            Part::Scale(Owner::Type(_), ..) => all.extend(rule(space, true)),
             Part::State => all.push(forward(HasProperty, Node::Model(Part::States))),
             Part::Buses => {
                 let buses = 0..plan.buses.len();
@@ -311,39 +327,11 @@ pub fn references(space: &Space, node: Node, passing: Passing<'_>, all: &mut Vec
                 let tags = space.tags_in(area, message);
                 all.extend(tags.map(|tag| forward(Organizes, Node::Signal(tag, source))));
             }
-            Part::Field(..) | Part::States | Part::Plate(..) | Part::Machinery(_) => {}
+            Part::Scale(..) | Part::States | Part::Plate(..) | Part::Machinery(_) => {}
         },
         _ => {}
     }
     machinery::references(space, node, passing, all);
-}
-
-/// Puts forward references where they belong by name, among others that are sorted.
-fn merge(space: &Space, all: &mut Vec<Reference>, more: Vec<Reference>) {
-    let first = all.iter().take_while(|reference| !is_child(reference)).count();
-    for reference in more {
-        let name = space.browse_name(reference.target).name;
-        let children = all.get(first..).unwrap_or_default();
-        let before = |other: &Reference| space.browse_name(other.target).name.as_ref() < name.as_ref();
-        all.insert(first + children.partition_point(before), reference);
-    }
-}
-
-fn is_child(reference: &Reference) -> bool {
-    reference.forward && reference.kind != ReferenceTypeId::HasTypeDefinition as u32
-}
-
-/// Puts inverse references where the others are: before those forward.
-fn inverse(all: &mut Vec<Reference>, more: impl Iterator<Item = (ReferenceTypeId, Node)>) {
-    let at = all.iter().take_while(|reference| !reference.forward).count();
-    let more = more.map(|(kind, target)| Reference { kind: kind as u32, forward: false, target });
-    all.splice(at..at, more);
-}
-
-/// The reference to a ModellingRule (OPC 10000-3, 6.4.4).
-fn rule(space: &Space, is_mandatory: bool) -> Option<Reference> {
-    let target = space.standard(if is_mandatory { MANDATORY } else { OPTIONAL })?;
-    Some(Reference { kind: HAS_RULE, forward: true, target })
 }
 
 /// An attribute that is not as the class of the node has it; `None`: it is.
@@ -354,7 +342,7 @@ pub fn attribute(
     user: &User,
 ) -> Option<Result<Variant, StatusCode>> {
     let description = match part {
-        Part::State if attribute == AttributeId::DataTypeDefinition => return kinds::state_attribute(attribute),
+        Part::State if attribute == AttributeId::DataTypeDefinition => return state::attribute(attribute),
         _ if attribute != AttributeId::Description => return None,
         Part::Object(owner) => owner.kind().description(),
         Part::Field(owner, field) => owner.field(field).description,
@@ -378,6 +366,7 @@ pub fn data_type(space: &Space, part: Part) -> NodeId {
 pub fn standard_data_type(space: &Space, part: Part) -> u32 {
     let kind = match part {
         Part::Field(owner, field) => owner.field(field).data_type.standard(),
+        Part::Scale(_, _, property) => kinds::scale_type(property),
         Part::States => DataTypeId::LocalizedText,
         Part::Plate(_, plate) => plate.data_type(),
         Part::Machinery(item) => machinery::data_type(item),
@@ -393,7 +382,7 @@ pub fn value_rank(space: &Space, part: Part) -> i32 {
     match part {
         Part::Field(owner, field) => match owner.field(field).data_type {
             kinds::Type::Array(_) => 1,
-            kinds::Type::Scalar(_) | kinds::Type::State => -1,
+            kinds::Type::Scalar(_) | kinds::Type::Percent | kinds::Type::State => -1,
         },
         Part::States => 1,
         Part::Property(_, tag, property) => space.value_rank(Node::Property(tag, None, property)),
@@ -442,7 +431,8 @@ pub fn value(
             }
             None => (Some(nothing()), None),
         },
-        Part::States => (Some(kinds::state_strings()), None),
+        Part::Scale(_, _, property) => (Some(kinds::percent(property)), None),
+        Part::States => (Some(state::strings()), None),
         Part::Plate(device, plate) | Part::Machinery(Item::Plate(device, plate)) => {
             match space.is_claimed(device, plate) {
                 true => space.claimed(&scene.view, device, plate, now),

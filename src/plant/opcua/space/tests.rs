@@ -55,7 +55,7 @@ const HIERARCHICAL: u32 = 33;
 
 #[test]
 fn every_node_is_found_by_its_id_and_refers_back() {
-    for (space, count) in [(space(), 411), (fleet(), 507)] {
+    for (space, count) in [(space(), 425), (fleet(), 521)] {
         found_and_joined(&space, count);
     }
 }
@@ -174,6 +174,11 @@ fn ids_are_fixed_for_good() {
         ("Canvoy.Buses", true),
         ("Canvoy.Buses.line.State", true),
         ("Canvoy.Buses.line.BitRate", false),
+        ("Canvoy.Buses.line.Load.EURange", true),
+        ("Canvoy.Buses.line.Load.EnumValues", false),
+        ("Canvoy.Buses.line.LostFrames.EURange", false),
+        ("Canvoy.Buses.line.Load.", false),
+        ("Canvoy.CanBusType.LoadPeak.EngineeringUnits", true),
         ("Canvoy.Buses.line.", false),
         ("Canvoy.Buses.", false),
         ("Canvoy.Controller.Overruns", true),

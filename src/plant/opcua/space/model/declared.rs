@@ -2,8 +2,9 @@
 
 use opcua::types::ReferenceTypeId;
 
+use super::Part;
 use super::devices::{Device, Family, SOURCES};
-use super::{Part, rule};
+use super::order::rule;
 use crate::plan::{BusIndex, MessageIndex, TagIndex};
 use crate::plant::opcua::mapping::{self, Property};
 use crate::plant::opcua::space::names::Named;

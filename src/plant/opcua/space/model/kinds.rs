@@ -1,20 +1,19 @@
 //! The plant's own object types: messages, buses, the controller and what has a time to keep; their variables, from the store.
 
-use opcua::types::{
-    AttributeId, DataTypeId, EnumDefinition, EnumField, ExtensionObject, LocalizedText, NodeId, StatusCode, Variant,
-    VariantScalarTypeId,
-};
+use opcua::types::{DataTypeId, ExtensionObject, NodeId, Range, VariableTypeId, Variant, VariantScalarTypeId};
 
 use super::super::{NAMESPACE, Space};
+use super::{Part, state};
 use crate::dbc::Raw;
 use crate::plan::{BusIndex, ContractIndex, Interface, Plan, Timed};
 use crate::plant::View;
 use crate::plant::machine::timed;
 use crate::plant::opcua::machine::forces_seen;
-use crate::plant::opcua::mapping;
+use crate::plant::opcua::mapping::{self, Property};
+use crate::plant::opcua::units;
 use crate::quality::{Cause, Causes};
 use crate::sample::Sample;
-use crate::store::layout::{BusState, BusWord, FLAG_FIFO, MessageWord, Word};
+use crate::store::layout::{BusWord, FLAG_FIFO, MessageWord, Word};
 
 /// One of the types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,12 +50,14 @@ pub struct Field {
 pub enum Type {
     Scalar(DataTypeId),
     Array(DataTypeId),
-    /// [`STATE`].
+    /// A Double in percent, with unit and range: AnalogUnitType (OPC 10000-8, 5.3.2.4).
+    Percent,
+    /// [`state::NAME`].
     State,
 }
 
-/// NodeId of the enumeration of a bus's states.
-pub const STATE: &str = "CanBusState";
+/// The variable that says itself why it has no value.
+const LOAD: &str = "Load";
 
 impl Kind {
     pub const ALL: [Kind; 4] = [Kind::Bus, Kind::Message, Kind::Controller, Kind::Deadline];
@@ -126,6 +127,13 @@ impl Owner {
         self.numbers(plan).find(|number| self.field(*number).name == name)
     }
 
+    pub fn find_scale(self, plan: &Plan, name: &str, property: &str) -> Option<Part> {
+        let field = self.find_field(plan, name)?;
+        let mut properties = self.field(field).data_type.properties().iter();
+        let found = properties.find(|found| found.name() == property)?;
+        Some(Part::Scale(self, field, *found))
+    }
+
     /// The variable's value and quality; `None` of a type, which has none.
     pub fn value(self, view: &View, number: u8, now: u64) -> Option<(Variant, Sample)> {
         let index = match self {
@@ -135,7 +143,15 @@ impl Owner {
         };
         let value = (self.field(number).value)(view, index, now);
         let causes = if view.alive(now) { Causes::NONE } else { Causes::of(Cause::ControllerGone) };
-        let causes = if value == Variant::Empty { causes.with(Cause::NotAvailable) } else { causes };
+        let causes = match self {
+            // why there is none: bus off, interface gone, not yet a second of a known bit rate
+            Owner::Bus(bus) if self.field(number).name == LOAD => {
+                causes.and(view.reader.load(bus, now).err().unwrap_or(Causes::NONE))
+            }
+            Owner::Bus(_) if value == Variant::Empty => causes.with(Cause::NeverReceived),
+            _ if value == Variant::Empty => causes.with(Cause::NotAvailable),
+            _ => causes,
+        };
         Some((value, Sample { raw: None, value: None, causes, source_time: 0, received: now, count: 1 }))
     }
 }
@@ -145,14 +161,31 @@ impl Type {
     pub fn standard(self) -> DataTypeId {
         match self {
             Type::Scalar(kind) | Type::Array(kind) => kind,
+            Type::Percent => DataTypeId::Double,
             Type::State => DataTypeId::Enumeration,
+        }
+    }
+
+    /// Of a component.
+    pub fn type_definition(self) -> VariableTypeId {
+        match self {
+            Type::Percent => VariableTypeId::AnalogUnitType,
+            Type::Scalar(_) | Type::Array(_) | Type::State => VariableTypeId::BaseDataVariableType,
+        }
+    }
+
+    /// Those that say what the number means.
+    pub fn properties(self) -> &'static [Property] {
+        match self {
+            Type::Percent => &[Property::EngineeringUnits, Property::EuRange],
+            Type::Scalar(_) | Type::Array(_) | Type::State => &[],
         }
     }
 
     pub fn id(self) -> NodeId {
         match self {
-            Type::Scalar(kind) | Type::Array(kind) => kind.into(),
-            Type::State => NodeId::new(NAMESPACE, format!("{}.{STATE}", super::super::ROOT)),
+            Type::Scalar(_) | Type::Array(_) | Type::Percent => self.standard().into(),
+            Type::State => NodeId::new(NAMESPACE, format!("{}.{}", super::super::ROOT, state::NAME)),
         }
     }
 }
@@ -177,37 +210,6 @@ pub fn find_deadline(space: &Space, text: &str) -> Option<ContractIndex> {
     };
     let found = plan.contract(of)?;
     (deadline_name(plan, found) == text).then_some(found)
-}
-
-/// What the enumeration of a bus's states has besides a DataType's attributes.
-pub fn state_attribute(attribute: AttributeId) -> Option<Result<Variant, StatusCode>> {
-    if attribute != AttributeId::DataTypeDefinition {
-        return None;
-    }
-    let fields = BusState::ALL.map(|state| EnumField {
-        value: state as i64,
-        display_name: LocalizedText::new("", state_name(state)),
-        description: LocalizedText::null(),
-        name: state_name(state).into(),
-    });
-    let definition = EnumDefinition { fields: Some(fields.to_vec()) };
-    Some(Ok(Variant::from(ExtensionObject::from_message(definition))))
-}
-
-/// EnumStrings (OPC 10000-3, 5.8.3): the states are numbered from 0 without a gap.
-pub fn state_strings() -> Variant {
-    Variant::from(BusState::ALL.map(|state| LocalizedText::new("", state_name(state))).to_vec())
-}
-
-fn state_name(state: BusState) -> &'static str {
-    match state {
-        BusState::Gone => "Gone",
-        BusState::Down => "Down",
-        BusState::Active => "ErrorActive",
-        BusState::Warning => "ErrorWarning",
-        BusState::Passive => "ErrorPassive",
-        BusState::BusOff => "BusOff",
-    }
 }
 
 const NOTHING: Field = Field {
@@ -239,6 +241,30 @@ const fn property(
     Field { is_property: true, is_mandatory: false, ..field(name, data_type, description, value) }
 }
 
+const fn percent_field(
+    name: &'static str,
+    description: &'static str,
+    value: fn(&View, usize, u64) -> Variant,
+) -> Field {
+    Field { data_type: Type::Percent, ..field(name, DataTypeId::Double, description, value) }
+}
+
+/// What a property of [`Type::Percent`] says. More than 100 is possible: the range is the normal one (OPC 10000-8, 5.6.3).
+pub fn percent(property: Property) -> Variant {
+    match property {
+        Property::EngineeringUnits => Variant::from(ExtensionObject::from_message(units::engineering_units("%"))),
+        Property::EuRange => Variant::from(ExtensionObject::from_message(Range { low: 0.0, high: 100.0 })),
+        _ => Variant::Empty,
+    }
+}
+
+pub fn scale_type(property: Property) -> DataTypeId {
+    match property {
+        Property::EngineeringUnits => DataTypeId::EUInformation,
+        _ => DataTypeId::Range,
+    }
+}
+
 /// In the order of the names, as all of them.
 const BUS: &[Field] = &[
     property("BitRate", DataTypeId::UInt32, "Configured bit rate in bit/s.", |view, bus, _| {
@@ -261,6 +287,17 @@ const BUS: &[Field] = &[
     }),
     field("InterfaceLosses", DataTypeId::UInt64, "Times that the interface went down or away.", |view, bus, _| {
         Variant::UInt64(view.reader.bus(bus, BusWord::InterfaceLosses))
+    }),
+    percent_field(
+        LOAD,
+        "Share of the last second that frames had the bus; none while its bit rate is not known.",
+        |view, bus, now| view.reader.load(bus, now).map_or(Variant::Empty, |load| Variant::Double(load * 100.0)),
+    ),
+    percent_field("LoadPeak", "Highest load of a second since the start of the controller.", |view, bus, _| {
+        view.reader.load_peak(bus).map_or(Variant::Empty, |(load, _)| Variant::Double(load * 100.0))
+    }),
+    field("LoadPeakTime", DataTypeId::UtcTime, "When that second ended.", |view, bus, _| {
+        view.reader.load_peak(bus).map_or(Variant::Empty, |(_, at)| time(at))
     }),
     field(
         "LostFrames",

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::devices::{Device, Family, SOURCES};
 use super::kinds::{self, Owner};
 use super::machinery::{self, Item};
-use super::{Part, parent};
+use super::{Part, parent, state};
 use crate::plant::opcua::space::{NAMESPACE, Node, ROOT, Space};
 
 /// Appends the identifier.
@@ -18,8 +18,8 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
         Part::Object(Owner::Bus(bus)) => write!(text, "{ROOT}.Buses.{}", bus_name(bus)),
         Part::Object(Owner::Controller) => write!(text, "{ROOT}.Controller"),
         Part::Object(Owner::Deadline(at)) => write!(text, "{ROOT}.Deadlines.{}", kinds::deadline_name(plan, at)),
-        Part::State => write!(text, "{ROOT}.{}", kinds::STATE),
-        Part::States => write!(text, "{ROOT}.{}.EnumStrings", kinds::STATE),
+        Part::State => write!(text, "{ROOT}.{}", state::NAME),
+        Part::States => write!(text, "{ROOT}.{}.EnumStrings", state::NAME),
         Part::Buses => write!(text, "{ROOT}.Buses"),
         Part::Deadlines => write!(text, "{ROOT}.Deadlines"),
         Part::Machinery(Item::Machine) => write!(text, "{ROOT}.Asset"),
@@ -38,6 +38,7 @@ pub fn write_id(space: &Space, part: Part, text: &mut String) {
             Ok(())
         }
         Part::Field(..)
+        | Part::Scale(..)
         | Part::Plate(..)
         | Part::Machinery(_)
         | Part::Area(_)
@@ -68,7 +69,7 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
         Part::Object(Owner::Controller) => write!(text, "Controller"),
         Part::Object(Owner::Deadline(at)) => write!(text, "{}", kinds::deadline_name(plan, at)),
         Part::Field(owner, field) => write!(text, "{}", owner.field(field).name),
-        Part::State => write!(text, "{}", kinds::STATE),
+        Part::State => write!(text, "{}", state::NAME),
         Part::States => {
             namespace = 0;
             write!(text, "EnumStrings")
@@ -104,7 +105,7 @@ pub fn name_in(space: &Space, part: Part, text: &mut String) -> u16 {
         Part::Message(_, message) => write!(text, "{}", space.message_name(message)),
         Part::Fact(_, _, fact) => write!(text, "{}", fact.name()),
         Part::Signal(_, tag) => write!(text, "{}", plan.signal(tag).name),
-        Part::Property(_, _, property) => {
+        Part::Scale(_, _, property) | Part::Property(_, _, property) => {
             namespace = property.namespace();
             write!(text, "{}", property.name())
         }

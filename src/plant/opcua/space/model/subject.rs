@@ -28,7 +28,7 @@ pub fn subject(space: &Space, part: Part) -> Subject {
     match part {
         // it is seen with its device
         Part::Machinery(Item::Nameplate(device) | Item::Plate(device, _)) => subject(space, Part::Device(device)),
-        Part::Object(of) | Part::Field(of, _) => owner(of),
+        Part::Object(of) | Part::Field(of, _) | Part::Scale(of, ..) => owner(of),
         Part::Device(Device::Source(bus, _)) | Part::Plate(Device::Source(bus, _), _) => Subject::Bus(bus),
         Part::Family(Family::Sources(bus)) => Subject::Bus(bus),
         Part::Message(_, message) | Part::Fact(_, message, _) => Subject::Message(message),
