@@ -14,6 +14,8 @@ pub mod machine;
 pub mod opcua;
 pub mod private;
 pub mod pulse;
+#[cfg(test)]
+mod scratch;
 pub mod status;
 pub mod text;
 pub mod view;

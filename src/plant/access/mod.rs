@@ -235,13 +235,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-
-    /// A folder of this test's own.
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("canvoy-access-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
+    use crate::plant::scratch::Scratch;
 
     #[test]
     fn files() {
@@ -273,7 +267,7 @@ mod tests {
     // time that passes only while everybody waits for it
     #[tokio::test(start_paused = true)]
     async fn passwords() {
-        let folder = folder("passwords");
+        let folder = Scratch::new("access-passwords");
         let file = folder.join("users");
         fs::write(&file, "# plant 3\n").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
@@ -310,12 +304,11 @@ mod tests {
         }
         assert!(!Users::new(None).verify("anna", "second", PEER).await);
         assert!(!users.verify("anna", &"x".repeat(MAX_PASSWORD + 1), PEER).await);
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_guesses_keeps_nobody_else_out() {
-        let folder = folder("flood");
+        let folder = Scratch::new("access-flood");
         let file = folder.join("users");
         add(&file, "anna", "right").unwrap();
         add(&file, "bert", "right").unwrap();
@@ -337,17 +330,16 @@ mod tests {
             answered += usize::from(matches!(attempt.await, Ok(false)));
         }
         assert_eq!(answered, 50);
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn names_that_would_break_the_file_are_refused() {
-        let file = folder("names").join("users");
+        let folder = Scratch::new("access-names");
+        let file = folder.join("users");
         for name in ["", "a:b", "#a", " a", "a\nb"] {
             assert!(add(&file, name, "secret").is_err(), "{name:?}");
         }
         assert!(add(&file, "a", "").is_err());
         assert!(!file.exists());
-        fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
 }

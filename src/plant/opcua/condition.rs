@@ -37,6 +37,8 @@ pub struct Condition {
     pub limit: Option<Limit>,
     /// Nanoseconds; `None`: there are none.
     pub delays: Option<(u64, u64)>,
+    /// The highest that it can have.
+    severity: u16,
     /// Whether the machine can be seen at all.
     pub alive: bool,
     pub id: [u8; 16],
@@ -159,6 +161,7 @@ impl Condition {
             limit,
             delays,
             alive,
+            severity: what.severity(plan).max(1),
             id: event_id(&key, state.number),
             gone: None,
             state,
@@ -174,7 +177,7 @@ impl Condition {
 
     /// 1 to 1000; of one that never was what it would be.
     pub fn severity(&self) -> u16 {
-        self.state.severity.max(1)
+        if self.state.severity == 0 { self.severity } else { self.state.severity }
     }
 
     /// A variable or event field by its names joined by `/`; `None`: it has none of that name.

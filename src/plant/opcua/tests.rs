@@ -7,6 +7,7 @@ mod refresh;
 mod reload;
 mod roles;
 
+use crate::plant::scratch::Scratch;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -170,40 +171,23 @@ impl Example {
     }
 }
 
-/// A folder of one test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let folder = std::env::temp_dir().join(format!("canvoy-opcua-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Folder(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A running server.
 struct Running {
     address: SocketAddr,
-    folder: Folder,
+    folder: Scratch,
     stop: oneshot::Sender<()>,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
     async fn start(name: &str, plant: Arc<Plant>, config: Config) -> Running {
-        let folder = Folder::new(name);
-        access::add(&folder.0.join("users"), "anna", "secret").unwrap();
-        let config = Config { users: Some(folder.0.join("users")), ..config };
+        let folder = Scratch::new(&format!("opcua-{name}"));
+        access::add(&folder.join("users"), "anna", "secret").unwrap();
+        let config = Config { users: Some(folder.join("users")), ..config };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let state = folder.0.clone();
+        let state = folder.to_path_buf();
         let ended = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             run(plant, config, listener, &state, &Pulses::default(), shutdown).await
@@ -217,12 +201,12 @@ impl Running {
     }
 
     fn server_certificate(&self) -> X509 {
-        X509::from_der(&std::fs::read(self.folder.0.join("pki/own/certificate.der")).unwrap()).unwrap()
+        X509::from_der(&std::fs::read(self.folder.join("pki/own/certificate.der")).unwrap()).unwrap()
     }
 
     /// A client with a certificate of its own, which the server trusts.
     fn client_pki(&self) -> PathBuf {
-        let pki = self.folder.0.join("client");
+        let pki = self.folder.join("client");
         let data = X509Data {
             key_size: 2048,
             common_name: "client".into(),
@@ -242,7 +226,7 @@ impl Running {
     }
 
     fn trust(&self, pki: &Path) {
-        std::fs::copy(pki.join("own/certificate.der"), self.folder.0.join("pki/trusted/client")).unwrap();
+        std::fs::copy(pki.join("own/certificate.der"), self.folder.join("pki/trusted/client")).unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Channels over real sockets, against async-opcua's own client side: every policy and mode, renewals, refusals, broken bytes.
 
+use crate::plant::scratch::Scratch;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use opcua::core::ResponseMessage;
@@ -64,10 +64,8 @@ fn echo(channel: &Arc<Channel>, answers: &Answers, request: Request) {
 }
 
 /// With the folder of its certificates.
-fn door(own: &(X509, PrivateKey), client: &X509) -> (Door, PathBuf) {
-    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
-    let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("canvoy-channel-{}-{number}", std::process::id()));
+fn door(own: &(X509, PrivateKey), client: &X509) -> (Door, Scratch) {
+    let folder = Scratch::new("channel");
     let trust = Trust::new(&folder, Rules::default()).unwrap();
     std::fs::write(folder.join("trusted/certs/client.der"), client.to_der().unwrap()).unwrap();
     let application = Application {
@@ -94,9 +92,10 @@ fn door(own: &(X509, PrivateKey), client: &X509) -> (Door, PathBuf) {
     (door, folder)
 }
 
-async fn server() -> SocketAddr {
-    let (door, _) = door(&pairs()[0], &pairs()[1].0);
-    serve_at(door).await
+/// With the folder of its certificates.
+async fn server() -> (SocketAddr, Scratch) {
+    let (door, folder) = door(&pairs()[0], &pairs()[1].0);
+    (serve_at(door).await, folder)
 }
 
 async fn serve_at(door: Door) -> SocketAddr {
@@ -173,7 +172,7 @@ fn all() -> Vec<(SecurityPolicy, MessageSecurityMode)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_policy_and_mode_carries_requests_and_renewals() {
-    let address = server().await;
+    let (address, _folder) = server().await;
     for (policy, mode) in all() {
         let mut client = connect(address, policy, mode).await;
         open(&mut client, SecurityTokenRequestType::Issue).await.unwrap();
@@ -192,7 +191,7 @@ async fn every_policy_and_mode_carries_requests_and_renewals() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opening_that_is_not_right_is_refused() {
-    let address = server().await;
+    let (address, _folder) = server().await;
     let (policy, mode) = (SecurityPolicy::Basic256Sha256, MessageSecurityMode::SignAndEncrypt);
     type Change = fn(&mut OpenSecureChannelRequest);
     for (change, want) in [
@@ -219,7 +218,7 @@ async fn an_opening_that_is_not_right_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_was_changed_ends_the_channel() {
-    let address = server().await;
+    let (address, _folder) = server().await;
     for (policy, mode) in all() {
         // at, xor, want
         for (at, want) in [
@@ -240,7 +239,7 @@ async fn a_chunk_that_was_changed_ends_the_channel() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_bytes_are_refused_with_a_reason() {
-    let address = server().await;
+    let (address, _folder) = server().await;
     for (bytes, want) in [
         (b"HELF\xFF\xFF\xFF\xFF".to_vec(), StatusCode::BadTcpMessageTooLarge),
         (b"OPNF\xF0\xFF\xFF\xFF".to_vec(), StatusCode::BadTcpMessageTypeInvalid),
@@ -322,7 +321,6 @@ async fn trust_that_is_taken_back_ends_open_channels() {
         tokio::time::timeout(Duration::from_secs(5), closed(number)).await.unwrap();
         assert_eq!(told.lock().unwrap().last().unwrap(), want);
     }
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 const CLEAR: (SecurityPolicy, MessageSecurityMode) = (SecurityPolicy::None, MessageSecurityMode::None);
@@ -336,7 +334,7 @@ async fn clear(address: SocketAddr, numbers: [u32; 4]) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_keep_to_what_the_client_can_take() {
-    let address = server().await;
+    let (address, _folder) = server().await;
     // nodes to read, bytes and chunks that the client takes, what it gets
     let large = Err(StatusCode::BadResponseTooLarge);
     for (nodes, [bytes, chunks], want) in
@@ -365,7 +363,7 @@ async fn answers_keep_to_what_the_client_can_take() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_closed_by_its_client_ends_without_a_word() {
-    let address = server().await;
+    let (address, _folder) = server().await;
     for (policy, mode) in all() {
         let mut client = connect(address, policy, mode).await;
         open(&mut client, SecurityTokenRequestType::Issue).await.unwrap();
@@ -385,7 +383,7 @@ async fn a_channel_closed_by_its_client_ends_without_a_word() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_is_not_read_from() {
-    let (mut door, _) = door(&pairs()[0], &pairs()[1].0);
+    let (mut door, _folder) = door(&pairs()[0], &pairs()[1].0);
     door.limits.backlog_bytes = 256 * 1024;
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = asked.clone();
@@ -431,7 +429,7 @@ async fn a_client_that_takes_nothing_is_not_read_from() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_over_one_request_ends_one_connection() {
-    let (door, _) = door(&pairs()[0], &pairs()[1].0);
+    let (door, _folder) = door(&pairs()[0], &pairs()[1].0);
     let counters = door.counters.clone();
     let address = serve_with(door, |channel, answers, request| {
         assert!(request.body.len() < 2_000, "on purpose: this test is about a panic");
@@ -454,7 +452,7 @@ async fn a_panic_over_one_request_ends_one_connection() {
 async fn longer_keys_carry_channels() {
     // the server's of 3072 bits, the client's of 4096: what each encrypts has two bytes of padding length for the other
     let (own, theirs) = (pair_of("c", 3072), pair_of("d", 4096));
-    let (door, _) = door(&own, &theirs.0);
+    let (door, _folder) = door(&own, &theirs.0);
     let address = serve_at(door).await;
     for (policy, mode) in all().into_iter().skip(1) {
         let mut client = Client::connect(address, &hello([65_535, 65_535, 0, 0])).await;
@@ -613,18 +611,19 @@ fn changed_chunks_never_panic() {
 }
 
 /// Where the seeds of a fuzz target go: below CANVOY_FUZZ_CORPUS, which is fuzz/corpus where they are made anew, else a folder
-/// that nobody keeps.
-pub fn corpus(target: &str) -> std::path::PathBuf {
+/// that is there as long as the second of the two.
+pub fn corpus(target: &str) -> (std::path::PathBuf, Scratch) {
+    let scratch = Scratch::new("seeds");
     let kept = std::env::var_os("CANVOY_FUZZ_CORPUS").map(std::path::PathBuf::from);
-    let folder = kept.unwrap_or_else(|| std::env::temp_dir().join(format!("canvoy-seeds-{}", std::process::id())));
-    std::fs::create_dir_all(folder.join(target)).unwrap();
-    folder.join(target)
+    let folder = kept.unwrap_or_else(|| scratch.to_path_buf()).join(target);
+    std::fs::create_dir_all(&folder).unwrap();
+    (folder, scratch)
 }
 
 /// The seeds of the fuzz target `framing`: what a client begins with, and chunks in a channel.
 #[test]
 fn fuzz_seeds() {
-    let folder = corpus("framing");
+    let (folder, _scratch) = corpus("framing");
     let mut open = Writer::new();
     open.raw(b"OPNF\0\0\0\0");
     open.u32(0);

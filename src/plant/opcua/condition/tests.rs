@@ -110,7 +110,7 @@ fn what_the_configuration_says() {
          late:line.Oven ConditionClassName => SystemConditionClassType
          late:line.Oven OnDelay => nothing
          late:line.Oven SourceNode => ns=2;s=line.Oven
-         late:line.Oven Severity => 1
+         late:line.Oven Severity => 650
          late:line.Oven Retain => false
          late:line.Oven Time => never",
     );

@@ -1,5 +1,6 @@
 //! Certificates of clients and users against folders and clocks. Those of tests/fixtures/pki are made by the script there.
 
+use crate::plant::scratch::Scratch;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,14 +12,6 @@ use opcua::types::StatusCode as S;
 
 use super::chain::{Demands, Lists, Purpose, validate};
 use super::*;
-
-/// A folder of this test's own.
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("canvoy-pki-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pki").join(name)
@@ -321,7 +314,7 @@ fn changed_bytes_never_panic() {
 
 #[test]
 fn own_certificate_is_made_once() {
-    let pki = folder("own");
+    let pki = Scratch::new("pki-own");
     let first = own(&pki, &["plc.example".into(), "10.0.0.7".into()]).unwrap();
     assert_eq!(first.application_uri, format!("urn:{}:canvoy", hostname()));
     assert_eq!(fs::metadata(&first.key).unwrap().permissions().mode() & 0o777, 0o600);
@@ -362,12 +355,11 @@ fn own_certificate_is_made_once() {
     assert!(refused.contains("was issued by O=Plant,CN=Line 3"), "{refused}");
     fs::write(&first.certificate, "no certificate").unwrap();
     assert!(own(&pki, &[]).unwrap_err().to_string().contains("no X.509 certificate"));
-    fs::remove_dir_all(pki).unwrap();
 }
 
 #[test]
 fn only_files_in_trusted_are_let_in() {
-    let pki = folder("trust");
+    let pki = Scratch::new("pki-trust");
     let trust = Trust::new(&pki, strict()).unwrap();
     let admit = |der: &[u8]| trust.admit(POLICY, der).map(drop);
     let (anna, bert) = (client("anna", 2048), client("bert", 2048));
@@ -395,12 +387,11 @@ fn only_files_in_trusted_are_let_in() {
     let any = Trust::new(&pki, Rules { any_application: true, ..strict() }).unwrap();
     assert!(any.admit(POLICY, &anna).is_ok());
     assert_eq!(names(&pki.join("trusted")), ["short.der"], "let in, not trusted");
-    fs::remove_dir_all(pki).unwrap();
 }
 
 #[test]
 fn authorities_lists_and_pem_files_are_seen_without_a_restart() {
-    let pki = folder("authorities");
+    let pki = Scratch::new("pki-authorities");
     let trust = Trust::new(&pki, strict()).unwrap();
     let put = |from: &str, to: &str| assert_ne!(fs::copy(fixture(from), pki.join(to)).unwrap(), 0);
     let admit = |name: &str| trust.admit(POLICY, &der(name)).map(drop);
@@ -428,12 +419,11 @@ fn authorities_lists_and_pem_files_are_seen_without_a_restart() {
     fs::write(pki.join("trusted/certs/readme.txt"), "who is who").unwrap();
     fs::write(pki.join("trusted/crl/.hidden"), "x").unwrap();
     assert_eq!(admit("leaf"), Ok(()));
-    fs::remove_dir_all(pki).unwrap();
 }
 
 #[test]
 fn users_have_folders_of_their_own() {
-    let pki = folder("users");
+    let pki = Scratch::new("pki-users");
     let trust = Trust::new(&pki, strict()).unwrap();
     let put = |from: &str, to: &str| assert_ne!(fs::copy(fixture(from), pki.join(to)).unwrap(), 0);
     let admit = |name: &str| trust.admit_user(&der(name)).map(|found| found.user_name().unwrap());
@@ -453,12 +443,11 @@ fn users_have_folders_of_their_own() {
     assert_eq!(admit("user_two_names"), Err(S::BadIdentityTokenRejected));
     assert_eq!(admit("user_colon"), Err(S::BadIdentityTokenRejected));
     assert_eq!(admit("leaf_revoked"), Err(S::BadCertificateRevoked));
-    fs::remove_dir_all(pki).unwrap();
 }
 
 #[test]
 fn the_first_client_is_trusted_only_where_that_is_asked_for() {
-    let pki = folder("first");
+    let pki = Scratch::new("pki-first");
     let first = Trust::new(&pki, Rules { first_application: true, ..strict() }).unwrap();
     let admit = |name: &str| first.admit(POLICY, &der(name)).map(drop);
     assert_eq!(admit("self_short"), Err(S::BadCertificatePolicyCheckFailed), "not whatever comes first");
@@ -475,12 +464,11 @@ fn the_first_client_is_trusted_only_where_that_is_asked_for() {
         assert_eq!(first.admit(POLICY, der).is_ok(), admitted);
     }
     assert_eq!(names(&pki.join("trusted/certs")).len(), 1);
-    fs::remove_dir_all(pki).unwrap();
 }
 
 #[test]
 fn rejected_certificates_are_few_and_each_is_there_once() {
-    let pki = folder("rejected");
+    let pki = Scratch::new("pki-rejected");
     let trust = Trust::new(&pki, Rules { rejected: 3, ..strict() }).unwrap();
     let all = ["self", "self_expired", "self_future", "self_sha1", "self_short"];
     for name in all {
@@ -495,12 +483,11 @@ fn rejected_certificates_are_few_and_each_is_there_once() {
     assert_eq!(kept, want, "the newest");
     let mode = fs::metadata(pki.join("rejected").join(&kept[0])).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    fs::remove_dir_all(pki).unwrap();
 }
 
 #[test]
 fn a_flood_of_unknown_certificates_reads_nothing_anew() {
-    let pki = folder("flood");
+    let pki = Scratch::new("pki-flood");
     let trust = Trust::new(&pki, strict()).unwrap();
     for number in 0..200 {
         fs::copy(fixture("self.der"), pki.join(format!("trusted/certs/{number}.der"))).unwrap();
@@ -514,5 +501,4 @@ fn a_flood_of_unknown_certificates_reads_nothing_anew() {
     assert!(Arc::ptr_eq(&before, &trust.lists()), "read again");
     fs::remove_file(pki.join("trusted/certs/0.der")).unwrap();
     assert!(!Arc::ptr_eq(&before, &trust.lists()), "a change went unseen");
-    fs::remove_dir_all(pki).unwrap();
 }

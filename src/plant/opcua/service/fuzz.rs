@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opcua::crypto::SecurityPolicy;
-use opcua::types::{ApplicationDescription, MessageSecurityMode, StatusCode};
+use opcua::types::{MessageSecurityMode, StatusCode};
 
 use super::{Service, dispatch};
 use crate::command::{Generation, Place, VERSION};
@@ -50,15 +50,7 @@ impl Bench {
     }
 
     fn session(&self) -> Result<Arc<Session>, StatusCode> {
-        let wanted = Wanted {
-            name: "fuzz".into(),
-            client: ApplicationDescription::default(),
-            server_uri: String::new(),
-            endpoint_url: String::new(),
-            certificate: None,
-            timeout: 60_000.0,
-            max_response_bytes: 0,
-        };
+        let wanted = Wanted::plain(0);
         let most = (10, Duration::from_secs(60));
         let (session, _) = self.server.sessions.create(wanted, &self.channel, vec![0; 32], most, Instant::now())?;
         session.state().user = Some(Arc::new(User::anonymous()));

@@ -80,7 +80,7 @@ mod tests {
     use std::time::Duration;
 
     use opcua::crypto::SecurityPolicy;
-    use opcua::types::{ApplicationDescription, MessageSecurityMode};
+    use opcua::types::MessageSecurityMode;
 
     use super::*;
     use crate::command::{Value, Write};
@@ -88,6 +88,7 @@ mod tests {
     use crate::plant::opcua::server::build;
     use crate::plant::opcua::session::table::Wanted;
     use crate::plant::opcua::tests::{DBC, Example, configured, tag};
+    use crate::plant::scratch::Scratch;
 
     const SETTINGS: &str = "[bus.line]\ninterface = \"can0\"\ndbc = [\"plant.dbc\"]\nnode = \"ME\"\ntransmit = \"all\"\n\
                             writable = \"all\"\nmessage.DriveCommand.lease_ms = 400\n";
@@ -99,10 +100,10 @@ mod tests {
     async fn who_has_gone_before_the_answer_holds_nothing() {
         let (example, mut requests) = Example::with(configured(SETTINGS, DBC));
         let view = example.plant.view();
-        let folder = std::env::temp_dir().join(format!("canvoy-leases-{}", std::process::id()));
+        let folder = Scratch::new("leases");
         let address = "127.0.0.1:4840".parse().unwrap();
         let server = build(example.plant.clone(), Config::default(), address, &folder).unwrap();
-        std::fs::remove_dir_all(folder).unwrap();
+        drop(folder);
         let security = (SecurityPolicy::None, MessageSecurityMode::None);
         let channel = Arc::new(Channel::new(1, security, None, "127.0.0.1:5000".parse().unwrap()));
         let anna = User::anybody("anna");
@@ -121,15 +122,7 @@ mod tests {
             (ends, None, false),
             (changes, None, false),
         ] {
-            let wanted = Wanted {
-                name: "test".into(),
-                client: ApplicationDescription::default(),
-                server_uri: String::new(),
-                endpoint_url: String::new(),
-                certificate: None,
-                timeout: 60_000.0,
-                max_response_bytes: 0,
-            };
+            let wanted = Wanted::plain(0);
             let most = (10, Duration::from_secs(60));
             let (session, _) = server.sessions.create(wanted, &channel, vec![0; 32], most, Instant::now()).unwrap();
             session.state().user = Some(Arc::new(anna.clone()));

@@ -1,7 +1,7 @@
 //! Requests as nobody writes them: every service, changed at random, answered or refused and never a panic.
 
+use crate::plant::scratch::Scratch;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use opcua::crypto::SecurityPolicy;
@@ -41,26 +41,16 @@ fn bench_of(max_response_bytes: u32) -> Bench {
 }
 
 pub fn bench_with(example: &Example, max_response_bytes: u32) -> Bench {
-    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
-    let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("canvoy-dispatch-{}-{number}", std::process::id()));
+    let folder = Scratch::new("dispatch");
     let config = Config { security_policy_none: true, ..Config::default() };
     let address = "127.0.0.1:4840".parse().unwrap();
     let server = Arc::new(build(example.plant.clone(), config, address, &folder).unwrap());
-    std::fs::remove_dir_all(folder).unwrap();
+    drop(folder);
     // the requests below speak of the first
     server.subscriptions().number_from(0);
     let security = (SecurityPolicy::None, MessageSecurityMode::None);
     let channel = Arc::new(Channel::new(1, security, None, "127.0.0.1:5000".parse().unwrap()));
-    let wanted = Wanted {
-        name: "test".into(),
-        client: ApplicationDescription::default(),
-        server_uri: String::new(),
-        endpoint_url: String::new(),
-        certificate: None,
-        timeout: 60_000.0,
-        max_response_bytes,
-    };
+    let wanted = Wanted::plain(max_response_bytes);
     let most = (10, Duration::from_secs(60));
     let (session, _) = server.sessions.create(wanted, &channel, vec![0; 32], most, Instant::now()).unwrap();
     session.state().user = Some(Arc::new(User::anonymous()));
@@ -352,7 +342,7 @@ async fn a_client_that_its_certificate_does_not_name_counts_once() {
 #[test]
 fn fuzz_seeds() {
     let Bench { session, .. } = bench();
-    let folder = crate::plant::opcua::channel::tests::corpus("dispatch");
+    let (folder, _scratch) = crate::plant::opcua::channel::tests::corpus("dispatch");
     let mut all = Vec::new();
     for whole in requests(&session) {
         let mut reader = Reader::new(&whole);

@@ -31,6 +31,22 @@ pub struct Wanted {
     pub max_response_bytes: u32,
 }
 
+#[cfg(any(test, fuzzing))]
+impl Wanted {
+    /// Of a client that says nothing of itself.
+    pub fn plain(max_response_bytes: u32) -> Wanted {
+        Wanted {
+            name: "test".into(),
+            client: ApplicationDescription::default(),
+            server_uri: String::new(),
+            endpoint_url: String::new(),
+            certificate: None,
+            timeout: 60_000.0,
+            max_response_bytes,
+        }
+    }
+}
+
 /// All sessions. One lock, held for moments.
 #[derive(Default)]
 pub struct Sessions {

@@ -98,7 +98,7 @@ mod tests {
     use std::path::Path;
 
     use opcua::crypto::SecurityPolicy;
-    use opcua::types::{ApplicationDescription, MessageSecurityMode};
+    use opcua::types::MessageSecurityMode;
 
     use super::*;
     use crate::plant::opcua::Config;
@@ -107,11 +107,12 @@ mod tests {
     use crate::plant::opcua::session::table::Wanted;
     use crate::plant::opcua::session::{Proof, User};
     use crate::plant::opcua::tests::Example;
+    use crate::plant::scratch::Scratch;
 
     #[test]
     fn who_is_no_longer_trusted_is_logged_out() {
         let (example, _requests) = Example::new();
-        let folder = std::env::temp_dir().join(format!("canvoy-users-{}", std::process::id()));
+        let folder = Scratch::new("users");
         let address = "127.0.0.1:4840".parse().unwrap();
         let server = build(example.plant.clone(), Config::default(), address, &folder).unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pki");
@@ -125,15 +126,7 @@ mod tests {
         let security = (SecurityPolicy::None, MessageSecurityMode::None);
         let channel = Arc::new(Channel::new(1, security, None, "127.0.0.1:5000".parse().unwrap()));
         let login = |certificate: Option<&str>| {
-            let wanted = Wanted {
-                name: "test".into(),
-                client: ApplicationDescription::default(),
-                server_uri: String::new(),
-                endpoint_url: String::new(),
-                certificate: None,
-                timeout: 60_000.0,
-                max_response_bytes: 0,
-            };
+            let wanted = Wanted::plain(0);
             let most = (10, Duration::from_secs(60));
             let (session, _) = server.sessions.create(wanted, &channel, vec![0; 32], most, Instant::now()).unwrap();
             let shown = certificate.map(|file| std::fs::read(fixtures.join(file)).unwrap().into());
@@ -163,6 +156,5 @@ mod tests {
         std::fs::remove_file(folder.join("users_trusted/certs/root.der")).unwrap();
         assert_eq!(look(123), [(again, StatusCode::BadCertificateChainIncomplete)]);
         assert_eq!(server.sessions.all().len(), 1);
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }
