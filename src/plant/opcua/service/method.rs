@@ -33,7 +33,12 @@ impl From<StatusCode> for Outcome {
 impl Outcome {
     /// Argument `at` of `count` is of another type.
     pub fn mismatch(at: usize, count: usize) -> Outcome {
-        let status = |argument| if argument == at { StatusCode::BadTypeMismatch } else { StatusCode::Good };
+        Outcome::wrong(at, count, StatusCode::BadTypeMismatch)
+    }
+
+    /// Argument `at` of `count` is not right (OPC 10000-4, 5.12.2).
+    pub fn wrong(at: usize, count: usize, why: StatusCode) -> Outcome {
+        let status = |argument| if argument == at { why } else { StatusCode::Good };
         let arguments = (0..count).map(status).collect();
         Outcome { status: StatusCode::BadInvalidArgument, arguments, output: Vec::new() }
     }

@@ -252,6 +252,10 @@ pub async fn call(ask: &Ask<'_>, scene: &Scene, (on, method): (Node, Node), argu
                     let arguments = vec![StatusCode::Good; arguments.len()];
                     Outcome { status: StatusCode::Good, arguments, output: Vec::new() }
                 }
+                // it is the last argument of each of them
+                Err(Refused::CommentTooLong) => {
+                    Outcome::wrong(arguments.len().saturating_sub(1), arguments.len(), StatusCode::BadOutOfRange)
+                }
                 Err(refused) => status(refused).into(),
             },
             Err(outcome) => outcome,
