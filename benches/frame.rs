@@ -6,12 +6,12 @@ use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use canvoy::can::Frame;
+use canvoy::can::{Frame, FrameId};
 use canvoy::config::{LoadOptions, Sources, load};
 use canvoy::control::{Control, Event, Now, Transmit};
 use canvoy::dbc::codec::{ByteOrder, Codec};
 use canvoy::plan::{Direction, Plan};
-use canvoy::store::layout::BusState;
+use canvoy::store::layout::{BusState, BusWord};
 use canvoy::store::{Layout, Memory, Reader, Record, Writer};
 
 const ROUNDS: usize = 7;
@@ -92,6 +92,26 @@ fn records() {
     row("read a record", read, "uncontended Mutex", lock);
 }
 
+/// What counting one frame costs with the bits that it takes on the wire, beside counting its bytes alone.
+fn counts() {
+    let layout = Layout { buses: 1, records: 1, ..Layout::default() };
+    let mut writer = Writer::new(Arc::new(Memory::heap(layout.words())), layout, 0);
+    let payload: [u8; 64] = std::array::from_fn(|i| (i * 37) as u8);
+    let turns = 1_000_000;
+    let Some(id) = FrameId::standard(0x100) else { return };
+    let frames = [("8 bytes", Frame::classic(id, &payload[..8])), ("64 bytes of CAN FD", Frame::fd(id, &payload))];
+    for (what, frame) in frames.into_iter().filter_map(|(what, frame)| Some((what, frame?))) {
+        let ours = best(turns, || (0..turns).for_each(|_| writer.count_received(0, black_box(&frame))));
+        let plain = best(turns, || {
+            (0..turns).for_each(|_| {
+                writer.add_bus(0, BusWord::ReceivedFrames, 1);
+                writer.add_bus(0, BusWord::ReceivedBytes, black_box(&frame).payload().len() as u64);
+            });
+        });
+        row(&format!("count a frame of {what}"), ours, "frames and bytes alone", plain);
+    }
+}
+
 /// A DBC file with one message of `signals` signals.
 fn with_signals(signals: usize) -> String {
     let mut dbc = "VERSION \"\"\nBU_: Us Other\nBO_ 256 Message: 8 Other\n".to_string();
@@ -146,6 +166,7 @@ fn main() {
     println!("{:<44} {:>12}   {:<34} {:>12}   {:>7}", "", "Canvoy", "peer", "", "ratio");
     decode(&plan);
     records();
+    counts();
     let (one, many) = (step(1), step(64));
     row("a frame into the store, message of 64 signals", many, "the same, message of 1 signal", one);
     alarms(one);
