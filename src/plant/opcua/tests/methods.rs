@@ -41,8 +41,17 @@ message.DriveCommand.lease_ms = 400
 from = "line"
 to = "other"
 all = true
+[route.ways]
+from = "west"
+to = "xray"
+id = "300"
+both = true
 [bus.other]
 interface = "can1"
+[bus.xray]
+interface = "can2"
+[bus.west]
+interface = "can3"
 "#;
 
 fn example() -> (Example, mpsc::Receiver<crate::plant::view::Request>) {
@@ -185,6 +194,14 @@ async fn what_is_called_reaches_the_controller_or_is_refused_with_a_reason() {
             "Good Good Good",
             vec![Action::Route { route: 0, on: false }],
         ),
+        // both ways of it
+        (
+            "Canvoy.Machine",
+            "Machine.SwitchRoute",
+            vec![Variant::from("ways"), Variant::Boolean(true)],
+            "Good Good Good",
+            vec![Action::Route { route: 1, on: true }, Action::Route { route: 2, on: true }],
+        ),
         // what is wrong with the arguments
         ("Canvoy.Machine", "Machine.Arm", vec![number(1.0)], "BadTooManyArguments", vec![]),
         ("Canvoy.Machine", "Machine.Release", vec![], "BadArgumentsMissing", vec![]),
@@ -269,22 +286,31 @@ async fn what_is_called_reaches_the_controller_or_is_refused_with_a_reason() {
         browse(&mut client, id("line.DriveCommand"), BrowseDirection::Forward, ReferenceTypeId::HasComponent).await;
     let wanted = "2:Enable 2:Fallback 2:FallbackMethod 2:Locked 2:ResetFallback 2:Send 2:Setpoint 2:Steps";
     assert_eq!(names, wanted);
-    let arguments =
-        read(&mut client, id("Canvoy.Methods.line.DriveCommand.Send.InputArguments"), AttributeId::Value).await;
-    let Some(Variant::Array(arguments)) = arguments.value else { panic!("{arguments:?}") };
-    let shown = arguments.values.into_iter().map(|argument| {
-        let Variant::ExtensionObject(argument) = argument else { panic!("{argument:?}") };
-        let argument = argument.into_inner_as::<Argument>().unwrap();
-        format!("{} {} {}", argument.name, argument.data_type, argument.description.text)
-    });
-    assert_eq!(
-        shown.collect::<Vec<_>>(),
-        [
-            "Enable i=1 0 to 1; 0 = Off, 1 = On",
-            "Setpoint i=11 Speed of the drive; 0 to 3000 rpm",
-            "Steps i=4 -32768 to 32767",
-        ]
-    );
+    for (method, want) in [
+        (
+            "line.DriveCommand.Send",
+            "Enable i=1 0 to 1; 0 = Off, 1 = On\n\
+             Setpoint i=11 Speed of the drive; 0 to 3000 rpm\n\
+             Steps i=4 -32768 to 32767",
+        ),
+        // i=290: Duration (OPC 10000-3, 8.13)
+        (
+            "Machine.Force",
+            "Signal i=17 The variable of the signal.\n\
+             Value i=24 Of the type of that variable.\n\
+             Duration i=290 Milliseconds, from a second to a day; then the force ends by itself.",
+        ),
+    ] {
+        let node = id(&format!("Canvoy.Methods.{method}.InputArguments"));
+        let arguments = read(&mut client, node, AttributeId::Value).await;
+        let Some(Variant::Array(arguments)) = arguments.value else { panic!("{arguments:?}") };
+        let shown = arguments.values.into_iter().map(|argument| {
+            let Variant::ExtensionObject(argument) = argument else { panic!("{argument:?}") };
+            let argument = argument.into_inner_as::<Argument>().unwrap();
+            format!("{} {} {}", argument.name, argument.data_type, argument.description.text)
+        });
+        assert_eq!(shown.collect::<Vec<_>>().join("\n"), want);
+    }
     let lease = read(&mut client, id("line.DriveCommand.LeaseTime"), AttributeId::Value).await;
     assert_eq!(lease.value, Some(Variant::Double(400.0)));
     controller.abort();
