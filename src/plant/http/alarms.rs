@@ -104,7 +104,7 @@ fn summary(snapshot: &Snapshot<'_>) -> String {
     let counts = [
         (active.len() - consequences, "active"),
         (consequences, "that follow from them"),
-        (snapshot.over.len(), "over, to be acknowledged"),
+        (snapshot.over.len(), "over, to be acknowledged or confirmed"),
         (snapshot.machine.forces.len(), "forced"),
         (snapshot.alarms_left_out, "not shown"),
     ];
@@ -198,7 +198,7 @@ mod tests {
         check(
             &render(&snapshot, &filter, "0123"),
             &[
-                "Alarms: 1 active · 3 over, to be acknowledged · 7 not shown</caption>",
+                "Alarms: 1 active · 3 over, to be acknowledged or confirmed · 7 not shown</caption>",
                 r#"<tr class="over"><td>time unknown</td><td>a2</td><td class="words">over: &lt;hot&gt; · unacknowledged</td><td class="number">900</td>"#,
             ],
             &["<hot>"],

@@ -88,7 +88,7 @@
     const dotted = (words) => words ? ` · ${words}` : "";
     const consequences = alarms.filter((alarm) => alarm.suppressed).length;
     const counts = [[alarms.length - consequences, "active"], [consequences, "that follow from them"],
-      [now.over.length, "over, to be acknowledged"], [forces.length, "forced"], [now.alarms_left_out, "not shown"]];
+      [now.over.length, "over, to be acknowledged or confirmed"], [forces.length, "forced"], [now.alarms_left_out, "not shown"]];
     const words = counts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
     put(document.getElementById("wrong"), words.length > 0 ? `Alarms: ${words.join(" · ")}` : "no alarm");
     fill("alarms", [

@@ -33,13 +33,12 @@ impl From<StatusCode> for Outcome {
 impl Outcome {
     /// Argument `at` of `count` is of another type.
     pub fn mismatch(at: usize, count: usize) -> Outcome {
-        Outcome::wrong(at, count, StatusCode::BadTypeMismatch)
+        let status = |argument| if argument == at { StatusCode::BadTypeMismatch } else { StatusCode::Good };
+        Outcome::wrong((0..count).map(status).collect())
     }
 
-    /// Argument `at` of `count` is not right (OPC 10000-4, 5.12.2).
-    pub fn wrong(at: usize, count: usize, why: StatusCode) -> Outcome {
-        let status = |argument| if argument == at { why } else { StatusCode::Good };
-        let arguments = (0..count).map(status).collect();
+    /// One or more arguments are not right (OPC 10000-4, 5.12.2.4).
+    pub fn wrong(arguments: Vec<StatusCode>) -> Outcome {
         Outcome { status: StatusCode::BadInvalidArgument, arguments, output: Vec::new() }
     }
 

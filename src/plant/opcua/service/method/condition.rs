@@ -254,7 +254,8 @@ pub async fn call(ask: &Ask<'_>, scene: &Scene, (on, method): (Node, Node), argu
                 }
                 // it is the last argument of each of them
                 Err(Refused::CommentTooLong) => {
-                    Outcome::wrong(arguments.len().saturating_sub(1), arguments.len(), StatusCode::BadOutOfRange)
+                    let others = arguments.iter().skip(1).map(|_| StatusCode::Good);
+                    Outcome::wrong(others.chain([StatusCode::BadOutOfRange]).collect())
                 }
                 Err(refused) => status(refused).into(),
             },

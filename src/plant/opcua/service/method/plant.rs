@@ -117,14 +117,14 @@ fn of_machine(scene: &Scene, user: &User, method: OfMachine, arguments: &[Varian
         OfMachine::Force => force(scene, user, counted::<3>(arguments)?)?,
         OfMachine::Release => {
             let [signal] = counted::<1>(arguments)?;
-            Action::Release(Some(tag(scene, user, signal).map_err(|status| wrong(vec![status]))?))
+            Action::Release(Some(tag(scene, user, signal).map_err(|status| Outcome::wrong(vec![status]))?))
         }
         OfMachine::RestartBus => {
             let [bus] = counted::<1>(arguments)?;
             match node(scene, user, bus, Operation::Switch) {
                 Ok(Node::Bus(bus) | Node::Model(model::Part::Object(Owner::Bus(bus)))) => Action::Restart(bus),
-                Ok(_) => return Err(wrong(vec![StatusCode::BadNodeIdInvalid])),
-                Err(status) => return Err(wrong(vec![status])),
+                Ok(_) => return Err(Outcome::wrong(vec![StatusCode::BadNodeIdInvalid])),
+                Err(status) => return Err(Outcome::wrong(vec![status])),
             }
         }
         OfMachine::SwitchRoute => return switch_route(scene, counted::<2>(arguments)?),
@@ -142,7 +142,7 @@ fn force(scene: &Scene, user: &User, [signal, value, duration]: &[Variant; 3]) -
     };
     match (tag, value, seconds) {
         (Ok(tag), Ok(Some(value)), Ok(seconds)) => Ok(Action::Force { tag, value, seconds }),
-        (tag, value, seconds) => Err(wrong(vec![status(tag), status(value), status(seconds)])),
+        (tag, value, seconds) => Err(Outcome::wrong(vec![status(tag), status(value), status(seconds)])),
     }
 }
 
@@ -164,7 +164,7 @@ fn switch_route(scene: &Scene, [name, on]: &[Variant; 2]) -> Result<Vec<Action>,
     };
     match (meant, on) {
         (Ok(meant), Ok(on)) => Ok(meant.into_iter().map(|route| Action::Route { route, on }).collect()),
-        (meant, on) => Err(wrong(vec![status(meant), status(on)])),
+        (meant, on) => Err(Outcome::wrong(vec![status(meant), status(on)])),
     }
 }
 
@@ -204,7 +204,7 @@ fn send(scene: &Scene, user: &User, message: usize, arguments: &[Variant]) -> Re
         statuses.push(status(checked));
     }
     if statuses.iter().any(|status| status.is_bad()) {
-        return Err(wrong(statuses));
+        return Err(Outcome::wrong(statuses));
     }
     Ok(Action::Send(writes))
 }
@@ -232,9 +232,4 @@ fn tag(scene: &Scene, user: &User, argument: &Variant) -> Result<TagIndex, Statu
 
 fn status<T>(checked: Result<T, StatusCode>) -> StatusCode {
     checked.err().unwrap_or(StatusCode::Good)
-}
-
-/// One or more arguments are wrong (OPC 10000-4, 5.12.2.4).
-fn wrong(arguments: Vec<StatusCode>) -> Outcome {
-    Outcome { status: StatusCode::BadInvalidArgument, arguments, output: Vec::new() }
 }
